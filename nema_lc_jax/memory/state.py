@@ -1,0 +1,68 @@
+"""The empty memory, and reading from a memory."""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from nema_lc_jax.memory.types import Array, MemoryState
+
+
+def init_state(*, num_slots: int, width: int) -> MemoryState:
+  """An empty memory of `num_slots` (M) slots of `width` (D) numbers.
+
+  Raises:
+    ValueError: if num_slots or width is below 1.
+  """
+  if num_slots < 1:
+    raise ValueError(f"num_slots must be at least 1, got {num_slots}.")
+  if width < 1:
+    raise ValueError(f"width must be at least 1, got {width}.")
+  return MemoryState(
+    content=jnp.zeros((num_slots, width), jnp.float32),
+    age=jnp.zeros((num_slots,), jnp.int32),
+    usage=jnp.zeros((num_slots,), jnp.float32),
+    alive=jnp.zeros((num_slots,), jnp.float32),
+  )
+
+
+def log_strength(state: MemoryState, age_bias: Array | float = 0.0) -> Array:
+  """What strength and age add to a slot's read logit [M]; free slots: -inf.
+
+  log(alive) - age_bias * log(1 + age). The same number, exponentiated, is the
+  strength with which a slot competes for its place.
+  """
+  live = state.alive > 0
+  # The inner `where` keeps the gradient of log finite at free slots.
+  strength = jnp.log(jnp.where(live, state.alive, 1.0))
+  aged = age_bias * jnp.log1p(state.age.astype(jnp.float32))
+  return jnp.where(live, strength - aged, -jnp.inf)
+
+
+def read_weights(
+  state: MemoryState, query: Array, *, age_bias: Array | float = 0.0
+) -> Array:
+  """Read mass [T, M] f32 of each slot for each query [T, D].
+
+  Scaled dot-product attention over the live slots and one null slot of logit
+  0, whose mass is left out: rows sum to less than 1, and to 0 when the memory
+  is empty.
+  """
+  chex.assert_rank(query, 2)
+  chex.assert_equal(query.shape[-1], state.content.shape[-1])
+  query = query.astype(jnp.float32)
+  scale = state.content.shape[-1] ** -0.5
+  logits = scale * query @ state.content.T + log_strength(state, age_bias)
+  null = jnp.zeros((*logits.shape[:-1], 1), logits.dtype)
+  logits = jnp.concatenate([null, logits], axis=-1)
+  return jax.nn.softmax(logits, axis=-1)[..., 1:]
+
+
+def read(
+  state: MemoryState, query: Array, *, age_bias: Array | float = 0.0
+) -> Array:
+  """What each query [T, D] reads from the memory: [T, D] f32.
+
+  An empty memory reads exactly 0. The values read are the slots' contents.
+  `age_bias` b >= 0 prefers young slots: -b*log(1+age) is added to the logits.
+  """
+  return read_weights(state, query, age_bias=age_bias) @ state.content

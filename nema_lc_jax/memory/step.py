@@ -1,0 +1,145 @@
+"""One memory step, and the scan of it over the chunks of a sequence."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from nema_lc_jax.memory.allocator import allocate, commit
+from nema_lc_jax.memory.state import read_weights
+from nema_lc_jax.memory.types import (
+  Array,
+  Chunk,
+  MemoryState,
+  Params,
+  Policy,
+  StepOutput,
+)
+
+
+def memory_step(
+  params: Params,
+  key: Array,
+  state: MemoryState,
+  chunk: Chunk,
+  *,
+  policy: Policy,
+  budget: int,
+  train: bool = False,
+) -> tuple[MemoryState, StepOutput]:
+  """read -> observe -> score -> allocate -> commit.
+
+  The read sees the memory as the chunks before left it, never this chunk's
+  own writes. A chunk without a valid token leaves the state as it is.
+
+  Args:
+    params: of the policy, from `policy.init`.
+    key: for policies that draw; the same key gives the same step.
+    state: the memory after the chunk before.
+    chunk: queries [T, D], candidates [K, D] and token mask [T].
+    policy: what scores the operations (static).
+    budget: hard limit on operations in this step (static).
+    train: whether policies explore (static).
+
+  Returns:
+    The memory after this chunk, and what was read and done.
+  """
+  chex.assert_equal(chunk.query.shape[-1], state.content.shape[-1])
+  chex.assert_equal_shape_prefix([chunk.query, chunk.valid], 1)
+  age_bias = 0.0 if chunk.age_bias is None else chunk.age_bias
+  attention = read_weights(state, chunk.query, age_bias=age_bias)
+  attention = jnp.where(chunk.valid[:, None], attention, 0.0)
+  live = state.alive > 0
+  usage = policy.observe(state, attention, chunk.valid)
+  seen = state.replace(usage=jnp.where(live, usage, 0.0))
+
+  scores = policy.score(params, key, seen, chunk, train=train)
+  allocation = allocate(scores, seen, chunk.candidates, budget=budget)
+  after = commit(seen, chunk.candidates, scores, allocation)
+
+  active = chunk.valid.any()
+  after = jax.tree.map(lambda new, old: jnp.where(active, new, old), after, state)
+  allocation = allocation.replace(
+    update=allocation.update & active,
+    forget=allocation.forget & active,
+    source=jnp.where(active, allocation.source, -1),
+    evict=allocation.evict & active,
+  )
+  written = allocation.source >= 0
+  out = StepOutput(
+    read=attention @ state.content,
+    writes=written.sum(dtype=jnp.int32),
+    updates=allocation.update.sum(dtype=jnp.int32),
+    forgets=allocation.forget.sum(dtype=jnp.int32),
+    evictions=allocation.evict.sum(dtype=jnp.int32),
+    active=active,
+    attention=attention.sum(0) / jnp.maximum(chunk.valid.sum(), 1),
+    actions=scores.actions,
+    strength=scores.strength,
+    candidates=chunk.candidates.valid & active,
+    occupied=live,
+    kept=live & ~written & ~allocation.forget,
+    allocation=allocation,
+    age=state.age,
+    usage=seen.usage,
+    alive=state.alive,
+  )
+  return after, out
+
+
+def scan_chunks(
+  params: Params,
+  key: Array,
+  state: MemoryState,
+  chunks: Chunk,
+  *,
+  policy: Policy,
+  budget: int,
+  train: bool = False,
+  start: int | Array = 0,
+  remat: bool = False,
+  truncate: int | None = None,
+) -> tuple[MemoryState, StepOutput]:
+  """Runs `memory_step` over chunks stacked on a leading axis N.
+
+  Any split of a stream gives the same states, if `start` is the number of
+  chunks before: step n draws from fold_in(key, start + n).
+
+  Args:
+    params: of the policy.
+    key: one key for the whole stream.
+    state: the memory before the first chunk.
+    chunks: leaves [N, ...].
+    policy: static.
+    budget: static.
+    train: static.
+    start: number of the first chunk in its stream.
+    remat: recompute each step in the backward pass instead of storing it.
+    truncate: stop the gradient through the memory every so many chunks.
+
+  Returns:
+    The memory after the last chunk, and step outputs stacked [N, ...].
+
+  Raises:
+    ValueError: if truncate is below 1.
+  """
+  if truncate is not None and truncate < 1:
+    raise ValueError(f"truncate must be at least 1 chunk, got {truncate}.")
+  step = functools.partial(
+    memory_step, policy=policy, budget=budget, train=train
+  )
+
+  def body(state, numbered):
+    number, chunk = numbered
+    if truncate is not None:
+      cut = number % truncate == 0
+      state = jax.tree.map(
+        lambda x: jnp.where(cut, jax.lax.stop_gradient(x), x), state
+      )
+    return step(params, jax.random.fold_in(key, number), state, chunk)
+
+  if remat:
+    body = jax.checkpoint(body, prevent_cse=False)
+  numbers = start + jnp.arange(chunks.valid.shape[0])
+  return jax.lax.scan(body, state, (numbers, chunks))

@@ -1,0 +1,166 @@
+"""The pytrees of the memory core, and the bundle of functions of a policy.
+
+Axis letters, used in the whole package:
+  B batch · N chunks · T tokens per chunk · D width · M slots ·
+  K write candidates per chunk · H heads · C classes · V vocabulary
+
+Everything here is unbatched; `jax.vmap` adds B, `jax.lax.scan` adds N.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import chex
+import jax.numpy as jnp
+from flax import struct
+
+Array = chex.Array
+Params = Any  # a pytree of arrays; () for a policy that learns nothing
+
+# Strength below which decay does not go: only a forget frees a slot.
+STRENGTH_FLOOR = 1e-3
+# Usage of a slot in the step that wrote it.
+FRESH_USAGE = 1.0
+# Share of the usage that is left after one step.
+USAGE_DECAY = 0.9
+# Columns of `Scores.actions`.
+RETAIN, UPDATE, FORGET = 0, 1, 2
+
+
+@struct.dataclass
+class MemoryState:
+  """The memory between two steps. Recurrent state is always float32."""
+
+  # What the slot holds; zeros when the slot is free.
+  content: Array  # [M, D] f32
+  # Steps since the slot was written, 0 in the step that wrote it.
+  age: Array  # [M] i32
+  # How much the slot was read of late; what it counts is the policy's choice.
+  usage: Array  # [M] f32
+  # 0: the slot is free. Above 0: alive, and the number is its strength.
+  alive: Array  # [M] f32 in [0, 1]
+
+
+@struct.dataclass
+class Candidates:
+  """What this chunk offers to be written."""
+
+  # One vector per candidate.
+  content: Array  # [K, D]
+  # Whether the candidate exists at all (padding does not).
+  valid: Array  # [K] bool
+
+
+@struct.dataclass
+class Chunk:
+  """What one step of the memory sees of the sequence."""
+
+  # One read query per token.
+  query: Array  # [T, D]
+  # What may be written after the read.
+  candidates: Candidates
+  # False for padding; a chunk with no valid token leaves the state as it is.
+  valid: Array  # [T] bool
+  # How much reads prefer young slots (b in -b*log(1+age)); None means 0.
+  age_bias: Array | None = None  # [] f32
+  # Synthetic tasks only: what is worth keeping here. For an oracle's eyes.
+  truth: Array | None = None  # [K] i32
+
+
+@struct.dataclass
+class Scores:
+  """What a policy thinks of every slot and every candidate."""
+
+  # Softmax over retain, update, forget.
+  actions: Array  # [M, 3] f32
+  # What an update would move the slot's content towards.
+  proposal: Array  # [M, D] f32
+  # Ranking score of each candidate; +inf always wins, -inf never executes.
+  write: Array  # [K] f32
+  # Strength in (0, 1] that the candidate gets if it is written.
+  strength: Array  # [K] f32
+  # What a candidate's rank must beat to replace this slot.
+  keep: Array  # [M] f32
+  # Strength a live slot has after this step if it is retained (the floor is
+  # applied on commit); None: its strength stays as it is.
+  retained: Array | None = None  # [M] f32
+
+
+@struct.dataclass
+class Allocation:
+  """What is done in this step: integers and booleans only."""
+
+  # Slots whose content moves towards the proposal.
+  update: Array  # [M] bool
+  # Slots freed by decision (they may be written again in the same step).
+  forget: Array  # [M] bool
+  # Index of the candidate written into the slot, -1 for none.
+  source: Array  # [M] i32
+  # Live slots that a write replaced.
+  evict: Array  # [M] bool
+
+
+@struct.dataclass
+class StepOutput:
+  """What one step did: for the layers above, the losses and the plots."""
+
+  # What each token read, exactly 0 from an empty memory.
+  read: Array  # [T, D] f32
+  # Executed operations; writes + updates + forgets <= budget.
+  writes: Array  # [] i32
+  updates: Array  # [] i32
+  forgets: Array  # [] i32
+  # Writes that replaced a live slot (counted in `writes` too).
+  evictions: Array  # [] i32
+  # Whether the step had any valid token; all else is 0 where it had none.
+  active: Array  # [] bool
+  # Read mass of each slot, averaged over valid tokens.
+  attention: Array  # [M] f32
+  # The policy's action distribution and write strengths in this step.
+  actions: Array  # [M, 3] f32
+  strength: Array  # [K] f32
+  # Which candidates were valid.
+  candidates: Array  # [K] bool
+  # Slots alive before the step.
+  occupied: Array  # [M] bool
+  # Slots that hold the same item before and after the step.
+  kept: Array  # [M] bool
+  # What was executed on each slot.
+  allocation: Allocation
+  # Age, usage and strength of the slots before the step (usage after observe).
+  age: Array  # [M] i32
+  usage: Array  # [M] f32
+  alive: Array  # [M] f32
+
+
+def decayed_usage(
+  state: MemoryState, attention: Array, valid: Array
+) -> Array:
+  """Usage [M] as decayed read mass: decay * usage + this step's mean mass.
+
+  Args:
+    state: the memory that was read.
+    attention: [T, M] f32, read mass of each slot for each token.
+    valid: [T] bool; padded tokens do not count.
+  """
+  tokens = jnp.maximum(valid.sum(), 1)
+  mass = jnp.where(valid[:, None], attention, 0.0).sum(0) / tokens
+  return USAGE_DECAY * state.usage + mass
+
+
+class Policy(NamedTuple):
+  """A memory policy: three functions, and nothing else.
+
+  init(key, *, num_slots, num_candidates) -> params
+    Parameters of the policy, `()` if it learns nothing. Their shapes must not
+    depend on num_slots where the number of slots is to change in training.
+  score(params, key, state, chunk, *, train) -> Scores
+    Decides nothing: it only says how much each operation is worth.
+  observe(state, attention, valid) -> usage [M]
+    The new usage, from the read mass `attention` [T, M] of this step's read
+    and the token mask `valid` [T].
+  """
+
+  init: Callable[..., Params]
+  score: Callable[..., Scores]
+  observe: Callable[..., Array] = decayed_usage
