@@ -102,4 +102,6 @@ def lfu(*, width: int) -> Policy:
 def random(*, width: int) -> Policy:
   """Replaces a slot drawn at random."""
   del width
-  return _heuristic(lambda key, state: jax.random.uniform(key, state.alive.shape))
+  return _heuristic(
+    lambda key, state: jax.random.uniform(key, state.alive.shape)
+  )

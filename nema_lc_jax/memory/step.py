@@ -59,7 +59,9 @@ def memory_step(
   after = commit(seen, chunk.candidates, scores, allocation)
 
   active = chunk.valid.any()
-  after = jax.tree.map(lambda new, old: jnp.where(active, new, old), after, state)
+  after = jax.tree.map(
+    lambda new, old: jnp.where(active, new, old), after, state
+  )
   allocation = allocation.replace(
     update=allocation.update & active,
     forget=allocation.forget & active,

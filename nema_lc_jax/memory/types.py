@@ -63,8 +63,9 @@ class Chunk:
   valid: Array  # [T] bool
   # How much reads prefer young slots (b in -b*log(1+age)); None means 0.
   age_bias: Array | None = None  # [] f32
-  # Synthetic tasks only: what is worth keeping here. For an oracle's eyes.
-  truth: Array | None = None  # [K] i32
+  # Synthetic tasks only, for an oracle's eyes: 0 noise, 1 worth keeping, 2
+  # what will be asked.
+  truth: Array | None = None  # [] i32
 
 
 @struct.dataclass
@@ -133,9 +134,7 @@ class StepOutput:
   alive: Array  # [M] f32
 
 
-def decayed_usage(
-  state: MemoryState, attention: Array, valid: Array
-) -> Array:
+def decayed_usage(state: MemoryState, attention: Array, valid: Array) -> Array:
   """Usage [M] as decayed read mass: decay * usage + this step's mean mass.
 
   Args:

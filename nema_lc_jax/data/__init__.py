@@ -1,0 +1,19 @@
+"""Data sets as NumPy batches; nothing here imports JAX or TensorFlow.
+
+dataset = load("recall", length=192, seed=0)
+batches = train_iterator(dataset, batch_size=32, seed=0, length=192)
+for batch in eval_batches(dataset, "test", batch_size=64, length=192): ...
+"""
+
+from nema_lc_jax.data.pipeline import eval_batches, train_iterator
+from nema_lc_jax.data.registry import NAMES, load
+from nema_lc_jax.data.types import DataError, Dataset
+
+__all__ = [
+  "NAMES",
+  "DataError",
+  "Dataset",
+  "eval_batches",
+  "load",
+  "train_iterator",
+]

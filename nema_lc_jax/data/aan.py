@@ -1,0 +1,192 @@
+"""Retrieval of the Long Range Arena: does one AAN paper cite the other?
+
+Files and format as in google-research/long-range-arena (lra_benchmarks/
+matching): `new_aan_pairs.{train,eval,test}.tsv`, no header, no quoting, columns
+label, id1, id2, text1, text2. The texts are written as Python bytes literals.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import grain
+import numpy as np
+import tensorflow_datasets as tfds
+
+from nema_lc_jax.data.histogram import byte_histogram
+from nema_lc_jax.data.prepare import Record, cache_directory, prepare
+from nema_lc_jax.data.text import VOCAB_SIZE, text_pair
+from nema_lc_jax.data.types import (
+  DataError,
+  Dataset,
+  Example,
+  Examples,
+  fingerprint,
+  require_split,
+)
+
+FILES = {
+  "train": "new_aan_pairs.train.tsv",
+  "validation": "new_aan_pairs.eval.tsv",
+  "test": "new_aan_pairs.test.tsv",
+}
+# Where the files are below `dir`; the release archive is nested once or twice.
+FOLDERS = (
+  "",
+  "tsv_data",
+  "lra_release/tsv_data",
+  "lra_release/lra_release/tsv_data",
+)
+LABELS = {b"0": 0, b"0.0": 0, b"1": 1, b"1.0": 1}
+READINGS = ("raw", "decoded")
+SAMPLE_BYTES = 2**20
+
+
+def load(
+  *,
+  dir: str | None = None,
+  length: int = 4000,
+  reading: str = "raw",
+) -> Dataset:
+  """Pairs of texts, each cut to its first `length` bytes; label 1: related.
+
+  Args:
+    dir: the folder of the files, or one of those that the release nests it in.
+    length: the default length, 4000 in the protocol.
+    reading: "raw" takes a text as it is written, b'...' and escapes included,
+      as the reference does; "decoded" takes the bytes that it stands for. A
+      reported number should say which.
+
+  Raises:
+    DataError: when files are missing or malformed; says which and where.
+  """
+  del length  # texts are cut when examples are made
+  if reading not in READINGS:
+    raise DataError(
+      f"aan: reading must be one of {', '.join(READINGS)}; got {reading!r}"
+    )
+  paths = find_files(dir)
+  identity = fingerprint(
+    reading=reading, files={split: _sample(paths[split]) for split in paths}
+  )
+  records = _prepared(paths, reading, identity)
+
+  def examples(split: str, length: int) -> Examples:
+    require_split(split)
+    return _examples(records[split], length)
+
+  def baselines(split: str, length: int) -> dict[str, float]:
+    fit, evaluated = examples("train", length), examples(split, length)
+    return {"chance": 0.5, **byte_histogram(fit, evaluated)}
+
+  return Dataset(
+    name="aan",
+    head="match",
+    vocab_size=VOCAB_SIZE,
+    num_classes=2,
+    num_examples={split: len(source) for split, source in records.items()},
+    train=lambda length, _: grain.MapDataset.source(examples("train", length)),
+    evaluation=examples,
+    baselines=baselines,
+    fingerprint=identity,
+    description=f"aan: LRA retrieval, related papers or not, {reading} bytes",
+  )
+
+
+def find_files(directory: str | None) -> dict[str, Path]:
+  """The file of each split, from the first folder that has all of them."""
+  root = Path(directory or ".").expanduser()
+  for folder in FOLDERS:
+    paths = {split: root / folder / name for split, name in FILES.items()}
+    missing = [path.name for path in paths.values() if not path.is_file()]
+    if not missing:
+      return paths
+    if len(missing) < len(paths):
+      raise DataError(f"aan: {root / folder} lacks {', '.join(missing)}")
+  raise DataError(
+    f"aan: no {FILES['train']} in {root} or below it in "
+    f"{', '.join(FOLDERS[1:])}; get the LRA release archive, lra_release.gz, "
+    "named in the README of google-research/long-range-arena, unpack it, and "
+    "name its folder by dir"
+  )
+
+
+def _prepared(
+  paths: dict[str, Path], reading: str, identity: str
+) -> dict[str, Sequence[Record]]:
+  """The records of each split, from the cache, prepared there if need be."""
+  return prepare(
+    "aan",
+    fingerprint=identity,
+    features={
+      "label": np.int64,
+      "text1": tfds.features.Text(),
+      "text2": tfds.features.Text(),
+    },
+    splits={
+      split: lambda path=path: read_pairs(path, reading)
+      for split, path in paths.items()
+    },
+    cache=cache_directory(),
+  )
+
+
+def read_pairs(path: Path, reading: str) -> Iterator[Record]:
+  """The records of a file; DataError names the first line that is wrong."""
+  line = 0
+  with path.open("rb") as file:
+    for line, text in enumerate(file, 1):
+      try:
+        yield _parse(text.rstrip(b"\r\n"), reading)
+      except ValueError as error:
+        raise DataError(f"{path}:{line}: {error}") from None
+  if not line:
+    raise DataError(f"{path}: the file is empty")
+
+
+def _parse(line: bytes, reading: str) -> Record:
+  columns = line.split(b"\t")
+  if len(columns) != 5:
+    raise ValueError(
+      "expected 5 columns between tabs (label, id1, id2, text1, text2), "
+      f"got {len(columns)}"
+    )
+  label, _, _, text1, text2 = columns
+  if label not in LABELS:
+    raise ValueError(
+      f"expected a label of 0, 0.0, 1 or 1.0, got {label.decode()[:20]!r}"
+    )
+  if reading == "decoded":
+    text1, text2 = _literal(text1), _literal(text2)
+  return {"label": LABELS[label], "text1": text1, "text2": text2}
+
+
+def _literal(text: bytes) -> bytes:
+  """The bytes that a bytes literal stands for."""
+  try:
+    value = ast.literal_eval(text.decode())
+  except (SyntaxError, ValueError):
+    value = None
+  if not isinstance(value, bytes):
+    raise ValueError(f"expected a bytes literal b'...', got {text[:20]!r}")
+  return value
+
+
+def _examples(records: Sequence[Record], length: int) -> Examples:
+  def make(i: int) -> Example:
+    record = records[i]
+    pair = text_pair(record["text1"], record["text2"], length)
+    return pair | {"label": np.int32(record["label"])}
+
+  return Examples(len(records), make)
+
+
+def _sample(path: Path) -> tuple[int, str]:
+  """Size and a sha256 of both ends: gigabytes are not read at every start."""
+  size = path.stat().st_size
+  with path.open("rb") as file:
+    ends = file.read(SAMPLE_BYTES)
+    file.seek(max(0, size - SAMPLE_BYTES))
+    ends += file.read()
+  return size, hashlib.sha256(ends).hexdigest()

@@ -1,0 +1,184 @@
+"""Reading `.npz` and `.tsv` files, and saying what is wrong in them."""
+
+import dataclasses
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nema_lc_jax.data.text import encode
+from nema_lc_jax.data.types import DataError
+
+KEYS = ("inputs", "labels", "inputs2", "mask", "mask2")
+COLUMNS = {2: "label, text", 3: "label, text1, text2"}
+MAX_ID = 2**31 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Texts:
+  """Rows of token ids, each with its mask, both 1-D and of any length."""
+
+  ids: Sequence[np.ndarray]
+  mask: Sequence[np.ndarray]
+
+  @property
+  def longest(self) -> int:
+    """The largest number of tokens of a row, padding at its end left out."""
+    return max(int(np.flatnonzero(mask)[-1]) + 1 for mask in self.mask)
+
+  @property
+  def max_id(self) -> int:
+    """The largest token id."""
+    return max(int(row.max()) for row in self.ids)
+
+  def take(self, rows: np.ndarray) -> "Texts":
+    """The rows with these numbers."""
+    return Texts([self.ids[i] for i in rows], [self.mask[i] for i in rows])
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """The examples of a file: one or two texts each, and labels."""
+
+  texts: tuple[Texts, ...]
+  labels: np.ndarray  # [n] ints or strings, or [n, L] ints
+
+  @property
+  def head(self) -> str:
+    """The head that such examples are for."""
+    if self.labels.ndim == 2:
+      return "predict"
+    return "classify" if len(self.texts) == 1 else "match"
+
+  def __len__(self) -> int:
+    """Number of examples."""
+    return len(self.labels)
+
+  def take(self, rows: np.ndarray) -> "Table":
+    """The examples with these numbers."""
+    texts = tuple(text.take(rows) for text in self.texts)
+    return Table(texts, self.labels[rows])
+
+
+def read_npz(path: Path) -> Table:
+  """The table of an npz file; DataError names the key that is wrong."""
+  try:
+    with np.load(path, allow_pickle=False) as file:
+      arrays = {key: file[key] for key in file.files}
+  except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    reason = str(error).splitlines()[0] if str(error) else "it is empty"
+    raise DataError(f"{path}: not an npz file of arrays: {reason}") from None
+  for key in arrays:
+    if key not in KEYS:
+      raise DataError(f"{path}: unknown key {key!r}; known: {', '.join(KEYS)}")
+  for key in ("inputs", "labels"):
+    if key not in arrays:
+      raise DataError(
+        f"{path}: no array {key!r}; found: {', '.join(arrays) or 'none'}"
+      )
+  texts = [_texts(path, arrays, "")]
+  if "inputs2" in arrays:
+    texts.append(_texts(path, arrays, "2"))
+  elif "mask2" in arrays:
+    raise DataError(f"{path}: mask2 without inputs2")
+  return Table(tuple(texts), _labels(path, arrays))
+
+
+def _texts(path: Path, arrays: dict[str, np.ndarray], suffix: str) -> Texts:
+  name, mask_name = f"inputs{suffix}", f"mask{suffix}"
+  ids = arrays[name]
+  _require_integers(path, name, ids)
+  if ids.ndim != 2:
+    raise DataError(f"{path}: {name} must be [n, L], got shape {ids.shape}")
+  if not ids.size:
+    raise DataError(f"{path}: {name} is empty, its shape is {ids.shape}")
+  if ids.min() < 0 or ids.max() >= MAX_ID:
+    raise DataError(
+      f"{path}: {name} must be in 0..{MAX_ID - 1}, got values from "
+      f"{ids.min()} to {ids.max()}"
+    )
+  mask = arrays.get(mask_name, ids != 0)
+  if mask.shape != ids.shape or mask.dtype.kind not in "bui":
+    raise DataError(
+      f"{path}: {mask_name} must be booleans of the shape of {name} "
+      f"{ids.shape}, got {mask.dtype} {mask.shape}"
+    )
+  mask = mask.astype(bool)
+  if not mask.any(1).all():
+    row = int(mask.any(1).argmin())
+    raise DataError(f"{path}: row {row} of {name} is nothing but padding")
+  return Texts(np.where(mask, ids, 0).astype(np.int32), mask)
+
+
+def _labels(path: Path, arrays: dict[str, np.ndarray]) -> np.ndarray:
+  labels, inputs = arrays["labels"], arrays["inputs"]
+  _require_integers(path, "labels", labels)
+  if labels.shape not in (inputs.shape[:1], inputs.shape):
+    raise DataError(
+      f"{path}: labels must be [n] or [n, L] with inputs {inputs.shape}, got "
+      f"shape {labels.shape}"
+    )
+  if "inputs2" in arrays:
+    if len(arrays["inputs2"]) != len(inputs):
+      raise DataError(
+        f"{path}: inputs has {len(inputs)} rows, inputs2 has "
+        f"{len(arrays['inputs2'])}"
+      )
+    if labels.ndim == 2:
+      raise DataError(f"{path}: labels must be [n] when there is inputs2")
+  if labels.ndim == 1 and labels.min() < 0:
+    raise DataError(
+      f"{path}: labels must not be negative, row {int(labels.argmin())} has "
+      f"{labels.min()}; only labels [n, L] may, where nothing is asked"
+    )
+  if labels.max() < 0 or labels.max() >= MAX_ID:
+    raise DataError(
+      f"{path}: labels need a largest value in 0..{MAX_ID - 1}, got "
+      f"{labels.max()}"
+    )
+  return labels.astype(np.int32)
+
+
+def _require_integers(path: Path, name: str, array: np.ndarray) -> None:
+  if array.dtype.kind not in "ui":
+    raise DataError(f"{path}: {name} must be integers, got {array.dtype}")
+
+
+def read_tsv(path: Path) -> Table:
+  """The table of a tsv file; DataError names the line that is wrong."""
+  lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+  if lines == [b""]:
+    raise DataError(f"{path}: the file is empty")
+  labels, rows, columns = [], [], 0
+  for number, line in enumerate(lines, 1):
+    label, *texts = line.removesuffix(b"\r").split(b"\t")
+    columns = columns or 1 + len(texts)  # as in the first line
+    if 1 + len(texts) != columns or columns not in COLUMNS:
+      expected = COLUMNS.get(columns, " or ".join(COLUMNS.values()))
+      raise DataError(
+        f"{path}:{number}: expected columns between tabs: {expected}; got "
+        f"{1 + len(texts)}"
+      )
+    if not all(texts):
+      raise DataError(f"{path}:{number}: a text is empty")
+    try:
+      labels.append(label.decode())
+    except UnicodeDecodeError:
+      raise DataError(f"{path}:{number}: the label is not UTF-8") from None
+    rows.append(texts)
+  return Table(
+    tuple(_bytes_as_texts(column) for column in zip(*rows, strict=True)),
+    np.array(labels),
+  )
+
+
+def _bytes_as_texts(column: Sequence[bytes]) -> Texts:
+  ids = [encode(text).astype(np.int16) for text in column]
+  return Texts(ids, [np.ones(len(row), bool) for row in ids])
+
+
+READERS: dict[str, Callable[[Path], Table]] = {
+  ".npz": read_npz,
+  ".tsv": read_tsv,
+}

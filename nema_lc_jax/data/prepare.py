@@ -1,0 +1,140 @@
+"""Preparing records once, through tensorflow-datasets, in array_record files.
+
+A prepared folder appears under its final name by one rename, after everything
+in it is written. So a killed preparation leaves nothing that is ever read, and
+of two processes that prepare the same data the later one discards its copy.
+"""
+
+import contextlib
+import io
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+from absl import logging
+from tqdm.auto import tqdm
+
+from nema_lc_jax.data.types import DataError
+
+CACHE_VARIABLE = "NEMA_LC_JAX_CACHE"
+ABANDONED_AFTER = 24 * 3600  # seconds
+
+Record = dict[str, Any]
+Generate = Callable[[], Iterator[Record]]
+
+
+def cache_directory(directory: str | os.PathLike | None = None) -> Path:
+  """Where prepared data lives: `directory`, the environment's, or ~/.cache."""
+  directory = directory or os.environ.get(CACHE_VARIABLE)
+  return Path(directory or "~/.cache/nema_lc_jax").expanduser().absolute()
+
+
+def prepare(
+  name: str,
+  *,
+  fingerprint: str,
+  features: Mapping[str, Any],
+  splits: Mapping[str, Generate],
+  cache: Path,
+) -> dict[str, Sequence[Record]]:
+  """The records of each split, as random-access sources in generated order.
+
+  Args:
+    name: of the data set; starts the folder's name.
+    fingerprint: sha256 of what is prepared; ends the folder's name, so other
+      data are prepared anew.
+    features: tensorflow-datasets features of a record.
+    splits: for each split, what generates its records.
+    cache: the folder that holds prepared folders.
+
+  Raises:
+    DataError: when the cache can't be written, or from a generator.
+  """
+  target = cache / f"{name}-{fingerprint[:16]}"
+  if not target.is_dir():
+    try:
+      cache.mkdir(parents=True, exist_ok=True)
+      _prepare_into(target, name, features, splits)
+    except OSError as error:
+      raise DataError(
+        f"{name}: cannot prepare {target}: {error}; another folder can be "
+        f"named by {CACHE_VARIABLE}"
+      ) from error
+  builder = tfds.builder_from_directory(target)
+  return {split: builder.as_data_source(split) for split in splits}
+
+
+def _prepare_into(
+  target: Path,
+  name: str,
+  features: Mapping[str, Any],
+  splits: Mapping[str, Generate],
+) -> None:
+  _remove_abandoned(target)
+  logging.info("Preparing %s in %s", name, target)
+  scratch = tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent)
+  # Our own bar knows when it is not on a terminal.
+  tfds.disable_progress_bar()
+  try:
+    builder = _Builder(name, features, splits, scratch)
+    with contextlib.redirect_stdout(io.StringIO()):  # sizes it calls unknown
+      builder.download_and_prepare(file_format="array_record")
+    try:
+      os.rename(builder.data_dir, target)
+    except OSError:
+      if not target.is_dir():  # else another process was faster
+        raise
+  finally:
+    tfds.enable_progress_bar()
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _remove_abandoned(target: Path) -> None:
+  """Removes what preparations of `target` left when they were killed."""
+  for scratch in target.parent.glob(f".{target.name}-*"):
+    if time.time() - scratch.stat().st_mtime > ABANDONED_AFTER:
+      shutil.rmtree(scratch, ignore_errors=True)
+
+
+class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """A tensorflow-datasets builder of whatever it is given."""
+
+  VERSION = tfds.core.Version("1.0.0")
+  # Looked up only to find checksums of downloads, of which there are none, and
+  # looking fails without importlib_resources (tensorflow-datasets 4.9.10).
+  code_path = None
+
+  def __init__(
+    self,
+    name: str,
+    features: Mapping[str, Any],
+    splits: Mapping[str, Generate],
+    directory: str,
+  ):
+    self.name = name
+    self._features = features
+    self._splits = splits
+    super().__init__(data_dir=directory)
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    return tfds.core.DatasetInfo(
+      builder=self,
+      features=tfds.features.FeaturesDict(self._features),
+      disable_shuffling=True,
+    )
+
+  def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
+    del dl_manager
+    return {split: self._generate_examples(split) for split in self._splits}
+
+  def _generate_examples(self, split: str) -> Iterator[tuple[int, Record]]:
+    # disable=None: no bar where stderr is not a terminal.
+    records = tqdm(
+      self._splits[split](), f"{self.name} {split}", unit="", disable=None
+    )
+    yield from enumerate(records)

@@ -1,0 +1,53 @@
+"""The data sets by name."""
+
+import inspect
+from typing import Any
+
+from nema_lc_jax.data import aan, file, pytext, recall, toy
+from nema_lc_jax.data.types import (
+  DataError,
+  Dataset,
+  require_at_least,
+  require_seed,
+)
+
+# A new data set is one file with a keyword-only `load`, and one row here.
+_LOADERS = {
+  "aan": aan.load,
+  "file": file.load,
+  "pytext": pytext.load,
+  "recall": recall.load,
+  "toy": toy.load,
+}
+NAMES = tuple(_LOADERS)
+
+# Options of the common configuration, accepted even where they mean nothing.
+_COMMON = {"dir", "length", "path", "seed"}
+
+
+def load(name: str, **options: Any) -> Dataset:
+  """The data set `name`, with options as its own `load` documents them.
+
+  Raises:
+    DataError: for an unknown name or option, or a value out of its range; one
+      line that says what is allowed.
+  """
+  if name not in _LOADERS:
+    raise DataError(f"unknown data set {name!r}; known: {', '.join(NAMES)}")
+  loader = _LOADERS[name]
+  known = inspect.signature(loader).parameters
+  for option in options:
+    if option not in known and option not in _COMMON:
+      raise DataError(
+        f"unknown option {option!r} of data set {name!r}; "
+        f"known: {', '.join(sorted(_COMMON.union(known)))}"
+      )
+  # An unset common option, such as `dir: None`, leaves the loader's default.
+  given = {
+    option: value
+    for option, value in options.items()
+    if not (option in _COMMON and value is None)
+  }
+  require_at_least(1, length=given.get("length", 1))
+  require_seed(given.get("seed", 0))
+  return loader(**{k: v for k, v in given.items() if k in known})

@@ -1,0 +1,40 @@
+"""Texts as bytes: token id = byte + 1, and 0 is padding."""
+
+import numpy as np
+
+from nema_lc_jax.data.types import Example
+
+VOCAB_SIZE = 257
+
+
+def encode(text: bytes) -> np.ndarray:
+  """Token ids int32 [len(text)]."""
+  return np.frombuffer(text, np.uint8).astype(np.int32) + 1
+
+
+def fit(row: np.ndarray, length: int, fill: int = 0) -> np.ndarray:
+  """`row` cut to `length`, or filled up at its end, in its own dtype."""
+  fitted = np.full(length, fill, row.dtype)
+  fitted[: len(row)] = row[:length]
+  return fitted
+
+
+def tokens(
+  row: np.ndarray,
+  length: int,
+  suffix: str = "",
+  mask: np.ndarray | None = None,
+) -> Example:
+  """`inputs` and `mask` of one row of ids; without a mask, none is padding."""
+  mask = np.ones(len(row), bool) if mask is None else mask
+  return {
+    f"inputs{suffix}": fit(row, length).astype(np.int32, copy=False),
+    f"mask{suffix}": fit(mask, length),
+  }
+
+
+def text_pair(text1: bytes, text2: bytes, length: int) -> Example:
+  """The inputs and masks of a matching example; it has no label yet."""
+  return tokens(encode(text1[:length]), length) | tokens(
+    encode(text2[:length]), length, "2"
+  )

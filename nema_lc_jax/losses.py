@@ -1,0 +1,153 @@
+"""The task loss and the three lifecycle losses.
+
+Every quantity is a pair (sum, count), so that a mean over devices, batches or
+a whole split is exact: add the sums, add the counts, divide last.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from nema_lc_jax.memory.types import FORGET, Array, StepOutput
+
+Sums = dict[str, tuple[Array, Array]]
+
+# Steps in which the cost of forgetting a young slot falls by a factor of e.
+YOUTH = 8.0
+
+
+def masked(values: Array, mask: Array) -> tuple[Array, Array]:
+  """(sum, count) of `values` where `mask`, which broadcasts to them."""
+  mask = jnp.broadcast_to(mask, values.shape)
+  total = jnp.where(mask, values, 0).sum(dtype=jnp.float32)
+  return total, mask.sum(dtype=jnp.float32)
+
+
+def _pair_targets(groups: Array, axis_name: str | None):
+  """Labels and weights [B, B] of all pairs; both classes weigh the same."""
+  others = groups
+  total = lambda x: x
+  if axis_name is not None:
+    others = jax.lax.all_gather(groups, axis_name, tiled=True)
+    total = lambda x: jax.lax.psum(x, axis_name)
+  same = groups[:, None] == others[None, :]
+  positives = total(same.sum(dtype=jnp.float32))
+  negatives = total((~same).sum(dtype=jnp.float32))
+  half = 0.5 * others.shape[0]
+  weights = jnp.where(
+    same, half / jnp.maximum(positives, 1), half / jnp.maximum(negatives, 1)
+  )
+  return same.astype(jnp.int32), weights
+
+
+def task_sums(
+  logits: Array, batch: Mapping[str, Any], *, axis_name: str | None = None
+) -> Sums:
+  """Cross-entropy (nats) and accuracy of a batch, as (sum, count).
+
+  Args:
+    logits: [B, C], or [B, L, C] with labels [B, L], or [B, B', C] for all
+      pairs of a batch that has `group` [B] in place of `label`.
+    batch: `label` (negative: not asked); optionally `weight` [B].
+    axis_name: under pmap, the axis that the pairs reach over.
+  """
+  if "label" in batch:
+    labels = batch["label"]
+    weights = (labels >= 0).astype(jnp.float32)
+    if "weight" in batch:
+      rows = batch["weight"].reshape(-1, *[1] * (labels.ndim - 1))
+      weights = weights * rows
+  else:
+    labels, weights = _pair_targets(batch["group"], axis_name)
+  losses = optax.softmax_cross_entropy_with_integer_labels(
+    logits.astype(jnp.float32), jnp.maximum(labels, 0)
+  )
+  correct = (logits.argmax(-1) == labels).astype(jnp.float32)
+  count = weights.sum()
+  return {
+    "task_loss": ((losses * weights).sum(), count),
+    "accuracy": ((correct * weights).sum(), count),
+  }
+
+
+def lifecycle_sums(steps: StepOutput) -> Sums:
+  """The write, forget and stability losses, as (sum, count).
+
+  write_loss: mean write strength over valid candidates.
+  forget_loss: mean p_forget * phi over the slots alive before the step, where
+    phi = (exp(-age / 8) + usage / (1 + usage)) / 2 grows for young and for
+    much-used slots.
+  stability_loss: mean squared change of a slot's action distribution between
+    consecutive steps, over slots that kept their item.
+
+  Args:
+    steps: leaves [B, N, ...].
+  """
+  active = steps.active[..., None]
+  youth = jnp.exp(-steps.age / YOUTH)
+  used = steps.usage / (1.0 + jnp.abs(steps.usage))
+  phi = jax.lax.stop_gradient(0.5 * (youth + used))
+  change = jnp.square(steps.actions[:, 1:] - steps.actions[:, :-1]).mean(-1)
+  same = steps.kept[:, :-1] & active[:, :-1] & active[:, 1:]
+  return {
+    "write_loss": masked(steps.strength, steps.candidates),
+    "forget_loss": masked(
+      steps.actions[..., FORGET] * phi, steps.occupied & active
+    ),
+    "stability_loss": masked(change, same),
+  }
+
+
+def dynamics_sums(steps: StepOutput, *, budget: int) -> Sums:
+  """What the memory did, as (sum, count), over steps with a valid token.
+
+  memory_utilisation: share of slots alive after the step.
+  memory_age: steps since the live slots were written.
+  write_rate: writes per valid candidate; update_rate, forget_rate: operations
+  per slot alive before the step; churn: share of those slots that lost their
+  item, forgotten or replaced; budget_used: operations over the budget.
+  """
+  active = steps.active[..., None]
+  written = (steps.allocation.source >= 0) & active
+  occupied = steps.occupied & active
+  kept = steps.kept & active
+  per_slot = lambda done: masked(done.astype(jnp.float32), occupied)
+  operations = steps.writes + steps.updates + steps.forgets
+  live = (kept | written).astype(jnp.float32)
+  writes = steps.writes.sum(dtype=jnp.float32)
+  return {
+    "memory_utilisation": masked(live, active),
+    "memory_age": masked(jnp.where(kept, steps.age + 1.0, 0.0), kept | written),
+    "write_rate": (writes, steps.candidates.sum(dtype=jnp.float32)),
+    "update_rate": per_slot(steps.allocation.update),
+    "forget_rate": per_slot(steps.allocation.forget),
+    "churn": per_slot(occupied & ~kept),
+    "budget_used": masked(
+      operations / max(budget, 1), steps.active & (budget > 0)
+    ),
+  }
+
+
+def total_loss(
+  sums: Sums, weights: Mapping[str, Array], *, axis_name: str | None = None
+) -> Array:
+  """task + sum of weight * lifecycle loss, each a mean over all devices.
+
+  Under pmap this is one device's share: the shares add up to the loss.
+
+  Args:
+    sums: from `task_sums` and `lifecycle_sums`.
+    weights: name of a loss to its weight; the task loss has weight 1.
+    axis_name: the pmap axis.
+  """
+  loss = jnp.zeros(())
+  for name, weight in ({"task_loss": 1.0} | dict(weights)).items():
+    if name in sums:
+      total, count = sums[name]
+      if axis_name is not None:
+        count = jax.lax.psum(count, axis_name)
+      loss += weight * total / jnp.maximum(jax.lax.stop_gradient(count), 1e-9)
+  return loss

@@ -1,0 +1,14 @@
+"""Models around the memory, and the learned policies. Linen lives only here."""
+
+from nema_lc_jax.models.config import ModelConfig
+from nema_lc_jax.models.model import Model, ModelOutput, build_model
+from nema_lc_jax.models.policies import POLICIES, make_policy
+
+__all__ = [
+  "POLICIES",
+  "Model",
+  "ModelConfig",
+  "ModelOutput",
+  "build_model",
+  "make_policy",
+]

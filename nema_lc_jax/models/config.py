@@ -1,0 +1,94 @@
+"""What a model can be made of, checked when it is made."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+CHOICES = {
+  "head": ("classify", "match", "predict"),
+  "encoder": ("memory", "local", "full"),
+  "pool": ("last", "mean"),
+  "dtype": ("float32", "bfloat16"),
+}
+# Least values of the integer fields, and the section of a run's config they
+# are in, for error messages.
+LEAST = {
+  "chunk_length": (1, "model"),
+  "width": (1, "model"),
+  "num_layers": (0, "model"),
+  "num_layers_after": (0, "model"),
+  "num_heads": (1, "model"),
+  "num_slots": (1, "memory"),
+  "num_candidates": (1, "memory"),
+  "budget": (0, "memory"),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+  """The fields of a model.
+
+  Raises:
+    ValueError: naming the field, its value, and what is allowed.
+  """
+
+  head: str  # "classify" one text, "match" two, "predict" every token
+  vocab_size: int  # V; ids lie in [0, V)
+  num_classes: int  # C
+  chunk_length: int = 64  # T; texts are cut into chunks of T tokens
+  width: int = 64  # D, of tokens and slots
+  num_layers: int = 2  # chunk-local layers before the memory read
+  num_layers_after: int = 1  # chunk-local layers after it
+  num_heads: int = 4  # of the attention layers; divides width
+  mlp_ratio: float = 4.0  # hidden width of the MLPs over D
+  dropout: float = 0.0  # probability, in training
+  # "memory"; for comparison, without one: "local" (chunks alone) or "full"
+  # (attention over the whole text).
+  encoder: str = "memory"
+  # What becomes a text's vector: the tokens of the "last" chunk, which know of
+  # the others by reading the memory, or the "mean" of all tokens.
+  pool: str = "last"
+  dtype: str = "float32"  # of activations; memory and parameters: float32
+  remat: bool = False  # recompute layers and steps in the backward pass
+  truncate: int | None = None  # backpropagate through so many steps at most
+  policy: str = "learned"  # see make_policy
+  num_slots: int = 16  # M
+  num_candidates: int = 2  # K per chunk
+  budget: int = 2  # hard limit on memory operations per chunk
+  # Options of the learned policies, which the others ignore.
+  controller: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self):
+    """Checks every field."""
+    for field, known in CHOICES.items():
+      value = getattr(self, field)
+      if value not in known:
+        raise ValueError(
+          f"config.model.{field}={value!r} is unknown; known:"
+          f" {', '.join(known)}."
+        )
+    for field, (least, section) in LEAST.items():
+      value = getattr(self, field)
+      if value < least:
+        raise ValueError(
+          f"config.{section}.{field} must be at least {least}, got {value}."
+        )
+    if self.width % self.num_heads:
+      raise ValueError(
+        f"config.model.num_heads={self.num_heads} does not divide"
+        f" config.model.width={self.width}."
+      )
+    if not 0 <= self.dropout < 1:
+      raise ValueError(
+        f"config.model.dropout must be in [0, 1), got {self.dropout}."
+      )
+    if self.truncate is not None and self.truncate < 1:
+      raise ValueError(
+        "config.model.truncate must be None or at least 1 chunk, got"
+        f" {self.truncate}."
+      )
+
+  @property
+  def causal(self) -> bool:
+    """Whether a token may see only those before it."""
+    return self.head == "predict"

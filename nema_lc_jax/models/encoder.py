@@ -1,0 +1,169 @@
+"""The Transformer around the memory: what comes before and after its read.
+
+Everything here is over the chunks of one text at once, [N, T, D]: none of it
+depends on what happens in the memory, so chunks are computed in parallel.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from nema_lc_jax.memory.types import Array
+from nema_lc_jax.models.config import ModelConfig
+
+
+class Block(nn.Module):
+  """A pre-norm Transformer layer over [..., T, D]; padding is not attended."""
+
+  config: ModelConfig
+
+  @nn.compact
+  def __call__(self, x: Array, valid: Array, train: bool) -> Array:
+    """x [..., T, D] and valid [..., T] to [..., T, D]."""
+    c, D, dtype = self.config, x.shape[-1], x.dtype
+    drop = nn.Dropout(c.dropout, deterministic=not train)
+    dense = lambda width, name: nn.Dense(width, dtype=dtype, name=name)
+    h = nn.LayerNorm(dtype=dtype, name="norm_attention")(x)
+    qkv = dense(3 * D, "qkv")(h)
+    qkv = qkv.reshape(*x.shape[:-1], 3, c.num_heads, D // c.num_heads)
+    q, k, v = jnp.moveaxis(qkv, -3, 0)
+    h = jax.nn.dot_product_attention(
+      q, k, v, mask=valid[..., None, None, :], is_causal=c.causal
+    )
+    x = x + drop(dense(D, "out")(h.reshape(x.shape)))
+    h = nn.LayerNorm(dtype=dtype, name="norm_mlp")(x)
+    h = nn.gelu(dense(int(c.mlp_ratio * D), "up")(h))
+    return x + drop(dense(D, "down")(h))
+
+
+class Stack(nn.Module):
+  """`num_layers` Blocks over [N, T, D]: in each chunk, or over all of them."""
+
+  config: ModelConfig
+  num_layers: int
+
+  @nn.compact
+  def __call__(self, x: Array, valid: Array, train: bool) -> Array:
+    """x [N, T, D] and valid [N, T] to [N, T, D]."""
+    shape = x.shape
+    if self.config.encoder == "full":
+      x, valid = x.reshape(1, -1, shape[-1]), valid.reshape(1, -1)
+    # Argument 3 is `train`, a Python bool (0 is self).
+    remat = nn.remat(Block, static_argnums=(3,))
+    block = remat if self.config.remat else Block
+    for i in range(self.num_layers):
+      x = block(self.config, name=f"layer_{i}")(x, valid, train)
+    return x.reshape(shape)
+
+
+class Embedding(nn.Module):
+  """Token embeddings plus positions: ids [N, T] -> [N, T, D].
+
+  Positions inside a chunk are learned, so they reach as far as any text. The
+  number of the chunk is added, as fixed sinusoids, only for full attention: a
+  memory knows order by age.
+  """
+
+  config: ModelConfig
+
+  @nn.compact
+  def __call__(self, tokens: Array) -> Array:
+    """Ids [N, T] to [N, T, D]."""
+    D, init = self.config.width, nn.initializers.normal(0.5)
+    embed = nn.Embed(
+      self.config.vocab_size, D, embedding_init=init, name="token"
+    )
+    x = embed(tokens) + self.param("position", init, (tokens.shape[1], D))
+    if self.config.encoder == "full":
+      rates = 10_000.0 ** (-jnp.arange(0, D, 2) / D)
+      angles = jnp.arange(tokens.shape[0])[:, None] * rates
+      waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+      x += 0.5 * waves[:, None, :D]
+    return x.astype(self.config.dtype)
+
+
+class Encoder(nn.Module):
+  """Embedding and the layers before the memory read."""
+
+  config: ModelConfig
+
+  @nn.compact
+  def __call__(self, tokens: Array, valid: Array, train: bool) -> Array:
+    """Ids [N, T] and valid [N, T] to [N, T, D]."""
+    x = Embedding(self.config, name="embedding")(tokens)
+    return Stack(self.config, self.config.num_layers, name="layers")(
+      x, valid, train
+    )
+
+
+class Interface(nn.Module):
+  """What a chunk asks the memory for, and what it offers to it.
+
+  Each of the K candidates pools the chunk's tokens by a learned query.
+  """
+
+  config: ModelConfig
+
+  @nn.compact
+  def __call__(self, x: Array, valid: Array) -> tuple[Array, Array, Array]:
+    """[N, T, D] to queries [N, T, D], candidates [N, K, D], age bias []."""
+    D, K = x.shape[-1], self.config.num_candidates
+    x = nn.LayerNorm(name="norm")(x.astype(jnp.float32))
+    query = nn.Dense(D, use_bias=False, name="query")(x)
+    pool = self.param("pool", nn.initializers.normal(1.0), (K, D))
+    keys = nn.Dense(D, use_bias=False, name="key")(x)
+    logits = jnp.einsum("kd,ntd->nkt", pool, keys) * D**-0.5
+    logits = jnp.where(valid[:, None], logits, -1e9)
+    pooled = jax.nn.softmax(logits, axis=-1) @ nn.Dense(D, name="value")(x)
+    # Contents of one norm: a read compares directions, strength is apart.
+    content = nn.LayerNorm(use_scale=False, use_bias=False)(pooled)
+    bias = self.param("age_bias", nn.initializers.constant(-2.0), ())
+    return query, content, jax.nn.softplus(bias)
+
+
+class Decoder(nn.Module):
+  """Adds what was read, then the layers after the read."""
+
+  config: ModelConfig
+
+  @nn.compact
+  def __call__(
+    self, x: Array, read: Array | None, valid: Array, train: bool
+  ) -> Array:
+    """x, read [N, T, D] and valid [N, T] to [N, T, D] f32; read None: none."""
+    D = x.shape[-1]
+    if read is not None:
+      dense = nn.Dense(D, use_bias=False, dtype=x.dtype, name="read")
+      x = x + dense(read.astype(x.dtype))
+    x = Stack(self.config, self.config.num_layers_after, name="layers")(
+      x, valid, train
+    )
+    return nn.LayerNorm(name="norm")(x.astype(jnp.float32))
+
+
+class Head(nn.Module):
+  """A two-layer perceptron [..., D] -> class logits [..., C]."""
+
+  num_classes: int
+  hidden: int
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """[..., D] to [..., C]."""
+    h = nn.gelu(nn.Dense(self.hidden, name="hidden")(x))
+    return nn.Dense(self.num_classes, name="logits")(h)
+
+
+def mean_pool(x: Array, valid: Array) -> Array:
+  """Mean over valid tokens: [N, T, D], [N, T] -> [D]."""
+  total = jnp.where(valid[..., None], x, 0.0).sum((0, 1))
+  return total / jnp.maximum(valid.sum(), 1)
+
+
+def pair_features(x1: Array, x2: Array) -> Array:
+  """[..., D] twice -> [..., 4*D]: x1, x2, x1*x2, x1-x2.
+
+  Source: the "NLI" interaction of google-research/long-range-arena.
+  """
+  x1, x2 = jnp.broadcast_arrays(x1, x2)
+  return jnp.concatenate([x1, x2, x1 * x2, x1 - x2], axis=-1)

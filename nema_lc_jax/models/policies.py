@@ -1,0 +1,212 @@
+"""Learned policies, and `make_policy`: every policy by name."""
+
+import functools
+import inspect
+
+import jax
+import jax.numpy as jnp
+
+from nema_lc_jax.memory import policies as heuristics
+from nema_lc_jax.memory.state import init_state, log_strength
+from nema_lc_jax.memory.types import (
+  FORGET,
+  FRESH_USAGE,
+  RETAIN,
+  UPDATE,
+  Array,
+  Candidates,
+  Chunk,
+  MemoryState,
+  Policy,
+  Scores,
+)
+from nema_lc_jax.models import controller
+
+# What a slot's place is worth. Ranks of learned writes lie in (0, 1), so they
+# always beat the two rules, which lie below 0.
+KEEPS = {
+  "strength": lambda state, retained, age_bias: jnp.exp(
+    log_strength(state.replace(alive=retained), age_bias)
+  ),
+  "fifo": lambda state, retained, age_bias: heuristics.oldest_first(state),
+  "lru": lambda state, retained, age_bias: state.usage - 2 * FRESH_USAGE,
+}
+
+
+def _example(num_slots: int, num_candidates: int, width: int):
+  """A state and a chunk to initialise modules with."""
+  state = init_state(num_slots=num_slots, width=width)
+  candidates = Candidates(
+    content=jnp.zeros((num_candidates, width)),
+    valid=jnp.ones((num_candidates,), bool),
+  )
+  chunk = Chunk(
+    query=jnp.zeros((1, width)), candidates=candidates, valid=jnp.ones(1, bool)
+  )
+  return state, chunk
+
+
+def _written(
+  key: Array, logits: Array, train: bool, threshold: float, noise: float
+) -> tuple[Array, Array]:
+  """Rank and strength [K] from write logits.
+
+  In training the rank is explored with logistic noise; the strength, which
+  carries the gradient, is free of it.
+  """
+  strength = jax.nn.sigmoid(logits)
+  ranking = logits
+  if train:
+    ranking += noise * jax.random.logistic(key, logits.shape)
+  rank = jax.nn.sigmoid(ranking)
+  return jnp.where(rank > threshold, rank, -jnp.inf), strength
+
+
+def write_gate(
+  *,
+  width: int,
+  hidden: int = 32,
+  keep: str = "fifo",
+  write_bias: float = 1.0,
+  write_threshold: float = 0.1,
+  noise: float = 0.3,
+) -> Policy:
+  """NeMA-Lite: a learned write gate; what a write replaces follows a rule.
+
+  Args:
+    width: D.
+    hidden: width of the gate.
+    keep: "fifo" or "lru", which slot a write replaces.
+    write_bias: of the write logit at the start.
+    write_threshold: a candidate whose rank is not above it is not written.
+    noise: scale of the exploration of ranks in training.
+  """
+  gate = controller.WriteGate(hidden, write_bias)
+
+  def init(key, *, num_slots, num_candidates):
+    example = _example(num_slots, num_candidates, width)
+    return {"gate": gate.init(key, *example)["params"]}
+
+  def score(params, key, state, chunk, *, train):
+    logits = controller.apply(gate, params["gate"], state, chunk)
+    rank, strength = _written(key, logits, train, write_threshold, noise)
+    kept = KEEPS[keep](state, state.alive, 0.0)
+    scores = heuristics.retain_all(state, chunk, kept)
+    return scores.replace(write=rank, strength=strength)
+
+  if keep == "lru":
+    return Policy(init, score, heuristics.least_recent_access)
+  return Policy(init, score)
+
+
+def learned(
+  *,
+  width: int,
+  hidden: int = 32,
+  keep: str = "strength",
+  update: bool = True,
+  forget: bool = True,
+  max_decay: float = 0.3,
+  write_bias: float = 1.0,
+  update_bias: float = 0.0,
+  write_threshold: float = 0.1,
+  noise: float = 0.3,
+) -> Policy:
+  """NeMA-LC: write, retain, update and forget are all learned.
+
+  Each slot carries a strength: a write sets it to its write score, retaining
+  multiplies it by 1 - max_decay * p_forget, and every read weighs slots by it.
+  So each decision has a gradient through all later reads.
+
+  Args:
+    width: D.
+    hidden: width of the controller.
+    keep: "strength" (what remains of it), or "fifo" or "lru".
+    update: whether slots may be updated.
+    forget: whether slots may be forgotten, and decay.
+    max_decay: the largest share of its strength that a step may cost a slot.
+    write_bias: of the write logit at the start.
+    update_bias: of the update logit at the start.
+    write_threshold: a candidate whose rank is not above it is not written.
+    noise: scale of the exploration of ranks in training.
+  """
+  gate = controller.WriteGate(hidden, write_bias)
+  slots = controller.SlotActions(hidden, (3.0, update_bias, -2.0))
+  able = {RETAIN: True, UPDATE: update, FORGET: forget}
+  allowed = [able[action] for action in range(3)]
+
+  def init(key, *, num_slots, num_candidates):
+    example = _example(num_slots, num_candidates, width)
+    gate_key, slots_key = jax.random.split(key)
+    return {
+      "gate": gate.init(gate_key, *example)["params"],
+      "slots": slots.init(slots_key, *example)["params"],
+    }
+
+  def score(params, key, state: MemoryState, chunk: Chunk, *, train):
+    logits = controller.apply(slots, params["slots"], state, chunk)
+    logits = jnp.where(jnp.array(allowed), logits, -jnp.inf)
+    actions = jax.nn.softmax(logits, axis=-1)
+    retained = state.alive * (1.0 - max_decay * actions[:, FORGET])
+    age_bias = 0.0 if chunk.age_bias is None else chunk.age_bias
+    writes = controller.apply(gate, params["gate"], state, chunk)
+    rank, strength = _written(key, writes, train, write_threshold, noise)
+    return Scores(
+      actions=actions,
+      proposal=controller.propose(state, chunk),
+      write=rank,
+      strength=strength,
+      keep=KEEPS[keep](state, retained, age_bias),
+      retained=retained,
+    )
+
+  if keep == "lru":
+    return Policy(init, score, heuristics.least_recent_access)
+  return Policy(init, score)
+
+
+POLICIES = {
+  "none": heuristics.none,
+  "fifo": heuristics.fifo,
+  "lru": heuristics.lru,
+  "lfu": heuristics.lfu,
+  "random": heuristics.random,
+  "write_gate": write_gate,
+  "write_gate_lru": functools.partial(write_gate, keep="lru"),
+  "learned": learned,
+}
+
+
+def policy_options(name: str) -> tuple[str, ...]:
+  """Names of the options that the policy of that name takes.
+
+  Raises:
+    ValueError: on an unknown name.
+  """
+  if name not in POLICIES:
+    raise ValueError(
+      f"unknown policy {name!r}; known policies: {', '.join(POLICIES)}."
+    )
+  names = inspect.signature(POLICIES[name]).parameters
+  return tuple(option for option in names if option != "width")
+
+
+def make_policy(name: str, *, width: int, **options) -> Policy:
+  """The policy of that name.
+
+  Args:
+    name: one of `POLICIES`.
+    width: D, the width of slots, candidates and queries.
+    **options: of that policy; see the functions of this module.
+
+  Raises:
+    ValueError: on an unknown name or an option that the policy does not have.
+  """
+  known = policy_options(name)
+  for option in options:
+    if option not in known:
+      raise ValueError(
+        f"policy {name!r} has no option {option!r}; it has:"
+        f" {', '.join(known) or 'none'}."
+      )
+  return POLICIES[name](width=width, **options)

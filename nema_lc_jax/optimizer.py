@@ -1,0 +1,83 @@
+"""AdamW with clipping, warm-up and cosine; a factor of its own for policies."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+# A step with non-finite gradients is skipped however often it happens: the
+# training loop counts them and stops the run.
+_ALWAYS_SKIP = jnp.iinfo(jnp.int32).max
+
+
+def learning_rate_schedule(
+  *, peak: float, steps: int, warmup_steps: int, schedule: str = "cosine"
+) -> optax.Schedule:
+  """Linear warm-up from 0 to `peak`, then "cosine" to 0, "constant", "rsqrt".
+
+  rsqrt: peak * sqrt(warmup_steps / step) after the warm-up.
+
+  Raises:
+    ValueError: on an unknown schedule, or a warm-up longer than the run.
+  """
+  if not 0 <= warmup_steps <= steps:
+    raise ValueError(
+      f"config.train.warmup_steps={warmup_steps} must lie between 0 and"
+      f" config.train.steps={steps}."
+    )
+  after = {
+    "cosine": optax.cosine_decay_schedule(peak, max(steps - warmup_steps, 1)),
+    "constant": optax.constant_schedule(peak),
+    "rsqrt": lambda step: (
+      peak * jnp.sqrt(max(warmup_steps, 1) / (step + max(warmup_steps, 1)))
+    ),
+  }
+  if schedule not in after:
+    raise ValueError(
+      f"config.train.schedule={schedule!r} is unknown; known:"
+      f" {', '.join(after)}."
+    )
+  warmup = optax.linear_schedule(0.0, peak, max(warmup_steps, 1))
+  return optax.join_schedules([warmup, after[schedule]], [warmup_steps])
+
+
+def _is_policy(params: Mapping[str, Any]) -> Any:
+  """A mask of the parameters: True below "policy"."""
+  return {
+    name: jax.tree.map(lambda _: name == "policy", part)
+    for name, part in params.items()
+  }
+
+
+def make_optimizer(
+  schedule: optax.Schedule,
+  *,
+  weight_decay: float,
+  clip_norm: float,
+  policy_factor: float,
+) -> optax.GradientTransformation:
+  """AdamW over a model's parameters; non-finite gradients are skipped.
+
+  Args:
+    schedule: learning rate by step.
+    weight_decay: of matrices, except the policy's.
+    clip_norm: the global norm to which gradients are clipped.
+    policy_factor: the policy's learning rate over that of the rest.
+  """
+
+  def decayed(params):
+    return {
+      name: jax.tree.map(lambda x: name != "policy" and x.ndim > 1, part)
+      for name, part in params.items()
+    }
+
+  tx = optax.chain(
+    optax.clip_by_global_norm(clip_norm),
+    optax.scale_by_adam(b2=0.98),
+    optax.add_decayed_weights(weight_decay, mask=decayed),
+    optax.masked(optax.scale(policy_factor), _is_policy),
+    optax.scale_by_learning_rate(schedule),
+  )
+  return optax.apply_if_finite(tx, max_consecutive_errors=_ALWAYS_SKIP)

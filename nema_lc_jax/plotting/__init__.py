@@ -1,0 +1,9 @@
+"""Figures of runs: `plot_run` draws one, `compare` sets policies side by side.
+
+On the command line: `python -m nema_lc_jax.plotting --help`.
+"""
+
+from nema_lc_jax.plotting.compare import compare
+from nema_lc_jax.plotting.run import plot_run
+
+__all__ = ["compare", "plot_run"]

@@ -1,0 +1,318 @@
+"""Policies against each other, several seeds each."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from nema_lc_jax.plotting import style
+from nema_lc_jax.plotting.records import SUMMARY_FILE, Run, read_run
+
+# What a policy's life of slots is compared by, and the title of its panel.
+LIFECYCLE = {
+  "memory_utilisation": "Live slots (share of all)",
+  "memory_age": "Age of live slots (chunks)",
+  "churn": "Items lost per live slot",
+  "write_rate": "Writes per candidate",
+  "update_rate": "Updates per live slot",
+  "forget_rate": "Forgets per live slot",
+}
+# Two-sided 95% quantiles of Student's t for 1, 2, ... degrees of freedom.
+T_95 = (
+  *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+  *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+)
+
+
+class Estimate(NamedTuple):
+  """A mean over seeds and the 95% interval of that mean."""
+
+  mean: float
+  # Both nan for a single seed, which says nothing about the others.
+  low: float
+  high: float
+  n: int
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+  """The mean of one value per seed, with its 95% t interval.
+
+  Above 21 seeds the interval is that of 21, a little too wide.
+  """
+  n, mean = len(values), float(np.mean(values))
+  if n < 2:
+    return Estimate(mean, math.nan, math.nan, n)
+  t = T_95[min(n - 1, len(T_95)) - 1]
+  half = t * float(np.std(values, ddof=1)) / math.sqrt(n)
+  return Estimate(mean, mean - half, mean + half, n)
+
+
+def compare(
+  workdirs: Sequence[str | Path], out: str | Path = "plots_compare"
+) -> list[Path]:
+  """Draws finished runs against each other, grouped by policy, into `out`.
+
+  Writes compare_accuracy, compare_curves and compare_lifecycle as PNG and
+  PDF, and compare.csv with a row per policy; returns the files. Raises
+  ValueError, in one line, if a run is unfinished, if the runs differ in task
+  or data, or if one policy has a seed twice.
+  """
+  groups = group_runs([read_run(workdir) for workdir in workdirs])
+  runs = [run for group in groups.values() for run in group]
+  title = runs[0].summary["task"]
+  out, written = Path(out), []
+  with style.STYLE():
+    for name, draw in (
+      ("compare_accuracy", _accuracy_figure),
+      ("compare_curves", _curves_figure),
+      ("compare_lifecycle", _lifecycle_figure),
+    ):
+      written += style.save(draw(groups, title), out, name)
+  written.append(_write_table(groups, out / "compare.csv"))
+  return written
+
+
+def group_runs(runs: Sequence[Run]) -> dict[str, list[Run]]:
+  """Runs by policy, after making sure that they may be compared."""
+  if not runs:
+    raise ValueError("no runs to compare")
+  for run in runs:
+    if not run.summary:
+      raise ValueError(f"{run.workdir} has no {SUMMARY_FILE}: not finished?")
+    for name in ("task", "policy", "seed", "test_accuracy"):
+      if name not in run.summary:
+        raise ValueError(f"{run.workdir / SUMMARY_FILE} lacks {name!r}")
+  for name in ("task", "data_fingerprint"):
+    _require_same(runs, name)
+  seen: dict[tuple, Run] = {}
+  for run in runs:
+    key = run.summary["policy"], run.summary["seed"]
+    if key in seen:
+      raise ValueError(
+        f"policy {key[0]!r}, seed {key[1]} occurs twice: "
+        f"{seen[key].workdir} and {run.workdir}"
+      )
+    seen[key] = run
+  order = style.policy_colours([policy for policy, _ in seen])
+  return {
+    policy: [run for (other, _), run in seen.items() if other == policy]
+    for policy in order
+  }
+
+
+def _require_same(runs: Sequence[Run], name: str) -> None:
+  found: dict = {}
+  for run in runs:
+    found.setdefault(run.summary.get(name), []).append(str(run.workdir))
+  if len(found) > 1:
+    listed = "; ".join(f"{v!r}: {', '.join(d)}" for v, d in found.items())
+    raise ValueError(f"runs differ in {name} ({listed})")
+
+
+def _accuracy_figure(groups: Mapping[str, Sequence[Run]], title: str):
+  figure = style.new_figure(
+    6.2, 1.5 + 0.36 * len(groups), title=f"Test accuracy · {title}"
+  )
+  ax = figure.add_subplot()
+  values = {
+    policy: [run.summary["test_accuracy"] for run in runs]
+    for policy, runs in groups.items()
+  }
+  seen = _points(ax, values)
+  baselines = _baselines(groups)
+  for value in baselines.values():
+    ax.axvline(
+      value, color=style.GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1
+    )
+  seen.append(list(baselines.values()))
+  ax.set_xlim(style.limits(*seen, floor=0.0, ceiling=1.02))
+  _name_baselines(ax, baselines)
+  ax.set_xlabel(_note("test accuracy", groups))
+  return figure
+
+
+def _curves_figure(groups: Mapping[str, Sequence[Run]], title: str):
+  figure = style.new_figure(6.6, 4.0, title=f"Validation accuracy · {title}")
+  ax = figure.add_subplot()
+  colours = style.policy_colours(list(groups))
+  labels, seen = [], []
+  for policy, runs in groups.items():
+    curves = [run.series("validation", "accuracy") for run in runs]
+    curves = [(steps, values) for steps, values in curves if len(steps)]
+    seen += [values for _, values in curves]
+    last = _draw_band(ax, curves, colours[policy])
+    if last is not None:
+      labels.append((last, f"{policy} (n={len(curves)})", colours[policy]))
+  for name, value in _baselines(groups).items():
+    ax.axhline(value, color=style.GREY, linewidth=1, linestyle=(0, (4, 3)))
+    labels.append((value, name.replace("_", " "), style.GREY))
+    seen.append([value])
+  style.step_axis(ax)
+  ax.set_xlabel(_note("training step", groups))
+  ax.set_ylabel("validation accuracy")
+  ax.set_ylim(style.limits(*seen, floor=0.0, ceiling=1.02))
+  style.label_right(ax, labels)
+  return figure
+
+
+def _draw_band(ax: Axes, curves, colour: str) -> float | None:
+  """Seeds as thin lines, their mean and its interval over common steps.
+
+  Returns the height at which the curve ends, None if there is none.
+  """
+  if not curves:
+    return None
+  for steps, values in curves if len(curves) > 1 else ():
+    ax.plot(steps, values, color=colour, linewidth=0.6, alpha=0.35)
+  common = sorted(set.intersection(*(set(steps) for steps, _ in curves)))
+  if not common:
+    return curves[0][1][-1]
+  at = [dict(zip(steps, values, strict=True)) for steps, values in curves]
+  points = [estimate([values[step] for values in at]) for step in common]
+  ax.plot(common, [p.mean for p in points], color=colour)
+  ax.fill_between(
+    common,
+    [p.low for p in points],
+    [p.high for p in points],
+    color=colour,
+    alpha=0.15,
+    linewidth=0,
+  )
+  return points[-1].mean
+
+
+def _lifecycle_figure(groups: Mapping[str, Sequence[Run]], title: str):
+  split = _common_split(groups)
+  figure = style.new_figure(
+    9.2,
+    2.2 + 0.5 * len(groups),
+    title=f"Life of the slots in {split} · {title}",
+  )
+  axes = figure.subplots(2, 3, sharey=True)
+  for ax, (name, panel) in zip(axes.flat, LIFECYCLE.items(), strict=True):
+    values = {
+      policy: _last(runs, split, name) for policy, runs in groups.items()
+    }
+    seen = _points(ax, values, count=False)
+    ax.set_title(panel)
+    ax.set_xlim(style.limits([0.0], *seen))
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+  figure.supxlabel(_note("", groups), fontsize=8, color=style.GREY)
+  return figure
+
+
+def _points(
+  ax: Axes, values: Mapping[str, Sequence[float]], *, count: bool = True
+) -> list[list[float]]:
+  """A row per policy: its seeds, their mean, its interval; returns x drawn."""
+  colours = style.policy_colours(list(values))
+  seen = []
+  for row, (policy, seeds) in enumerate(values.items()):
+    if not seeds:
+      continue
+    mean, low, high, n = estimate(seeds)
+    if n > 1:
+      ax.plot(
+        seeds, [row] * n, "o", color=colours[policy], markersize=4, alpha=0.35
+      )
+      ax.plot([low, high], [row, row], color=colours[policy], linewidth=2)
+    ax.plot(mean, row, "o", color=colours[policy], markersize=7, mec="white")
+    if count:
+      ax.annotate(
+        f"n={n}",
+        (1.02, row),
+        xycoords=("axes fraction", "data"),
+        va="center",
+        fontsize=8,
+        color=style.GREY,
+      )
+    seen.append([*seeds, low, high])
+  ax.set_yticks(range(len(values)), list(values))
+  ax.set_ylim(len(values) - 0.5, -0.5)
+  ax.grid(axis="y", visible=False)
+  ax.tick_params(axis="y", length=0)
+  return seen
+
+
+def _name_baselines(ax: Axes, baselines: Mapping[str, float]) -> None:
+  """Writes each baseline's name above its line, kept apart sideways."""
+  low, high = ax.get_xlim()
+  wanted = sorted(
+    ((value - low) / (high - low), name.replace("_", " "))
+    for name, value in baselines.items()
+  )
+  places = style.spread([value for value, _ in wanted], gap=0.2)
+  for (_, name), place in zip(wanted, places, strict=True):
+    ax.annotate(
+      name,
+      xy=(place, 1.0),
+      xytext=(0, 4),
+      xycoords="axes fraction",
+      textcoords="offset points",
+      ha="center",
+      fontsize=8,
+      color=style.GREY,
+    )
+
+
+def _baselines(groups: Mapping[str, Sequence[Run]]) -> dict[str, float]:
+  """All baselines; the runs share their data, so they agree on the values."""
+  merged: dict[str, float] = {}
+  for runs in groups.values():
+    for run in runs:
+      merged |= run.summary.get("baselines", {})
+  return merged
+
+
+def _common_split(groups: Mapping[str, Sequence[Run]]) -> str:
+  """The best evidence that every run has: test, else validation, else train."""
+  splits = set.intersection(
+    *({row["split"] for row in run.rows} for g in groups.values() for run in g)
+  )
+  for split in ("test", "validation"):
+    if split in splits:
+      return split
+  return "train"
+
+
+def _last(runs: Sequence[Run], split: str, name: str) -> list[float]:
+  """A metric's last value in each run that logged it."""
+  series = [run.series(split, name)[1] for run in runs]
+  return [float(values[-1]) for values in series if len(values)]
+
+
+def _note(label: str, groups: Mapping[str, Sequence[Run]]) -> str:
+  """The axis label, and what the intervals are."""
+  counts = [len(runs) for runs in groups.values()]
+  notes = []
+  if max(counts) > 1:
+    notes.append("mean and 95% t interval over seeds")
+  if min(counts) == 1:
+    notes.append("n=1: one seed, no interval")
+  return f"{label}  ({'; '.join(notes)})".strip()
+
+
+def _write_table(groups: Mapping[str, Sequence[Run]], path: Path) -> Path:
+  split = _common_split(groups)
+  names = ("policy", "n", "seeds", "test_accuracy", "low", "high")
+  resources = ("num_parameters", "wall_seconds")
+  with path.open("w", newline="", encoding="utf-8") as file:
+    table = csv.writer(file)
+    table.writerow([*names, *(f"{split}_{n}" for n in LIFECYCLE), *resources])
+    for policy, runs in groups.items():
+      accuracy = estimate([run.summary["test_accuracy"] for run in runs])
+      seeds = " ".join(str(run.summary["seed"]) for run in runs)
+      means = [_last(runs, split, name) for name in LIFECYCLE]
+      means += [
+        [run.summary[name] for run in runs if name in run.summary]
+        for name in resources
+      ]
+      numbers = [*accuracy[:3], *(np.mean(m) if m else math.nan for m in means)]
+      cells = ["" if math.isnan(v) else f"{v:.8g}" for v in numbers]
+      table.writerow([policy, accuracy.n, seeds, *cells])
+  return path

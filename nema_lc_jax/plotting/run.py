@@ -1,0 +1,212 @@
+"""The figures of one run."""
+
+import math
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+
+from nema_lc_jax.plotting import style
+from nema_lc_jax.plotting.records import TRACE_FILE, Run, read_run
+from nema_lc_jax.plotting.timeline import memory_timeline, read_trace
+
+LOSSES = {
+  "task_loss": "task",
+  "write_loss": "write",
+  "forget_loss": "forget",
+  "stability_loss": "stability",
+}
+
+# What the rate of each operation is a share of.
+OPERATIONS = {"write": "candidate", "update": "slot", "forget": "slot"}
+
+
+def plot_run(workdir: str | Path) -> list[Path]:
+  """Draws every figure of a run into `<workdir>/plots/`, as PNG and PDF.
+
+  Needs metrics.jsonl; summary.json adds the baselines and the test accuracy,
+  memory_trace.npz the memory timeline. Returns the files written.
+  """
+  run = read_run(workdir)
+  # Read before anything is drawn: a mistake should show at once.
+  has_trace = (run.workdir / TRACE_FILE).exists()
+  trace = read_trace(run.workdir / TRACE_FILE) if has_trace else None
+  folder = run.workdir / "plots"
+  single = {
+    "memory_utilisation": draw_utilisation,
+    "retention_age": draw_age,
+    "learning_curve": draw_accuracy,
+  }
+  written = []
+  with style.STYLE():
+    for name, draw in single.items():
+      figure = style.new_figure(5.4, 3.4, title=run.title)
+      draw(figure.add_subplot(), run)
+      written += style.save(figure, folder, name)
+    written += _operations_figure(run, folder)
+    written += _losses_figure(run, folder)
+    written += _overview_figure(run, folder)
+    if trace is not None:
+      figure = memory_timeline(trace, title=run.title)
+      written += style.save(figure, folder, "memory_timeline")
+  return written
+
+
+def _operations_figure(run: Run, folder: Path) -> list[Path]:
+  figure = style.new_figure(5.4, 4.8, title=run.title)
+  top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+  draw_operations(top, run)
+  draw_budget(bottom, run)
+  top.set_xlabel("")
+  return style.save(figure, folder, "operation_rates")
+
+
+def _losses_figure(run: Run, folder: Path) -> list[Path]:
+  # A panel and a scale each: the lifecycle losses may be orders of magnitude
+  # smaller than the task loss, or exactly zero.
+  figure = style.new_figure(8.6, 5.0, title=run.title)
+  axes = figure.subplots(2, 2, sharex=True)
+  for ax, (name, title) in zip(axes.flat, LOSSES.items(), strict=True):
+    _splits(ax, run, name, title=f"{title.capitalize()} loss", ylabel="loss")
+  for ax in axes[0]:
+    ax.set_xlabel("")
+  return style.save(figure, folder, "loss_components")
+
+
+def _overview_figure(run: Run, folder: Path) -> list[Path]:
+  figure = style.new_figure(9.6, 5.8, title=run.title)
+  axes = figure.subplots(2, 2).flat
+  draws = (draw_accuracy, draw_operations, draw_utilisation, draw_age)
+  for ax, draw in zip(axes, draws, strict=True):
+    draw(ax, run)
+  return style.save(figure, folder, "overview")
+
+
+def draw_utilisation(ax: Axes, run: Run) -> None:
+  """The share of slots that are alive."""
+  _splits(
+    ax,
+    run,
+    "memory_utilisation",
+    title="Memory utilisation",
+    ylabel="live slots (share of all)",
+  )
+  ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def draw_age(ax: Axes, run: Run) -> None:
+  """How long live slots have kept their item."""
+  _splits(
+    ax,
+    run,
+    "memory_age",
+    title="Retention age",
+    ylabel="mean age of live slots (chunks)",
+  )
+
+
+def draw_accuracy(ax: Axes, run: Run) -> None:
+  """Accuracy while training, against baselines and the final test."""
+  labels, seen = _curves(ax, run, "accuracy")
+  baselines = run.summary.get("baselines", {})
+  for name, value in baselines.items():
+    ax.axhline(value, color=style.GREY, linewidth=1, linestyle=(0, (4, 3)))
+    labels.append((value, name.replace("_", " "), style.GREY))
+    seen.append([value])
+  if "test_accuracy" in run.summary:
+    seen.append(_draw_test(ax, run))
+    accuracy = run.summary["test_accuracy"]
+    labels.append((accuracy, f"test {accuracy:.3f}", style.BLACK))
+  _finish(ax, labels, seen, title="Accuracy", ylabel="accuracy", ceiling=1.02)
+
+
+def _draw_test(ax: Axes, run: Run) -> tuple[float, float, float]:
+  """Marks the test accuracy just after the last step; returns heights drawn."""
+  accuracy = run.summary["test_accuracy"]
+  low, high = run.summary.get("test_accuracy_interval", (accuracy, accuracy))
+  ax.errorbar(
+    1.03 * max(row["step"] for row in run.rows),
+    accuracy,
+    yerr=[[accuracy - low], [high - accuracy]],
+    color=style.BLACK,
+    marker="D",
+    markersize=4.5,
+    capsize=3,
+    linewidth=1.2,
+    zorder=5,
+  )
+  return accuracy, low, high
+
+
+def draw_operations(ax: Axes, run: Run) -> None:
+  """Write, update and forget rates: training lines, validation circles."""
+  labels, seen = [], [[0.0]]
+  for operation, of in OPERATIONS.items():
+    name, colour = f"{operation}_rate", style.OPERATION_COLOURS[operation]
+    steps, values = run.series("train", name)
+    if len(steps):
+      end = style.draw_curve(ax, steps, values, colour)
+      labels.append((end, f"{operation} / {of}", colour))
+      seen.append(values)
+    steps, values = run.series("validation", name)
+    size = min(4.5, 150 / max(len(steps), 1))
+    ax.plot(steps, values, "o", color=colour, markersize=size, mfc="white")
+    seen.append(values)
+  ax.set_title(
+    "circles: validation",
+    loc="right",
+    fontsize=8,
+    fontweight="normal",
+    color=style.GREY,
+  )
+  _finish(ax, labels, seen, title="Operations", ylabel="operation rate")
+
+
+def draw_budget(ax: Axes, run: Run) -> None:
+  """How much of the budget of operations is used."""
+  _splits(ax, run, "budget_used", title="Budget used", ylabel="share of budget")
+
+
+def _splits(ax: Axes, run: Run, name: str, *, title: str, ylabel: str) -> None:
+  """One metric, in training and in validation."""
+  labels, seen = _curves(ax, run, name)
+  _finish(ax, labels, seen, title=title, ylabel=ylabel)
+
+
+def _curves(ax: Axes, run: Run, name: str) -> tuple[list, list]:
+  """Draws a metric per split; returns labels for the curves and values seen."""
+  labels, seen = [], []
+  for split, colour in style.SPLIT_COLOURS.items():
+    steps, values = run.series(split, name)
+    if len(steps):
+      end = style.draw_curve(ax, steps, values, colour)
+      labels.append((end, split, colour))
+      seen.append(values)
+  return labels, seen
+
+
+def _finish(
+  ax: Axes,
+  labels,
+  seen,
+  *,
+  title: str,
+  ylabel: str,
+  ceiling: float = math.inf,
+) -> None:
+  """Titles, limits and labels; says so where there is nothing to draw."""
+  ax.set_title(title)
+  ax.set_ylabel(ylabel)
+  style.step_axis(ax)
+  if not labels:
+    ax.set_yticks([])
+    _remark(ax, "not logged")
+    return
+  ax.set_ylim(style.limits(*seen, ceiling=ceiling))
+  if not any(any(values) for values in seen):
+    _remark(ax, "zero at every step")
+  style.label_right(ax, labels)
+
+
+def _remark(ax: Axes, text: str) -> None:
+  ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", color=style.GREY)

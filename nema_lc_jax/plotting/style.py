@@ -1,0 +1,220 @@
+"""The house style: sizes, colours, and the few ways a curve is drawn here.
+
+Nothing touches pyplot or the global rc: figures are `matplotlib.figure.Figure`
+objects, built and saved inside `STYLE()`.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+# Okabe and Ito (2008), which people with any colour vision can tell apart.
+BLACK, GREY = "#000000", "#777777"
+ORANGE, SKY, GREEN = "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
+
+# In the order in which figures list them. Grey is left to the baselines;
+# random's olive stands in for the scheme's yellow, too pale for a line.
+POLICY_COLOURS = {
+  "none": BLACK,
+  "fifo": SKY,
+  "lru": BLUE,
+  "lfu": PURPLE,
+  "random": "#999933",
+  "write_gate": ORANGE,
+  "write_gate_lru": GREEN,
+  "learned": VERMILLION,
+}
+# For policies not listed above (Paul Tol's muted scheme, no hue from above).
+OTHER_COLOURS = ("#882255", "#44AA99", "#332288")
+
+OPERATION_COLOURS = {
+  "write": GREEN,
+  "update": ORANGE,
+  "forget": VERMILLION,
+  "retain": BLUE,
+  "replace": PURPLE,
+}
+SPLIT_COLOURS = {"train": SKY, "validation": BLUE}
+
+RC = {
+  "font.family": "DejaVu Sans",
+  "font.size": 9.0,
+  "axes.titlesize": 10.0,
+  "axes.titleweight": "bold",
+  "axes.titlelocation": "left",
+  "axes.titlepad": 8.0,
+  "axes.labelsize": 9.0,
+  "axes.labelcolor": "#333333",
+  "axes.edgecolor": "#888888",
+  "axes.linewidth": 0.8,
+  "axes.spines.top": False,
+  "axes.spines.right": False,
+  "axes.grid": True,
+  "axes.axisbelow": True,
+  "axes.formatter.limits": (-3, 4),
+  "axes.formatter.use_mathtext": True,
+  "grid.color": "#E6E6E6",
+  "grid.linewidth": 0.6,
+  "xtick.color": "#555555",
+  "ytick.color": "#555555",
+  "xtick.labelsize": 8.0,
+  "ytick.labelsize": 8.0,
+  "lines.linewidth": 1.8,
+  "lines.solid_capstyle": "round",
+  "legend.frameon": False,
+  "legend.fontsize": 8.0,
+  "figure.titlesize": 11.0,
+  "figure.titleweight": "bold",
+  "figure.constrained_layout.h_pad": 0.08,
+  "figure.constrained_layout.w_pad": 0.08,
+  "savefig.dpi": 200,
+  "pdf.fonttype": 42,
+}
+STYLE = functools.partial(mpl.rc_context, RC)
+
+# Curves of fewer points are drawn point by point, and not smoothed.
+FEW_POINTS = 24
+
+
+def new_figure(width: float, height: float, *, title: str = "") -> Figure:
+  """An empty figure, its size in inches, that lays itself out."""
+  figure = Figure(figsize=(width, height), layout="constrained")
+  if title:
+    figure.suptitle(title, x=0.01, ha="left")
+  return figure
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+  """Writes `name`.png and .pdf; the same data gives the same bytes."""
+  folder.mkdir(parents=True, exist_ok=True)
+  undated = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+  }
+  paths = []
+  for suffix, metadata in undated.items():
+    paths.append(folder / f"{name}.{suffix}")
+    figure.savefig(paths[-1], metadata=metadata)
+  return paths
+
+
+def policy_colours(names: Sequence[str]) -> dict[str, str]:
+  """A colour for each policy, the known ones first and in their order."""
+  known = [name for name in POLICY_COLOURS if name in names]
+  others = sorted(set(names) - set(known))
+  colours = {name: POLICY_COLOURS[name] for name in known}
+  for i, name in enumerate(others):
+    colours[name] = OTHER_COLOURS[i % len(OTHER_COLOURS)]
+  return colours
+
+
+def smooth(values: Sequence[float]) -> np.ndarray:
+  """A centred moving average over a fifteenth of the points [P] -> [P]."""
+  values = np.asarray(values, float)
+  kernel = np.ones(2 * (len(values) // 30) + 1)
+  ones = np.ones_like(values)
+  # Near the ends the window holds fewer points, not zeros.
+  return np.convolve(values, kernel, "same") / np.convolve(ones, kernel, "same")
+
+
+def draw_curve(ax: Axes, steps, values, colour: str) -> float:
+  """A curve: few points as they are, many smoothed in front of the raw data.
+
+  Returns the height at which it ends.
+  """
+  if len(steps) < FEW_POINTS:
+    ax.plot(steps, values, color=colour, marker="o", markersize=4)
+    return float(values[-1])
+  ax.plot(steps, values, color=colour, linewidth=0.7, alpha=0.35)
+  smoothed = smooth(values)
+  ax.plot(steps, smoothed, color=colour)
+  return float(smoothed[-1])
+
+
+def label_right(
+  ax: Axes, labels: Sequence[tuple[float, str, str]], *, size: float = 8.0
+) -> None:
+  """Names curves at the right edge: (y, text, colour) each, never overlapping.
+
+  Call it once the limits of the y axis are final. Labels that would touch are
+  moved apart, and a thin line leads to the height they belong to.
+  """
+  low, high = ax.get_ylim()
+  # Constrained layout comes later and mostly makes the axes taller still.
+  points = 72 * ax.figure.get_figheight() * ax.get_position().height
+  wanted = sorted(
+    ((y - low) / (high - low), text, colour) for y, text, colour in labels
+  )
+  placed = spread([y for y, _, _ in wanted], gap=1.35 * size / points)
+  for (y, text, colour), y_text in zip(wanted, placed, strict=True):
+    ax.annotate(
+      text,
+      xy=(1.0, y),
+      xytext=(1.045, y_text),
+      xycoords="axes fraction",
+      fontsize=size,
+      color=colour,
+      va="center",
+      arrowprops={
+        "arrowstyle": "-",
+        "color": colour,
+        "linewidth": 0.7,
+        "relpos": (0.0, 0.5),
+        "shrinkA": 1,
+        "shrinkB": 1,
+      },
+    )
+
+
+def spread(positions: Sequence[float], *, gap: float) -> list[float]:
+  """Moves sorted positions as little as needed to be `gap` apart.
+
+  Groups that touch are spaced evenly about their mean, so nothing drifts.
+  """
+  groups: list[list[float]] = []
+  for position in positions:
+    groups.append([position])
+    while len(groups) > 1 and _centre(groups[-1]) - _centre(groups[-2]) < (
+      gap * (len(groups[-1]) + len(groups[-2])) / 2
+    ):
+      groups[-2:] = [groups[-2] + groups[-1]]
+  return [
+    _centre(group) + gap * (i - (len(group) - 1) / 2)
+    for group in groups
+    for i in range(len(group))
+  ]
+
+
+def limits(
+  *values: Sequence[float],
+  floor: float = -math.inf,
+  ceiling: float = math.inf,
+) -> tuple[float, float]:
+  """Axis limits with a margin around the finite values, inside hard bounds."""
+  flat = np.concatenate([np.asarray(v, float).ravel() for v in values])
+  flat = flat[np.isfinite(flat)]
+  # A quantity that is zero throughout sits on the axis, not in mid-air.
+  if not flat.any():
+    return -0.05, 1.0
+  low, high = flat.min(), flat.max()
+  margin = 0.06 * (high - low) or 0.05 * abs(high)
+  return max(low - margin, floor), min(high + margin, ceiling)
+
+
+def step_axis(ax: Axes) -> None:
+  """Makes the x axis one of training steps."""
+  ax.set_xlabel("training step")
+  ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+  ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+
+
+def _centre(group: Sequence[float]) -> float:
+  return sum(group) / len(group)

@@ -1,0 +1,163 @@
+"""The memory timeline: what every slot does at every step of one example."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from nema_lc_jax.plotting import style
+
+# The codes of `Trace.operation`, and what the legend calls them.
+OPERATIONS = ("free", "retained", "updated", "forgotten", "written", "replaced")
+FREE, RETAINED, UPDATED, FORGOTTEN, WRITTEN, REPLACED = range(6)
+COLOURS = (
+  "#ECECEC",
+  style.OPERATION_COLOURS["retain"],
+  style.OPERATION_COLOURS["update"],
+  style.OPERATION_COLOURS["forget"],
+  style.OPERATION_COLOURS["write"],
+  style.OPERATION_COLOURS["replace"],
+)
+# Codes of `Trace.truth`.
+FACT, ASKED = 1, 2
+
+
+class Trace(NamedTuple):
+  """What the memory did with one example; M slots, N steps."""
+
+  # A code of OPERATIONS.
+  operation: np.ndarray  # [N, M]
+  # Strength after the step; 0 where the slot is free.
+  alive: np.ndarray  # [N, M]
+  # Read mass that the slot received in the step.
+  attention: np.ndarray  # [N, M]
+  # FACT where the chunk held one, ASKED where it held the one asked for.
+  truth: np.ndarray | None = None  # [N]
+
+
+def read_trace(path: Path) -> Trace:
+  """Reads memory_trace.npz; a ValueError names what is missing or misshapen."""
+  with np.load(path) as file:
+    arrays = {name: file[name] for name in Trace._fields if name in file}
+  for name in ("operation", "alive", "attention"):
+    if name not in arrays:
+      raise ValueError(f"{path} lacks the array {name!r}")
+    if arrays[name].shape != arrays["operation"].shape:
+      raise ValueError(f"{path}: {name!r} and 'operation' differ in shape")
+  return Trace(**arrays)
+
+
+def memory_timeline(trace: Trace, *, title: str = "") -> Figure:
+  """Slots against steps, coloured by operation and shaded by strength.
+
+  A strip above marks the chunks that hold facts, a panel below shows where
+  each step read.
+  """
+  N, M = trace.operation.shape
+  width = float(np.clip(2.4 + 0.16 * N, 7.0, 13.0))
+  tracks = float(np.clip(0.30 * M, 1.5, 5.2))
+  # From the top: legend, facts, operations, attention.
+  heights = [0.2, 0.22, tracks, 0.6 * tracks]
+  if trace.truth is None:
+    heights.pop(1)
+  figure = style.new_figure(width, sum(heights) + 1.2, title=title)
+  figure.get_layout_engine().set(h_pad=0.05)
+  axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+  _draw_legend(axes[0], trace)
+  if trace.truth is not None:
+    _draw_facts(axes[1], trace.truth, dot=min(4.5, 45 * width / N))
+  _tracks(axes[-2], shade(trace).transpose(1, 0, 2))
+  axes[-2].set_ylabel("slot (paler: weaker)")
+  _draw_attention(axes[-1], trace)
+  axes[-1].set_xlabel("step (chunk)")
+  axes[-1].xaxis.set_major_locator(
+    MaxNLocator(12, integer=True, steps=[1, 2, 5, 10])
+  )
+  return figure
+
+
+def _draw_facts(ax: Axes, truth: np.ndarray, *, dot: float) -> None:
+  _bare(ax)
+  ax.set_ylim(-1, 1)
+  ax.set_yticks([0], ["facts"])
+  ax.plot(*_at(truth == FACT), "o", color=style.GREY, markersize=dot)
+  ax.plot(*_at(truth == ASKED), "*", color=style.BLACK, markersize=9)
+
+
+def _draw_attention(ax: Axes, trace: Trace) -> None:
+  ramp = LinearSegmentedColormap.from_list("read", ["#F4F4F4", style.BLACK])
+  image = _tracks(ax, trace.attention.T, cmap=ramp, vmin=0.0)
+  height = ax.figure.get_figheight() * ax.get_position().height
+  bar = ax.figure.colorbar(image, ax=ax, pad=0.01, aspect=height / 0.09)
+  bar.outline.set_visible(False)
+  bar.set_label("read mass")
+  ax.set_ylabel("slot read")
+
+
+def shade(trace: Trace) -> np.ndarray:
+  """The colour of each cell [N, M, 3]: hue by operation, paler when weaker."""
+  colours = np.array([to_rgb(colour) for colour in COLOURS])
+  strength = np.clip(trace.alive, 0.0, 1.0)
+  # Whatever its strength, an operation must be told from the white around it;
+  # a forgotten slot has none left, and is shown in full.
+  weight = np.where(
+    trace.operation == RETAINED, 0.15 + 0.6 * strength, 0.5 + 0.5 * strength
+  )
+  full = (trace.operation == FREE) | (trace.operation == FORGOTTEN)
+  weight = np.where(full, 1.0, weight)[..., None]
+  return 1.0 - weight * (1.0 - colours[trace.operation])
+
+
+def _tracks(ax: Axes, image: np.ndarray, **kwargs):
+  """An image of slots (down) and steps (across), the slots kept apart."""
+  _bare(ax)
+  M, N = image.shape[:2]
+  drawn = ax.imshow(image, aspect="auto", interpolation="nearest", **kwargs)
+  thick = 2.0 if M <= 16 else 0.6
+  ax.hlines(np.arange(M - 1) + 0.5, -0.5, N - 0.5, "white", linewidth=thick)
+  if N <= 64:
+    ax.vlines(np.arange(N - 1) + 0.5, -0.5, M - 0.5, "white", linewidth=0.8)
+  ax.yaxis.set_major_locator(MaxNLocator(min(M, 8), integer=True))
+  return drawn
+
+
+def _bare(ax: Axes) -> None:
+  ax.grid(False)
+  ax.spines[:].set_visible(False)
+  ax.tick_params(left=False, bottom=False)
+
+
+def _at(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  (steps,) = np.nonzero(mask)
+  return steps, np.zeros_like(steps)
+
+
+def _draw_legend(ax: Axes, trace: Trace) -> None:
+  ax.axis("off")
+  every = np.arange(len(OPERATIONS))[None]
+  colours = shade(Trace(every, np.ones_like(every), every))[0]
+  handles: list[Patch | Line2D] = [
+    Patch(color=colours[code], label=OPERATIONS[code])
+    for code in (WRITTEN, REPLACED, UPDATED, RETAINED, FORGOTTEN, FREE)
+  ]
+  if trace.truth is not None:
+    dot = {"linestyle": "", "marker": "o", "markersize": 4}
+    star = {"linestyle": "", "marker": "*", "markersize": 9}
+    handles.append(Line2D([], [], color=style.GREY, label="fact", **dot))
+    handles.append(Line2D([], [], color=style.BLACK, label="asked", **star))
+  ax.legend(
+    handles=handles,
+    loc="center left",
+    ncols=len(handles),
+    handlelength=1.1,
+    columnspacing=1.4,
+    handletextpad=0.6,
+    borderaxespad=0,
+    borderpad=0,
+  ).set_in_layout(False)  # or a long legend narrows the panels

@@ -1,0 +1,147 @@
+"""One training step and one evaluation step, as pure functions.
+
+The same functions run under jit over a sharded batch and, with `axis_name`,
+under pmap (see sharding.py).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from clu import metrics as clu_metrics
+from flax import struct
+
+from nema_lc_jax import losses, metrics
+from nema_lc_jax.memory.types import Array, Params
+from nema_lc_jax.models import Model
+
+
+@struct.dataclass
+class TrainState:
+  """All that a training step changes."""
+
+  step: Array  # [] i32, updates done
+  params: Params
+  opt_state: optax.OptState
+
+
+class Trainer(NamedTuple):
+  """What training steps of a run have in common (static)."""
+
+  model: Model
+  tx: optax.GradientTransformation
+  learning_rate: optax.Schedule
+  # Name of a lifecycle loss to its weight by step.
+  loss_weights: Mapping[str, optax.Schedule]
+  # The run's random key: step n draws from fold_in(key, n).
+  seed: int
+  # The model's budget, for `budget_used`.
+  budget: int
+
+
+def init_train_state(trainer: Trainer) -> TrainState:
+  """Parameters and optimizer state before the first step."""
+  params = trainer.model.init(jax.random.key(trainer.seed))
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    opt_state=trainer.tx.init(params),
+  )
+
+
+def _example_keys(key: Array, rows: int, axis_name: str | None) -> Array:
+  """One key per row [rows], the same for a row on however many devices."""
+  first = 0 if axis_name is None else rows * jax.lax.axis_index(axis_name)
+  return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(rows))
+
+
+def _sums(
+  model: Model, budget: int, output, batch, axis_name: str | None
+) -> losses.Sums:
+  sums = losses.task_sums(output.logits, batch, axis_name=axis_name)
+  if output.steps is not None:
+    sums |= losses.lifecycle_sums(output.steps)
+    sums |= losses.dynamics_sums(output.steps, budget=budget)
+  return sums
+
+
+def _psum(tree: Any, axis_name: str | None) -> Any:
+  return tree if axis_name is None else jax.lax.psum(tree, axis_name)
+
+
+def train_step(
+  state: TrainState,
+  batch: Mapping[str, Array],
+  *,
+  trainer: Trainer,
+  num_slots: int | None = None,
+  axis_name: str | None = None,
+) -> tuple[TrainState, clu_metrics.Collection]:
+  """One update.
+
+  Args:
+    state: before the step.
+    batch: [B, ...] leaves, under pmap this device's rows.
+    trainer: static.
+    num_slots: in place of the model's own (static, a curriculum's).
+    axis_name: the pmap axis.
+
+  Returns:
+    The state after the step, and its `metrics.TrainMetrics`.
+  """
+  key = jax.random.fold_in(jax.random.key(trainer.seed + 1), state.step)
+  keys = _example_keys(key, batch["inputs"].shape[0], axis_name)
+  weights = {k: w(state.step) for k, w in trainer.loss_weights.items()}
+
+  def share_of_loss(params):
+    output = trainer.model.apply(
+      params,
+      keys,
+      batch,
+      train=True,
+      num_slots=num_slots,
+      all_pairs="group" in batch,
+      axis_name=axis_name,
+    )
+    sums = _sums(trainer.model, trainer.budget, output, batch, axis_name)
+    return losses.total_loss(sums, weights, axis_name=axis_name), sums
+
+  grads, sums = jax.grad(share_of_loss, has_aux=True)(state.params)
+  grads, sums = _psum((grads, sums), axis_name)
+  updates, opt_state = trainer.tx.update(grads, state.opt_state, state.params)
+  one = jnp.ones(())
+  sums |= {
+    "loss": (losses.total_loss(sums, weights), one),
+    "learning_rate": (trainer.learning_rate(state.step), one),
+    "grad_norm": (optax.global_norm(grads), one),
+  }
+  state = TrainState(
+    step=state.step + 1,
+    params=optax.apply_updates(state.params, updates),
+    opt_state=opt_state,
+  )
+  return state, metrics.from_sums(metrics.TrainMetrics, sums)
+
+
+def eval_step(
+  params: Params,
+  batch: Mapping[str, Array],
+  *,
+  trainer: Trainer,
+  budget: int | None = None,
+) -> tuple[losses.Sums, Array]:
+  """Sums over a batch, and whether each row was right [B].
+
+  Args:
+    params: of the model.
+    batch: with `label` and `weight`; rows of weight 0 do not count.
+    trainer: static.
+    budget: in place of the model's own (static); 0 is memory off.
+  """
+  keys = _example_keys(jax.random.key(trainer.seed), len(batch["weight"]), None)
+  output = trainer.model.apply(params, keys, batch, budget=budget)
+  used = trainer.budget if budget is None else budget
+  sums = _sums(trainer.model, used, output, batch, None)
+  return metrics.from_sums(metrics.EvalMetrics, sums)

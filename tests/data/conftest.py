@@ -1,0 +1,49 @@
+"""Fixtures of the data tests."""
+
+import numpy as np
+import pytest
+
+from nema_lc_jax import data
+from nema_lc_jax.data.prepare import CACHE_VARIABLE
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+  """Prepared data go to a folder of this session, never to the user's."""
+  folder = tmp_path_factory.mktemp("cache")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv(CACHE_VARIABLE, str(folder))
+    yield folder
+
+
+@pytest.fixture(scope="session")
+def pytext(cache):
+  return data.load("pytext", length=256, num_eval=200, num_test=400)
+
+
+@pytest.fixture
+def equal():
+  """Whether two examples or batches are equal in every bit."""
+
+  def compare(a, b):
+    return a.keys() == b.keys() and all(
+      np.array_equal(a[name], b[name]) and a[name].dtype == b[name].dtype
+      for name in a
+    )
+
+  return compare
+
+
+@pytest.fixture
+def error_of():
+  """The message of the DataError that a call raises: always one line."""
+
+  def message(function, *args, **kwargs):
+    with pytest.raises(data.DataError) as error:
+      function(*args, **kwargs)
+    assert isinstance(error.value, ValueError)
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+  return message

@@ -1,0 +1,196 @@
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from nema_lc_jax import data
+
+LENGTH = 96
+
+
+def loaded(name, pytext):
+  return pytext if name == "pytext" else data.load(name)
+
+
+def batches(dataset, count=4, **options):
+  settings = {"batch_size": 8, "seed": 0, "length": LENGTH} | options
+  iterator = data.train_iterator(dataset, **settings)
+  return [next(iterator) for _ in range(count)]
+
+
+def digest(batch):
+  sha = hashlib.sha256()
+  for name in sorted(batch):
+    sha.update(name.encode() + batch[name].tobytes())
+  return sha.hexdigest()
+
+
+@pytest.mark.parametrize("name", ["toy", "recall", "pytext"])
+def test_shapes_and_types_are_the_contract(name, pytext):
+  (batch,) = batches(loaded(name, pytext), count=1)
+  shapes = {
+    "inputs": (np.int32, (8, LENGTH)),
+    "mask": (np.bool_, (8, LENGTH)),
+    "label": (np.int32, (8,)),
+    "truth": (np.int8, (8, LENGTH)),
+  }
+  if name == "pytext":
+    shapes |= {"inputs2": shapes["inputs"], "mask2": shapes["mask"]}
+    shapes["group"] = shapes.pop("label")
+    del shapes["truth"]
+  assert {k: (v.dtype, v.shape) for k, v in batch.items()} == shapes
+
+
+@pytest.mark.parametrize("name", ["toy", "recall", "pytext"])
+def test_a_restored_iterator_continues_bit_for_bit(name, pytext, equal):
+  dataset = loaded(name, pytext)
+  settings = {"batch_size": 64, "seed": 3, "length": LENGTH}
+  iterator = data.train_iterator(dataset, **settings)
+  for _ in range(7):  # more than an epoch of pytext
+    next(iterator)
+  state = iterator.get_state()
+  expected = [next(iterator) for _ in range(7)]
+  restored = data.train_iterator(dataset, **settings)
+  restored.set_state(state)
+  for batch in expected:
+    assert equal(batch, next(restored))
+
+
+@pytest.mark.parametrize("name", ["toy", "recall", "pytext"])
+def test_the_seed_decides_the_stream(name, pytext, equal):
+  dataset = loaded(name, pytext)
+  first, again, other = (
+    batches(dataset, count=2, seed=seed) for seed in (0, 0, 1)
+  )
+  assert all(equal(a, b) for a, b in zip(first, again, strict=True))
+  assert not equal(first[0], other[0])
+
+
+def test_streams_are_the_same_in_another_process():
+  code = (
+    "import hashlib, sys; sys.path.insert(0, sys.argv[1])\n"
+    "import test_pipeline as t\n"
+    "from nema_lc_jax import data\n"
+    "for name in ('toy', 'recall', 'pytext'):\n"
+    "  dataset = data.load(name, length=256)\n"
+    "  print(t.digest(t.batches(dataset)[-1]), dataset.fingerprint,\n"
+    "    t.digest(dataset.evaluation('test', 96)[5]))\n"
+    "assert 'tensorflow' not in sys.modules\n"
+  )
+  lines = subprocess.run(
+    [sys.executable, "-c", code, os.path.dirname(__file__)],
+    env=os.environ | {"PYTHONHASHSEED": "7"},
+    check=True,
+    capture_output=True,
+    text=True,
+  ).stdout.splitlines()
+  for name, line in zip(("toy", "recall", "pytext"), lines, strict=True):
+    dataset = data.load(name, length=256)
+    assert line.split() == [
+      digest(batches(dataset)[-1]),
+      dataset.fingerprint,
+      digest(dataset.evaluation("test", 96)[5]),
+    ]
+
+
+@pytest.mark.parametrize("name", ["toy", "recall"])
+def test_examples_depend_on_seed_split_index_and_length(name, equal):
+  dataset, other = data.load(name, seed=0), data.load(name, seed=1)
+  example = dataset.evaluation("test", 192)[3]
+  assert equal(example, dataset.evaluation("test", 192)[3])
+  assert not equal(example, dataset.evaluation("test", 192)[4])
+  assert not equal(example, dataset.evaluation("validation", 192)[3])
+  assert not equal(example, dataset.train(192, 0)[3])
+  assert not equal(example, other.evaluation("test", 192)[3])
+  longer = dataset.evaluation("test", 384)[3]["inputs"]
+  assert not np.array_equal(example["inputs"], longer[:192])
+
+
+@pytest.mark.parametrize("name", ["toy", "recall"])
+def test_no_text_is_in_two_splits(name):
+  dataset = data.load(name)
+  seen = {}
+  for split in ("train", "validation", "test"):
+    source = dataset.evaluation(split, LENGTH)
+    seen[split] = {source[i]["inputs"].tobytes() for i in range(400)}
+    assert len(seen[split]) == 400
+  assert not seen["train"] & seen["validation"]
+  assert not seen["train"] & seen["test"]
+  assert not seen["validation"] & seen["test"]
+
+
+@pytest.mark.parametrize("name", ["toy", "recall", "pytext"])
+@pytest.mark.parametrize("batch_size", [1, 7, 16])
+def test_evaluation_has_every_example_once_in_order(
+  name, batch_size, pytext, equal
+):
+  if name != "pytext":
+    dataset = data.load(name, num_eval=16, num_test=5)
+  else:
+    dataset = data.load("pytext", length=256, num_eval=16, num_test=5)
+  for split, size in (("validation", 16), ("test", 5)):
+    source = dataset.evaluation(split, LENGTH)
+    rows = []
+    for batch in data.eval_batches(
+      dataset, split, batch_size=batch_size, length=LENGTH
+    ):
+      weight = batch.pop("weight")
+      assert weight.dtype == np.float32
+      assert weight.shape == (batch_size,)
+      rows += [
+        {key: batch[key][i] for key in batch} for i in np.flatnonzero(weight)
+      ]
+      padding = np.flatnonzero(weight == 0)
+      for i in padding:  # real rows, so that a model sees nothing odd
+        assert equal({k: v[i] for k, v in batch.items()}, rows[-1])
+    assert len(rows) == size == dataset.num_examples[split]
+    assert all(equal(rows[i], source[i]) for i in range(size))
+
+
+def test_an_empty_split_gives_no_batch():
+  dataset = data.load("toy", num_eval=0)
+  assert not list(
+    data.eval_batches(dataset, "validation", batch_size=4, length=8)
+  )
+
+
+def test_shards_are_disjoint_and_cover_an_epoch(pytext):
+  size = pytext.num_examples["train"]
+  half = size // 2
+  shards = []
+  for index in range(2):
+    epoch = batches(
+      pytext, count=half // 8, shard=(index, 2), seed=5, length=256
+    )
+    shards.append(np.concatenate([batch["group"] for batch in epoch]))
+  seen = np.concatenate(shards)
+  assert len(set(seen.tolist())) == len(seen) == 2 * (half // 8) * 8
+
+
+def test_errors_are_raised_at_the_call(pytext, error_of):
+  toy = data.load("toy")
+  settings = {"batch_size": 4, "length": 16}
+  assert "unknown split 'tset'; known: train, validation, test" in error_of(
+    data.eval_batches, toy, "tset", **settings
+  )
+  assert "batch_size must be an integer of at least 1, got 0" in error_of(
+    data.eval_batches, toy, "test", batch_size=0, length=16
+  )
+  assert "shard 2 of 2 does not exist" in error_of(
+    data.train_iterator, toy, seed=0, shard=(2, 2), **settings
+  )
+  size = pytext.num_examples["train"]
+  expected = f"larger than the {size // 2} training examples of pytext per"
+  assert expected in error_of(
+    data.train_iterator,
+    pytext,
+    batch_size=size,
+    seed=0,
+    length=256,
+    shard=(0, 2),
+  )
+  with pytest.raises(IndexError):
+    toy.evaluation("test", 16)[2048]

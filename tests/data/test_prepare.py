@@ -1,0 +1,110 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from nema_lc_jax.data.prepare import CACHE_VARIABLE, cache_directory, prepare
+from nema_lc_jax.data.types import DataError
+
+FEATURES = {"number": np.int64, "text": tfds.features.Text()}
+# Bytes that text handling likes to lose.
+TEXTS = [b"a\0", b"\0", b"", b"\xff\xfe", b"caf\xc3\xa9\r\n"] * 3
+
+
+def records():
+  for number, text in enumerate(TEXTS):
+    yield {"number": number, "text": text}
+
+
+def prepared(cache, generate=records, fingerprint="0" * 64):
+  sources = prepare(
+    "numbers",
+    fingerprint=fingerprint,
+    features=FEATURES,
+    splits={"train": generate, "test": generate},
+    cache=cache,
+  )
+  return [(int(r["number"]), r["text"]) for r in sources["train"]]
+
+
+def visible(folder):
+  return [p.name for p in folder.iterdir() if not p.name.startswith(".")]
+
+
+def fail():
+  raise RuntimeError("must not be generated again")
+  yield
+
+
+def test_records_come_back_in_order_and_in_every_byte(tmp_path):
+  assert prepared(tmp_path) == list(enumerate(TEXTS))
+
+
+def test_preparing_is_not_repeated(tmp_path):
+  first = prepared(tmp_path)
+  assert prepared(tmp_path, fail) == first
+  with pytest.raises(RuntimeError):  # other data, another folder
+    prepared(tmp_path, fail, fingerprint="1" * 64)
+  assert os.listdir(tmp_path) == ["numbers-0000000000000000"]
+
+
+def test_a_failing_generator_leaves_nothing(tmp_path):
+  def broken():
+    yield from list(records())[:2]
+    raise DataError("line 3 is wrong")
+
+  with pytest.raises(DataError, match=r"^line 3 is wrong$"):
+    prepared(tmp_path, broken)
+  assert not os.listdir(tmp_path)
+
+
+def test_a_killed_preparation_is_never_used(tmp_path):
+  code = (
+    "import os, sys; sys.path.insert(0, sys.argv[1])\n"
+    "import test_prepare as t; from pathlib import Path\n"
+    "def killed():\n"
+    "  yield from list(t.records())[:2]\n"
+    "  os._exit(9)\n"
+    "t.prepared(Path(sys.argv[2]), killed)\n"
+  )
+  run = subprocess.run(
+    [sys.executable, "-c", code, os.path.dirname(__file__), tmp_path],
+    check=False,
+  )
+  assert run.returncode == 9
+  assert not visible(tmp_path)
+  (left,) = tmp_path.iterdir()
+  assert prepared(tmp_path) == list(enumerate(TEXTS))
+  assert left.exists()  # for all we know, another process is at work there
+  os.utime(left, (0, 0))
+  (tmp_path / "numbers-0000000000000000").rename(tmp_path / "away")
+  prepared(tmp_path)
+  assert not left.exists()  # abandoned long ago
+
+
+def test_two_preparations_at_once_agree(tmp_path):
+  def overtaken():
+    yield from records()
+    prepared(tmp_path)  # another process finishes first
+
+  assert prepared(tmp_path, overtaken) == list(enumerate(TEXTS))
+  assert os.listdir(tmp_path) == ["numbers-0000000000000000"]
+
+
+def test_an_unusable_cache_is_named(tmp_path, error_of):
+  (tmp_path / "file").write_text("")
+  message = error_of(prepared, tmp_path / "file" / "cache")
+  assert "cannot prepare" in message
+  assert CACHE_VARIABLE in message
+
+
+def test_the_cache_is_option_then_environment_then_home(monkeypatch, tmp_path):
+  monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "environment"))
+  assert cache_directory(tmp_path / "option") == tmp_path / "option"
+  assert cache_directory() == tmp_path / "environment"
+  monkeypatch.delenv(CACHE_VARIABLE)
+  monkeypatch.setenv("HOME", str(tmp_path))
+  assert cache_directory() == tmp_path / ".cache" / "nema_lc_jax"

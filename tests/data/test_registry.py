@@ -1,0 +1,59 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from nema_lc_jax import data
+
+
+def test_unknown_names_list_the_known(error_of):
+  assert error_of(data.load, "imdb") == (
+    "unknown data set 'imdb'; known: aan, file, pytext, recall, toy"
+  )
+
+
+def test_unknown_options_list_the_known(error_of):
+  assert error_of(data.load, "toy", num_clases=4) == (
+    "unknown option 'num_clases' of data set 'toy'; known: dir, length, "
+    "noise_vocab, num_classes, num_eval, num_test, path, seed"
+  )
+
+
+@pytest.mark.parametrize("name", ["toy", "recall"])
+def test_common_options_are_accepted_by_all(name):
+  bare = data.load(name)
+  common = data.load(name, dir="/x", path=None, length=None, seed=0)
+  assert common.fingerprint == bare.fingerprint
+
+
+def test_common_options_are_checked(error_of):
+  for seed in (-1, 2**32, "0"):
+    assert "seed must be an integer in 0..4294967295" in error_of(
+      data.load, "toy", seed=seed
+    )
+  assert "length must be an integer of at least 1, got 0" in error_of(
+    data.load, "pytext", length=0
+  )
+
+
+def test_fingerprints_tell_data_apart():
+  prints = {
+    data.load(name, **options).fingerprint
+    for name in ("toy", "recall")
+    for options in ({}, {"seed": 1}, {"noise_vocab": 5}, {"num_test": 3})
+  }
+  assert len(prints) == 8
+
+
+def test_a_data_set_is_one_line_when_printed(pytext):
+  assert "\n" not in pytext.description
+  assert len(repr(pytext)) < 1000  # not the corpus
+
+
+def test_no_module_of_the_package_imports_jax_or_tensorflow():
+  # grain imports JAX itself, so sys.modules can't tell.
+  for file in Path(data.__file__).parent.glob("*.py"):
+    imports = re.findall(
+      r"^\s*(?:import|from) (\w+)", file.read_text(), flags=re.MULTILINE
+    )
+    assert not {"jax", "jaxlib", "flax", "tensorflow"} & set(imports), file
