@@ -73,6 +73,32 @@ def task_sums(
   }
 
 
+def right_share(logits: Array, labels: Array) -> Array:
+  """Of the labels asked for in each row, the share that is right [B] f32.
+
+  Args:
+    logits: [B, C] or [B, L, C].
+    labels: [B] or [B, L]; negative: not asked.
+  """
+  rows = len(labels)
+  asked = (labels >= 0).reshape(rows, -1)
+  right = (logits.argmax(-1) == labels).reshape(rows, -1) & asked
+  return right.sum(1) / jnp.maximum(asked.sum(1), 1)
+
+
+def only(steps: StepOutput, rows: Array) -> StepOutput:
+  """`steps` [B, N, ...] in which only `rows` [B] bool count."""
+  rows = rows[:, None]
+  return steps.replace(
+    active=steps.active & rows,
+    candidates=steps.candidates & rows[..., None],
+    writes=jnp.where(rows, steps.writes, 0),
+    updates=jnp.where(rows, steps.updates, 0),
+    forgets=jnp.where(rows, steps.forgets, 0),
+    evictions=jnp.where(rows, steps.evictions, 0),
+  )
+
+
 def lifecycle_sums(steps: StepOutput) -> Sums:
   """The write, forget and stability losses, as (sum, count).
 

@@ -1,11 +1,12 @@
 """AdamW with clipping, warm-up and cosine; a factor of its own for policies."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+
+from nema_lc_jax.memory.types import Params
 
 # A step with non-finite gradients is skipped however often it happens: the
 # training loop counts them and stops the run.
@@ -43,12 +44,20 @@ def learning_rate_schedule(
   return optax.join_schedules([warmup, after[schedule]], [warmup_steps])
 
 
-def _is_policy(params: Mapping[str, Any]) -> Any:
-  """A mask of the parameters: True below "policy"."""
-  return {
-    name: jax.tree.map(lambda _: name == "policy", part)
-    for name, part in params.items()
-  }
+def _in_policy(path: tuple[Any, ...]) -> bool:
+  return path[0].key == "policy"
+
+
+def _policy(params: Params) -> Any:
+  """A mask: the policy's parameters."""
+  return jax.tree.map_with_path(lambda path, _: _in_policy(path), params)
+
+
+def _decayed(params: Params) -> Any:
+  """A mask: matrices, except the policy's."""
+  return jax.tree.map_with_path(
+    lambda path, x: x.ndim > 1 and not _in_policy(path), params
+  )
 
 
 def make_optimizer(
@@ -67,17 +76,11 @@ def make_optimizer(
     policy_factor: the policy's learning rate over that of the rest.
   """
 
-  def decayed(params):
-    return {
-      name: jax.tree.map(lambda x: name != "policy" and x.ndim > 1, part)
-      for name, part in params.items()
-    }
-
   tx = optax.chain(
     optax.clip_by_global_norm(clip_norm),
     optax.scale_by_adam(b2=0.98),
-    optax.add_decayed_weights(weight_decay, mask=decayed),
-    optax.masked(optax.scale(policy_factor), _is_policy),
+    optax.add_decayed_weights(weight_decay, mask=_decayed),
+    optax.masked(optax.scale(policy_factor), _policy),
     optax.scale_by_learning_rate(schedule),
   )
   return optax.apply_if_finite(tx, max_consecutive_errors=_ALWAYS_SKIP)

@@ -4,7 +4,7 @@ The same functions run under jit over a sharded batch and, with `axis_name`,
 under pmap (see sharding.py).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +15,7 @@ from flax import struct
 
 from nema_lc_jax import losses, metrics
 from nema_lc_jax.memory.types import Array, Params
-from nema_lc_jax.models import Model
+from nema_lc_jax.models import Model, ModelOutput
 
 
 @struct.dataclass
@@ -58,7 +58,7 @@ def _example_keys(key: Array, rows: int, axis_name: str | None) -> Array:
 
 
 def _sums(
-  model: Model, budget: int, output, batch, axis_name: str | None
+  budget: int, output: ModelOutput, batch: Mapping[str, Array], axis_name=None
 ) -> losses.Sums:
   sums = losses.task_sums(output.logits, batch, axis_name=axis_name)
   if output.steps is not None:
@@ -105,7 +105,7 @@ def train_step(
       all_pairs="group" in batch,
       axis_name=axis_name,
     )
-    sums = _sums(trainer.model, trainer.budget, output, batch, axis_name)
+    sums = _sums(trainer.budget, output, batch, axis_name)
     return losses.total_loss(sums, weights, axis_name=axis_name), sums
 
   grads, sums = jax.grad(share_of_loss, has_aux=True)(state.params)
@@ -131,17 +131,27 @@ def eval_step(
   *,
   trainer: Trainer,
   budget: int | None = None,
-) -> tuple[losses.Sums, Array]:
-  """Sums over a batch, and whether each row was right [B].
+) -> tuple[clu_metrics.Collection, Array]:
+  """Metrics of a labelled batch, and the share of right answers per row.
 
   Args:
     params: of the model.
     batch: with `label` and `weight`; rows of weight 0 do not count.
     trainer: static.
     budget: in place of the model's own (static); 0 is memory off.
+
+  Returns:
+    `metrics.EvalMetrics`, and [B] f32: of the answers asked for in each row,
+    the share that was right.
   """
-  keys = _example_keys(jax.random.key(trainer.seed), len(batch["weight"]), None)
+  rows = len(batch["weight"])
+  keys = _example_keys(jax.random.key(trainer.seed), rows, None)
   output = trainer.model.apply(params, keys, batch, budget=budget)
+  if output.steps is not None:
+    # Rows that fill up the last batch must not count in the dynamics either.
+    real = jnp.tile(batch["weight"] > 0, len(output.steps.active) // rows)
+    output = output.replace(steps=losses.only(output.steps, real))
   used = trainer.budget if budget is None else budget
-  sums = _sums(trainer.model, used, output, batch, None)
-  return metrics.from_sums(metrics.EvalMetrics, sums)
+  sums = _sums(used, output, batch)
+  right = losses.right_share(output.logits, batch["label"])
+  return metrics.from_sums(metrics.EvalMetrics, sums), right

@@ -7,10 +7,11 @@ for batch in eval_batches(dataset, "test", batch_size=64, length=192): ...
 
 from nema_lc_jax.data.pipeline import eval_batches, train_iterator
 from nema_lc_jax.data.registry import NAMES, load
-from nema_lc_jax.data.types import DataError, Dataset
+from nema_lc_jax.data.types import SPLITS, DataError, Dataset
 
 __all__ = [
   "NAMES",
+  "SPLITS",
   "DataError",
   "Dataset",
   "eval_batches",

@@ -7,7 +7,7 @@ from typing import Any
 CHOICES = {
   "head": ("classify", "match", "predict"),
   "encoder": ("memory", "local", "full"),
-  "pool": ("last", "mean"),
+  "pool": ("last", "mean", "slots"),
   "dtype": ("float32", "bfloat16"),
 }
 # Least values of the integer fields, and the section of a run's config they
@@ -15,6 +15,7 @@ CHOICES = {
 LEAST = {
   "chunk_length": (1, "model"),
   "width": (1, "model"),
+  "conv_width": (1, "model"),
   "num_layers": (0, "model"),
   "num_layers_after": (0, "model"),
   "num_heads": (1, "model"),
@@ -37,6 +38,9 @@ class ModelConfig:
   num_classes: int  # C
   chunk_length: int = 64  # T; texts are cut into chunks of T tokens
   width: int = 64  # D, of tokens and slots
+  # Embeddings of so many neighbouring tokens are mixed before the first layer;
+  # 1: none. Byte-level texts learn n-grams from it much faster.
+  conv_width: int = 1
   num_layers: int = 2  # chunk-local layers before the memory read
   num_layers_after: int = 1  # chunk-local layers after it
   num_heads: int = 4  # of the attention layers; divides width
@@ -46,7 +50,8 @@ class ModelConfig:
   # (attention over the whole text).
   encoder: str = "memory"
   # What becomes a text's vector: the tokens of the "last" chunk, which know of
-  # the others by reading the memory, or the "mean" of all tokens.
+  # the others by reading the memory; the "mean" of all tokens; or the "slots"
+  # as they are in the end, weighted by strength.
   pool: str = "last"
   dtype: str = "float32"  # of activations; memory and parameters: float32
   remat: bool = False  # recompute layers and steps in the backward pass
@@ -92,3 +97,13 @@ class ModelConfig:
   def causal(self) -> bool:
     """Whether a token may see only those before it."""
     return self.head == "predict"
+
+  @property
+  def pools_last(self) -> bool:
+    """Whether layers after the read are needed for the last chunk alone."""
+    return self.pool == "last" and not self.causal and self.encoder != "full"
+
+  @property
+  def pools_slots(self) -> bool:
+    """Whether the memory itself is what is pooled."""
+    return self.pool == "slots" and not self.causal and self.encoder == "memory"

@@ -42,6 +42,7 @@ class WriteGate(nn.Module):
 
   @nn.compact
   def __call__(self, state: MemoryState, chunk: Chunk) -> Array:
+    """Logits [K]."""
     content = chunk.candidates.content.astype(jnp.float32)
     known = similarities(state, chunk).max(axis=0)[:, None]
     h = nn.Dense(self.hidden, name="content")(content)
@@ -65,6 +66,7 @@ class SlotActions(nn.Module):
 
   @nn.compact
   def __call__(self, state: MemoryState, chunk: Chunk) -> Array:
+    """Logits [M, 3]."""
     age = state.age.astype(jnp.float32)
     strength = log_strength(state)
     strength = jnp.where(jnp.isfinite(strength), strength, 0.0)

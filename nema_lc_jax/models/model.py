@@ -3,7 +3,9 @@
 Written for one text, then vmapped once over the batch.
 """
 
-from collections.abc import Callable
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -13,6 +15,7 @@ from flax import struct
 from nema_lc_jax.memory import (
   Candidates,
   Chunk,
+  MemoryState,
   Policy,
   StepOutput,
   init_state,
@@ -32,6 +35,8 @@ class ModelOutput:
   logits: Array
   # Leaves [B, N, ...], of two texts [2*B, N, ...]; None without a memory.
   steps: StepOutput | None
+  # The memory after the last chunk, leaves [B, ...] or [2*B, ...].
+  state: MemoryState | None
 
 
 class Model(NamedTuple):
@@ -108,67 +113,111 @@ def _init(c: ModelConfig, parts: _Parts, key: Array) -> Params:
   return params
 
 
-def _remember(c, parts, params, key, x, valid, truth, train, num_slots, budget):
-  """The memory scan of one text: reads [N, T, D] and step outputs [N, ...]."""
+class _Mode(NamedTuple):
+  """What one call of `apply` asks for (static)."""
+
+  train: bool
+  num_slots: int
+  budget: int
+
+
+def _remember(
+  c: ModelConfig,
+  parts: _Parts,
+  params: Params,
+  key: Array,
+  chunks: tuple[Array, Array, Array | None],
+  mode: _Mode,
+) -> tuple[MemoryState, StepOutput]:
+  """The memory scan of one text: last state, and step outputs [N, ...]."""
+  x, valid, truth = chunks
   query, content, age_bias = _call(
     parts.interface, params["interface"], x, valid
   )
   N, K = content.shape[:2]
-  chunks = Chunk(
-    query=query,
-    candidates=Candidates(
-      content=content, valid=jnp.repeat(valid.any(1)[:, None], K, axis=1)
-    ),
-    valid=valid,
-    age_bias=jnp.broadcast_to(age_bias, (N,)),
-    truth=truth,
+  candidates = Candidates(
+    content=content, valid=jnp.repeat(valid.any(1)[:, None], K, axis=1)
   )
-  _, steps = scan_chunks(
+  return scan_chunks(
     params["policy"],
     key,
-    init_state(num_slots=num_slots, width=c.width),
-    chunks,
+    init_state(num_slots=mode.num_slots, width=c.width),
+    Chunk(
+      query=query,
+      candidates=candidates,
+      valid=valid,
+      age_bias=jnp.broadcast_to(age_bias, (N,)),
+      truth=truth,
+    ),
     policy=parts.policy,
-    budget=budget,
-    train=train,
+    budget=mode.budget,
+    train=mode.train,
     remat=c.remat,
     truncate=c.truncate,
   )
-  return steps
 
 
-def _text(c, parts, params, key, text, *, train, num_slots, budget):
-  """One text: pooled [D], or every token [L, D] to predict; and its steps."""
-  tokens, valid = text["inputs"], text["mask"]
-  L, T = tokens.shape[0], c.chunk_length
+def _text(
+  c: ModelConfig,
+  parts: _Parts,
+  params: Params,
+  mode: _Mode,
+  key: Array,
+  text: Mapping[str, Array],
+) -> tuple[Array, StepOutput | None, MemoryState | None]:
+  """One text: features [D] ([L, D] to predict), its steps, its last memory."""
+  L, T = text["inputs"].shape[0], c.chunk_length
   if L % T:
     raise ValueError(
-      f"a text of {L} tokens is not covered by chunks of"
+      f"config.data.length={L} is not covered by chunks of"
       f" config.model.chunk_length={T}: it must be a multiple."
     )
-  chunked = lambda x: x.reshape(L // T, T)
-  tokens, valid = chunked(tokens), chunked(valid)
-  truth = chunked(text["truth"]).max(1) if "truth" in text else None
+  chunked = {name: x.reshape(L // T, T) for name, x in text.items()}
+  valid = chunked["mask"]
+  truth = chunked["truth"].max(1) if "truth" in text else None
   keys = jax.random.split(key, 3)
-  x = _call(parts.encoder, params["encoder"], tokens, valid, train, key=keys[0])
-  read, steps = None, None
+  x = _call(
+    parts.encoder,
+    params["encoder"],
+    chunked["inputs"],
+    valid,
+    mode.train,
+    key=keys[0],
+  )
+  read, steps, state = None, None, None
   if parts.policy is not None:
-    steps = _remember(
-      c, parts, params, keys[1], x, valid, truth, train, num_slots, budget
-    )
+    state, steps = _remember(c, parts, params, keys[1], (x, valid, truth), mode)
     read, steps = steps.read, steps.replace(read=None)
-  if c.head != "predict" and c.pool == "last" and c.encoder != "full":
-    # Layers are chunk-local: of the others nothing more is needed.
-    last = jnp.max(jnp.where(valid.any(1), jnp.arange(valid.shape[0]), 0))
-    x, read, valid = jax.tree.map(
-      lambda a: jax.lax.dynamic_slice_in_dim(a, last, 1), (x, read, valid)
+  weights = valid
+  if c.pools_slots:
+    # The text is what the memory holds of it in the end.
+    read, weights = state.content[None], state.alive[None]
+    x, valid = jnp.zeros_like(read, x.dtype), weights > 0
+  elif c.pools_last:
+    # Layers are chunk-local: of the other chunks nothing more is needed.
+    last = jnp.max(jnp.where(valid.any(1), jnp.arange(L // T), 0))
+    x, read, valid, weights = jax.tree.map(
+      lambda a: jax.lax.dynamic_slice_in_dim(a, last, 1),
+      (x, read, valid, weights),
     )
   x = _call(
-    parts.decoder, params["decoder"], x, read, valid, train, key=keys[2]
+    parts.decoder, params["decoder"], x, read, valid, mode.train, key=keys[2]
   )
-  if c.head == "predict":
-    return x.reshape(L, -1), steps
-  return enc.mean_pool(x, valid), steps
+  features = x.reshape(L, -1) if c.causal else enc.mean_pool(x, weights)
+  return features, steps, state
+
+
+def _texts(c: ModelConfig, batch: Mapping[str, Array], keys: Array):
+  """All texts of a batch, [B, L] or to match [2*B, L], and their keys."""
+  texts = {k: batch[k] for k in ("inputs", "mask", "truth") if k in batch}
+  if c.head != "match":
+    return texts, keys
+  texts = {
+    name: jnp.concatenate([batch[name], batch[name + "2"]])
+    for name in ("inputs", "mask")
+  }
+  fold = jax.vmap(jax.random.fold_in, (0, None))
+  return texts, jnp.concatenate([keys, fold(keys, 1)])
 
 
 def build_model(**fields) -> Model:
@@ -181,6 +230,12 @@ def build_model(**fields) -> Model:
   Raises:
     ValueError: naming the value and what is allowed.
   """
+  unknown = set(fields) - {f.name for f in dataclasses.fields(ModelConfig)}
+  if unknown:
+    raise ValueError(
+      f"a model has no field {sorted(unknown)[0]!r}; see"
+      " nema_lc_jax.models.ModelConfig."
+    )
   c = ModelConfig(**fields)
   parts = _parts(c)
 
@@ -195,34 +250,22 @@ def build_model(**fields) -> Model:
     all_pairs=False,
     axis_name=None,
   ):
-    def text(key, example):
-      return _text(
-        c,
-        parts,
-        params,
-        key,
-        example,
-        train=train,
-        num_slots=c.num_slots if num_slots is None else num_slots,
-        budget=c.budget if budget is None else budget,
-      )
+    mode = _Mode(
+      train,
+      c.num_slots if num_slots is None else num_slots,
+      c.budget if budget is None else budget,
+    )
+    text = functools.partial(_text, c, parts, params, mode)
+    texts, text_keys = _texts(c, batch, keys)
+    features, steps, state = jax.vmap(text)(text_keys, texts)
+    if c.head == "match":
+      x1, x2 = jnp.split(features, 2)
+      if all_pairs:
+        if axis_name is not None:
+          x2 = jax.lax.all_gather(x2, axis_name, tiled=True)
+        x1, x2 = x1[:, None], x2[None, :]
+      features = enc.pair_features(x1, x2)
+    logits = _call(parts.head, params["head"], features)
+    return ModelOutput(logits, steps, state)
 
-    first = {k: batch[k] for k in ("inputs", "mask", "truth") if k in batch}
-    if c.head != "match":
-      features, steps = jax.vmap(text)(keys, first)
-      return ModelOutput(_call(parts.head, params["head"], features), steps)
-    second = {"inputs": batch["inputs2"], "mask": batch["mask2"]}
-    first.pop("truth", None)
-    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, second)
-    second_keys = jax.vmap(lambda key: jax.random.fold_in(key, 2))(keys)
-    keys = jnp.concatenate([keys, second_keys])
-    features, steps = jax.vmap(text)(keys, both)
-    x1, x2 = jnp.split(features, 2)
-    if all_pairs:
-      if axis_name is not None:
-        x2 = jax.lax.all_gather(x2, axis_name, tiled=True)
-      x1, x2 = x1[:, None], x2[None, :]
-    pairs = enc.pair_features(x1, x2)
-    return ModelOutput(_call(parts.head, params["head"], pairs), steps)
-
-  return Model(init=lambda key: _init(c, parts, key), apply=apply)
+  return Model(init=functools.partial(_init, c, parts), apply=apply)

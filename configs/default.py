@@ -1,0 +1,73 @@
+"""Every field of a run, with its default. Other configs override a few."""
+
+from ml_collections import ConfigDict, config_dict
+
+
+def get_config() -> ConfigDict:
+  """The fields that all runs have; a config adds its task's data options."""
+  c = ConfigDict()
+  c.seed = 0
+
+  c.data = ConfigDict()
+  c.data.name = ""  # pytext, aan, file, toy, recall
+  c.data.dir = config_dict.placeholder(str)  # cache (pytext) or data (aan)
+  c.data.path = config_dict.placeholder(str)  # the user's own file
+  c.data.length = 512  # tokens per text, a multiple of model.chunk_length
+
+  c.model = ConfigDict()
+  c.model.encoder = "memory"  # or, without a memory: local, full
+  c.model.width = 64
+  c.model.num_layers = 2  # chunk-local, before the memory read
+  c.model.num_layers_after = 1
+  c.model.num_heads = 4
+  c.model.mlp_ratio = 4.0
+  c.model.chunk_length = 64
+  c.model.conv_width = 1  # neighbouring embeddings mixed before layer 1
+  c.model.pool = "last"  # last, mean, slots
+  c.model.dropout = 0.0
+  c.model.dtype = "float32"  # of activations: float32, bfloat16
+  c.model.remat = False  # recompute in the backward pass: less memory
+  c.model.truncate = config_dict.placeholder(int)  # backprop through n chunks
+
+  c.memory = ConfigDict()
+  # none, fifo, lru, lfu, random, write_gate, write_gate_lru, learned
+  c.memory.policy = "learned"
+  c.memory.num_slots = 16
+  c.memory.num_candidates = 2
+  c.memory.budget = 2  # operations per chunk
+  c.memory.controller = ConfigDict()  # of the learned policies
+  c.memory.controller.hidden = 32
+  c.memory.controller.max_decay = 0.3
+  c.memory.controller.write_bias = 1.0
+  c.memory.controller.update_bias = 0.0
+  c.memory.controller.write_threshold = 0.1
+  c.memory.controller.noise = 0.3
+
+  # Weights of the lifecycle losses: 0 until `start`, full after `ramp` more
+  # (fractions of the run).
+  c.loss = ConfigDict()
+  c.loss.write = 1e-3
+  c.loss.forget = 1e-3
+  c.loss.stability = 1e-3
+  c.loss.start = 0.5
+  c.loss.ramp = 0.2
+
+  c.train = ConfigDict()
+  c.train.steps = 1000
+  c.train.batch_size = 32
+  c.train.learning_rate = 1e-3
+  c.train.schedule = "cosine"  # or constant, rsqrt
+  c.train.warmup_steps = 50
+  c.train.weight_decay = 0.01
+  c.train.clip_norm = 1.0
+  c.train.policy_lr_factor = 1.0
+  # (until this fraction of the steps, text length, slots), ...; then
+  # data.length and memory.num_slots.
+  c.train.curriculum = ()
+  c.train.log_every = 20
+  c.train.eval_every = 200
+  c.train.checkpoint_every = 200
+  c.train.eval_batch_size = 128
+  c.train.max_skipped = 20  # steps with non-finite gradients before giving up
+  c.train.parallel = "jit"  # or pmap
+  return c

@@ -1,0 +1,55 @@
+"""Synthetic tasks that only a memory can solve.
+
+python -m nema_lc_jax.main --config=configs/toy_lc.py
+  Which of 4 key tokens occurred in 256 tokens of noise? Chance 25%, best
+  possible 100%.
+python -m nema_lc_jax.main --config=configs/toy_lc.py:recall
+  3 facts, 6 near misses and noise in 16 chunks, 4 slots, a question at the
+  end. Chance 12.5%, best possible 100%.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config(variant: str = "toy") -> ConfigDict:
+  """The config of a variant: toy or recall."""
+  variants = {"toy": _toy, "recall": _recall}
+  if variant not in variants:
+    raise ValueError(
+      f"configs/toy_lc.py has no variant {variant!r}; it has:"
+      f" {', '.join(variants)}."
+    )
+  return variants[variant](default.get_config())
+
+
+def _toy(c: ConfigDict) -> ConfigDict:
+  c.data.name = "toy"
+  c.data.length = 256
+  c.data.num_classes = 4
+  c.data.noise_vocab = 32
+  c.model.chunk_length = 16
+  c.model.num_layers = 1
+  c.model.mlp_ratio = 2.0
+  c.memory.num_slots = 4
+  c.memory.num_candidates = 1
+  # Reading is learned while everything fits; then slots become scarce.
+  c.train.curriculum = ((0.5, 256, 16),)
+  c.train.steps = 600
+  return c
+
+
+def _recall(c: ConfigDict) -> ConfigDict:
+  c.data.name = "recall"
+  c.data.length = 128
+  c.data.num_facts = 3
+  c.data.num_distractors = 6
+  c.model.chunk_length = 8
+  c.model.num_layers = 1
+  c.model.mlp_ratio = 2.0
+  c.memory.num_slots = 4
+  c.memory.num_candidates = 1
+  c.train.curriculum = ((0.65, 128, 16),)
+  c.train.steps = 1000
+  return c

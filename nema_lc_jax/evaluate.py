@@ -1,0 +1,213 @@
+"""Evaluating a model on every example of a split, with the memory on and off.
+
+python -m nema_lc_jax.evaluate --workdir RUN [--split test] [--config.data...]
+"""
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from nema_lc_jax import checkpoint, data, metrics
+from nema_lc_jax.errors import ConfigError, RunError
+from nema_lc_jax.experiment import (
+  Experiment,
+  make_experiment,
+  state_template,
+)
+from nema_lc_jax.memory.types import Params
+from nema_lc_jax.step import TrainState
+
+CONFIG_FILE = "config.json"
+
+
+def evaluate(
+  experiment: Experiment,
+  params: Params,
+  split: str,
+  *,
+  budget: int | None = None,
+) -> dict[str, float]:
+  """Metrics over every example of a split, once each.
+
+  Args:
+    experiment: whose data set and model it is.
+    params: of the model.
+    split: "train", "validation" or "test".
+    budget: in place of the model's own; 0 is memory off.
+
+  Returns:
+    Means by name; `examples`, their number; `accuracy_variance`, of the rows'
+    accuracies (p*(1-p) where every row asks for one answer).
+  """
+  config = experiment.config
+  step = experiment.parallel.eval_step(budget)
+  total, rights = None, []
+  for batch in data.eval_batches(
+    experiment.dataset,
+    split,
+    batch_size=config.train.eval_batch_size,
+    length=config.data.length,
+  ):
+    update, right = step(params, experiment.parallel.put(batch))
+    total = update if total is None else total.merge(update)
+    rights.append(np.asarray(right)[batch["weight"] > 0])
+  right = np.concatenate(rights)
+  return metrics.compute(total) | {
+    "examples": len(right),
+    "accuracy_variance": float(right.var()),
+  }
+
+
+def interval(accuracy: float, examples: int) -> tuple[float, float]:
+  """Wilson's 95% interval of a share of independent answers."""
+  z = 1.959963984540054
+  centre = accuracy + z * z / (2 * examples)
+  spread = z * math.sqrt(
+    accuracy * (1 - accuracy) / examples + (z / (2 * examples)) ** 2
+  )
+  scale = 1 + z * z / examples
+  # Rounding alone could leave the interval's own accuracy out at 0 and 1.
+  low = min((centre - spread) / scale, accuracy)
+  return max(low, 0.0), min(max((centre + spread) / scale, accuracy), 1.0)
+
+
+def restore_best(experiment: Experiment, workdir: str | Path) -> TrainState:
+  """The best state of a run.
+
+  Raises:
+    RunError: if the run has none yet.
+  """
+  with checkpoint.Checkpoints(workdir, checkpoint.BEST, keep=1) as best:
+    restored = best.restore(state_template(experiment))
+  if restored is None:
+    raise RunError(f"{workdir} has no best checkpoint yet: train it first.")
+  return restored.state
+
+
+def on_and_off(
+  experiment: Experiment, params: Params, split: str
+) -> dict[str, Any]:
+  """The `evaluate` metrics with memory, and what is left without it."""
+  on = evaluate(experiment, params, split)
+  result = {
+    "accuracy": on["accuracy"],
+    "interval": interval(on["accuracy"], on["examples"]),
+    "metrics": on,
+  }
+  if experiment.config.model.encoder == "memory":
+    off = evaluate(experiment, params, split, budget=0)
+    result["accuracy_memory_off"] = off["accuracy"]
+  return result
+
+
+def memory_verdict(
+  experiment: Experiment, result: dict[str, Any]
+) -> str | None:
+  """What is wrong with the memory of a run, in one line; None if nothing is.
+
+  Args:
+    experiment: the run.
+    result: of `on_and_off`.
+  """
+  memory = experiment.config.memory
+  if experiment.config.model.encoder != "memory" or memory.policy == "none":
+    return None
+  on = result["metrics"]
+  most = min(1.0, memory.budget / memory.num_candidates)
+  learned = memory.policy in ("learned", "write_gate", "write_gate_lru")
+  problems = []
+  if on["write_rate"] < 1e-3:
+    problems.append("nothing is written (write rate 0)")
+  elif learned and on["write_rate"] > 0.999 * most:
+    problems.append(
+      f"everything is written (write rate {on['write_rate']:.3f}, saturated)"
+    )
+  gain = on["accuracy"] - result["accuracy_memory_off"]
+  error = math.sqrt(2 * max(on["accuracy_variance"], 1e-4) / on["examples"])
+  if abs(gain) < 1.96 * error:
+    problems.append(
+      f"accuracy is the same with the memory off ({on['accuracy']:.3f} and"
+      f" {result['accuracy_memory_off']:.3f})"
+    )
+  if not problems:
+    return None
+  return "COLLAPSED MEMORY: " + "; ".join(problems) + "."
+
+
+def load_config(workdir: str | Path) -> ConfigDict:
+  """The config that a run was started with.
+
+  Raises:
+    ConfigError: if the folder holds no run.
+  """
+  path = Path(workdir) / CONFIG_FILE
+  try:
+    return ConfigDict(json.loads(path.read_text()))
+  except OSError:
+    raise ConfigError(
+      f"{workdir} is not the folder of a run: it has no {CONFIG_FILE}."
+    ) from None
+  except ValueError as error:
+    raise ConfigError(f"{path} is damaged: {error}.") from None
+
+
+def _parse(argv: list[str]) -> tuple[argparse.Namespace, ConfigDict]:
+  parser = argparse.ArgumentParser(
+    prog="python -m nema_lc_jax.evaluate",
+    description="Evaluates a run's best checkpoint on every example of a"
+    " split, with the memory on and off.",
+    epilog="Any field of the run's config may be overridden as in training,"
+    " such as --config.data.length=4096, or the user's own file:"
+    " --config.data.name=file --config.data.path=my.npz",
+  )
+  parser.add_argument("--workdir", required=True, help="folder of the run")
+  parser.add_argument("--split", default="test", choices=data.SPLITS)
+  args, rest = parser.parse_known_args(argv)
+  config = load_config(args.workdir)
+  values = flags.FlagValues()
+  holder = config_flags.DEFINE_config_dict("config", config, flag_values=values)
+  try:
+    left = values([parser.prog, *rest])[1:]
+  except (flags.Error, AttributeError, KeyError, TypeError) as error:
+    raise ConfigError(" ".join(str(error).split())) from None
+  if left:
+    raise ConfigError(f"unknown argument {left[0]!r}; see --help.")
+  return args, holder.value
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Prints the result as JSON, and returns the exit code."""
+  try:
+    args, config = _parse(sys.argv[1:] if argv is None else argv)
+    experiment = make_experiment(config)
+    state = restore_best(experiment, args.workdir)
+    result = on_and_off(experiment, state.params, args.split)
+  except (ValueError, RunError) as error:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+  baselines = experiment.dataset.baselines(args.split, config.data.length)
+  report = {
+    "workdir": str(args.workdir),
+    "split": args.split,
+    "length": config.data.length,
+    "step": int(state.step),
+    **result,
+    "baselines": baselines,
+  }
+  print(json.dumps(report, indent=2))
+  if verdict := memory_verdict(experiment, result):
+    print(f"warning: {verdict}", file=sys.stderr)
+  return 0
+
+
+if __name__ == "__main__":
+  jax.config.update("jax_platforms", jax.config.jax_platforms)
+  sys.exit(main())

@@ -1,0 +1,225 @@
+"""From a config to what it describes: data, model, schedules, stages.
+
+The only place that reads a ConfigDict; every mistake in it is found here,
+before anything is computed.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import ml_collections
+import optax
+
+from nema_lc_jax import data, models
+from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.optimizer import learning_rate_schedule, make_optimizer
+from nema_lc_jax.sharding import Parallel, make_parallel, require_divisible
+from nema_lc_jax.step import Trainer, TrainState
+
+LOSSES = ("write", "forget", "stability")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """A part of the run with one text length and one number of slots."""
+
+  start: int  # first step
+  stop: int  # one after the last step
+  length: int
+  num_slots: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """A run, ready to be trained or evaluated."""
+
+  config: ml_collections.ConfigDict
+  dataset: data.Dataset
+  model: models.Model
+  trainer: Trainer
+  parallel: Parallel
+  stages: tuple[Stage, ...]
+
+
+def _stages(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
+  """The curriculum; its last stage is data.length and memory.num_slots."""
+  steps = config.train.steps
+  last = (1.0, config.data.length, config.memory.num_slots)
+  stages, start, before = [], 0, 0.0
+  for entry in (*config.train.curriculum, last):
+    try:
+      until, length, num_slots = entry
+    except (TypeError, ValueError):
+      raise ConfigError(
+        "config.train.curriculum must hold triples (until this fraction of the"
+        f" steps, length, num_slots), got {entry!r}."
+      ) from None
+    if not before < until <= 1 or (until == 1 and entry != last):
+      raise ConfigError(
+        "config.train.curriculum must have fractions that rise between 0 and"
+        f" 1, got {until} after {before}."
+      )
+    stop = round(until * steps)
+    if stop > start:
+      stages.append(Stage(start, stop, int(length), int(num_slots)))
+    start, before = stop, until
+  return tuple(stages)
+
+
+def _loss_weights(config: ml_collections.ConfigDict):
+  """Each weight is 0 until `start`, then rises linearly for `ramp`."""
+  steps = config.train.steps
+  begin = round(config.loss.start * steps)
+  ramp = max(round(config.loss.ramp * steps), 1)
+  return {
+    f"{name}_loss": optax.linear_schedule(0.0, config.loss[name], ramp, begin)
+    for name in LOSSES
+  }
+
+
+def _require(config: ml_collections.ConfigDict) -> None:
+  train = config.train
+  for name, least in {
+    "steps": 1, "log_every": 1, "eval_every": 1, "checkpoint_every": 1,
+    "max_skipped": 0,
+  }.items():  # fmt: skip
+    if train[name] < least:
+      raise ConfigError(
+        f"config.train.{name} must be at least {least}, got {train[name]}."
+      )
+  if train.learning_rate <= 0:
+    raise ConfigError(
+      f"config.train.learning_rate must be above 0, got {train.learning_rate}."
+    )
+  if config.seed < 0:
+    raise ConfigError(f"config.seed must be at least 0, got {config.seed}.")
+  for name in LOSSES:
+    if config.loss[name] < 0:
+      raise ConfigError(
+        f"config.loss.{name} must be at least 0, got {config.loss[name]}."
+      )
+
+
+def _check_lengths(
+  stages: tuple[Stage, ...], config: ml_collections.ConfigDict
+) -> None:
+  for stage in stages:
+    if stage.length < 1 or stage.length % config.model.chunk_length:
+      raise ConfigError(
+        f"length {stage.length} is not covered by chunks: config.data.length"
+        " and the curriculum's lengths must be multiples of"
+        f" config.model.chunk_length={config.model.chunk_length}."
+      )
+    if stage.num_slots < 1:
+      raise ConfigError(
+        "config.memory.num_slots and the curriculum's must be at least 1, got"
+        f" {stage.num_slots}."
+      )
+
+
+def make_model(
+  config: ml_collections.ConfigDict, dataset: data.Dataset
+) -> models.Model:
+  """The model of a config, for a data set."""
+  return models.build_model(
+    head=dataset.head,
+    vocab_size=dataset.vocab_size,
+    num_classes=dataset.num_classes,
+    **config.model,
+    **config.memory,
+  )
+
+
+def load_data(config: ml_collections.ConfigDict) -> data.Dataset:
+  """The data set of a config; preparing it may take a while."""
+  options: Mapping[str, Any] = config.data.to_dict()
+  return data.load(**{"seed": config.seed} | dict(options))
+
+
+def make_experiment(config: ml_collections.ConfigDict) -> Experiment:
+  """Everything that a config describes.
+
+  Raises:
+    ValueError: in one line, on anything that cannot be.
+  """
+  _require(config)
+  train = config.train
+  require_divisible("batch_size", train.batch_size)
+  require_divisible("eval_batch_size", train.eval_batch_size)
+  stages = _stages(config)
+  if config.model.chunk_length >= 1:
+    _check_lengths(stages, config)
+  schedule = learning_rate_schedule(
+    peak=train.learning_rate,
+    steps=train.steps,
+    warmup_steps=min(train.warmup_steps, train.steps),
+    schedule=train.schedule,
+  )
+  dataset = load_data(config)
+  for length in {stage.length for stage in stages}:
+    # An impossible length of a stage is found now, not an hour later.
+    dataset.train(length, config.seed)
+  model = make_model(config, dataset)
+  trainer = Trainer(
+    model=model,
+    tx=make_optimizer(
+      schedule,
+      weight_decay=train.weight_decay,
+      clip_norm=train.clip_norm,
+      policy_factor=train.policy_lr_factor,
+    ),
+    learning_rate=schedule,
+    loss_weights=_loss_weights(config),
+    seed=config.seed,
+    budget=config.memory.budget,
+  )
+  parallel = make_parallel(trainer, kind=train.parallel)
+  return Experiment(config, dataset, model, trainer, parallel, stages)
+
+
+def num_parameters(experiment: Experiment) -> int:
+  """How many numbers the model learns."""
+  params = jax.eval_shape(experiment.model.init, jax.random.key(0))
+  return sum(x.size for x in jax.tree.leaves(params))
+
+
+def describe(experiment: Experiment, workdir: str) -> list[str]:
+  """The first lines of a run: what, on which data, where, how large."""
+  c, d = experiment.config, experiment.dataset
+  devices = jax.devices()
+  memory = (
+    f"policy {c.memory.policy}, {c.memory.num_slots} slots, budget"
+    f" {c.memory.budget} operations per chunk,"
+    f" {c.memory.num_candidates} candidates"
+    if c.model.encoder == "memory"
+    else f"none ({c.model.encoder} encoder)"
+  )
+  stages = "; ".join(
+    f"from step {s.start}: length {s.length}, {s.num_slots} slots"
+    for s in experiment.stages
+  )
+  sizes = ", ".join(f"{k} {v:,}" for k, v in d.num_examples.items())
+  return [
+    f"task     {d.name} ({d.head}): {d.description}",
+    f"data     {sizes}; length {c.data.length},"
+    f" fingerprint {d.fingerprint[:12]}",
+    f"memory   {memory}",
+    f"model    {num_parameters(experiment):,} parameters, width"
+    f" {c.model.width}, chunks of {c.model.chunk_length}, {c.model.dtype}",
+    f"training {c.train.steps} steps of {c.train.batch_size}, learning rate"
+    f" {c.train.learning_rate:g}, seed {c.seed} ({stages})",
+    f"devices  {len(devices)} x {devices[0].device_kind} by {c.train.parallel}",
+    f"results  {workdir}",
+  ]
+
+
+def state_template(experiment: Experiment) -> TrainState:
+  """The abstract TrainState with its sharding, for restoring checkpoints."""
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(
+      x.shape, x.dtype, sharding=experiment.parallel.state_sharding
+    ),
+    jax.eval_shape(experiment.parallel.init),
+  )

@@ -1,0 +1,173 @@
+"""What a finished run leaves behind: summary.json and the memory trace."""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from nema_lc_jax import data
+from nema_lc_jax.experiment import Experiment, num_parameters
+from nema_lc_jax.memory.types import Params
+
+SUMMARY_FILE = "summary.json"
+TRACE_FILE = "memory_trace.npz"
+PACKAGES = (
+  "nema-lc-jax",
+  "jax",
+  "jaxlib",
+  "flax",
+  "optax",
+  "orbax-checkpoint",
+  "grain",
+  "numpy",
+)
+
+
+def params_sha256(params: Params) -> str:
+  """SHA-256 over names, types, shapes and bytes of all parameters."""
+  digest = hashlib.sha256()
+  for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    array = np.asarray(leaf)
+    name = jax.tree_util.keystr(path)
+    digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+    digest.update(array.tobytes())
+  return digest.hexdigest()
+
+
+def git_commit() -> str | None:
+  """The commit of this source, with "-dirty" if it was edited; else None."""
+  folder = Path(__file__).parent
+
+  def git(*command: str) -> str:
+    return subprocess.run(
+      ["git", "-C", str(folder), *command],
+      check=True,
+      capture_output=True,
+      text=True,
+    ).stdout.strip()
+
+  try:
+    if not git("ls-files", Path(__file__).name):
+      return None  # A checkout of something else around an installed package.
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
+  except (OSError, subprocess.CalledProcessError):
+    return None
+
+
+def versions() -> dict[str, str]:
+  """Versions of Python and of the packages that results depend on."""
+  found = {"python": platform.python_version()}
+  for name in PACKAGES:
+    found[name] = importlib.metadata.version(name)
+  return found
+
+
+def hardware() -> dict[str, Any]:
+  """What the run ran on."""
+  devices = jax.devices()
+  return {
+    "platform": devices[0].platform,
+    "device": devices[0].device_kind,
+    "devices": len(devices),
+    "machine": platform.machine(),
+  }
+
+
+def write_json(path: Path, content: Any) -> None:
+  """Writes a file whole or not at all."""
+  temporary = path.with_name(path.name + ".tmp")
+  temporary.write_text(json.dumps(content, indent=2) + "\n")
+  temporary.replace(path)
+
+
+def make_summary(
+  experiment: Experiment, state: Any, test: dict[str, Any], **more: Any
+) -> dict[str, Any]:
+  """The summary of a finished run.
+
+  Args:
+    experiment: the run.
+    state: the final TrainState (not the best one).
+    test: of `evaluate.on_and_off` on the test split, with the best state.
+    **more: further fields.
+  """
+  config, dataset = experiment.config, experiment.dataset
+  return {
+    "task": dataset.name,
+    "policy": (
+      config.memory.policy
+      if config.model.encoder == "memory"
+      else f"{config.model.encoder}_attention"
+    ),
+    "seed": config.seed,
+    "test_accuracy": test["accuracy"],
+    "test_accuracy_interval": test["interval"],
+    "test_accuracy_memory_off": test.get("accuracy_memory_off"),
+    "test_examples": test["metrics"]["examples"],
+    "test_metrics": test["metrics"],
+    "baselines": dataset.baselines("test", config.data.length),
+    "num_parameters": num_parameters(experiment),
+    "params_sha256": params_sha256(state.params),
+    "data_fingerprint": dataset.fingerprint,
+    "steps": int(state.step),
+    "skipped_steps": int(state.opt_state.total_notfinite),
+    "versions": versions(),
+    "hardware": hardware(),
+    "git_commit": git_commit(),
+    "config": json.loads(config.to_json()),
+  } | more
+
+
+def write_trace(experiment: Experiment, params: Params, path: Path) -> None:
+  """What the memory did with the first text of the validation split.
+
+  Arrays by step n and slot m: `operation` (0 free, 1 retained, 2 updated,
+  3 forgotten, 4 written, 5 replaced), `alive`, `age` after the step,
+  `attention` in it; `truth` [N] where the data set knows it.
+  """
+  config, rows = experiment.config, jax.device_count()
+  batch = next(
+    data.eval_batches(
+      experiment.dataset,
+      "validation",
+      batch_size=rows,
+      length=config.data.length,
+    )
+  )
+  keys = jax.random.split(jax.random.key(experiment.trainer.seed), rows)
+  output = jax.jit(experiment.model.apply)(
+    params, keys, {k: v for k, v in batch.items() if k != "group"}
+  )
+  steps, state = jax.tree.map(
+    lambda x: np.asarray(x[0]), (output.steps, output.state)
+  )
+  after = lambda before, last: np.concatenate([before[1:], last[None]])
+  alive = after(steps.alive, state.alive)
+  operation = np.select(
+    [
+      steps.allocation.evict,
+      steps.allocation.source >= 0,
+      steps.allocation.forget,
+      steps.allocation.update,
+      alive > 0,
+    ],
+    [5, 4, 3, 2, 1],
+    0,
+  )
+  trace = {
+    "operation": operation.astype(np.int8),
+    "alive": alive,
+    "age": after(steps.age, state.age),
+    "attention": steps.attention,
+  }
+  if "truth" in batch:
+    chunks = batch["truth"][0].reshape(len(alive), -1)
+    trace["truth"] = chunks.max(1).astype(np.int8)
+  np.savez_compressed(path, **trace)

@@ -1,0 +1,300 @@
+"""Training a run from its config to its summary.
+
+`run` reads from top to bottom: prepare, train stage by stage, evaluate the
+best checkpoint on test once, write the summary and the plots.
+"""
+
+import contextlib
+import json
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from nema_lc_jax import checkpoint, data, evaluate, metrics, plotting, report
+from nema_lc_jax.errors import ConfigError, RunError
+from nema_lc_jax.experiment import (
+  Experiment,
+  Stage,
+  describe,
+  make_experiment,
+  state_template,
+)
+from nema_lc_jax.step import TrainState
+from nema_lc_jax.writer import MetricWriter, Progress
+
+
+def default_workdir(config: ConfigDict) -> str:
+  """Where results go if no --workdir is given."""
+  return f"runs/{config.data.name}-{config.memory.policy}-seed{config.seed}"
+
+
+def _prepare_workdir(config: ConfigDict, workdir: Path, *, force: bool) -> None:
+  """Makes the folder; refuses to mix runs or to overwrite a finished one."""
+  saved, wanted = workdir / evaluate.CONFIG_FILE, json.loads(config.to_json())
+  if force and saved.exists():
+    # Only what a run writes, and only where there is a run.
+    for name in ("checkpoints", "plots", "tensorboard"):
+      shutil.rmtree(workdir / name, ignore_errors=True)
+    for name in (
+      "metrics.jsonl", report.SUMMARY_FILE, report.TRACE_FILE, saved.name
+    ):  # fmt: skip
+      (workdir / name).unlink(missing_ok=True)
+  if (workdir / report.SUMMARY_FILE).exists():
+    raise ConfigError(
+      f"the run in {workdir} is finished: choose another --workdir, or"
+      " overwrite it with --force."
+    )
+  if saved.exists():
+    found = json.loads(evaluate.load_config(workdir).to_json())
+    if found != wanted:
+      raise ConfigError(
+        f"{workdir} holds a run of another config"
+        f" ({_first_difference(found, wanted)}): choose another --workdir, or"
+        " overwrite it with --force."
+      )
+  elif workdir.exists() and any(workdir.iterdir()):
+    raise ConfigError(f"{workdir} is not empty, and holds no run.")
+  workdir.mkdir(parents=True, exist_ok=True)
+  report.write_json(saved, wanted)
+
+
+def _first_difference(found: Any, wanted: Any, path: str = "config") -> str:
+  for name in sorted({*found, *wanted}):
+    here, there = found.get(name), wanted.get(name)
+    if isinstance(here, dict) and isinstance(there, dict):
+      if here != there:
+        return _first_difference(here, there, f"{path}.{name}")
+    elif here != there:
+      return f"{path}.{name} is {here!r} there and {there!r} here"
+  return "no difference"
+
+
+class _Stopper:
+  """Turns SIGTERM and Ctrl-C into a flag, so that a step is never torn."""
+
+  def __init__(self):
+    self.signal: str | None = None
+
+  def _note(self, number, frame):
+    del frame
+    self.signal = signal.Signals(number).name
+
+  @contextlib.contextmanager
+  def listening(self):
+    """Handles both signals inside the block."""
+    before = {
+      number: signal.signal(number, self._note)
+      for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+      yield self
+    finally:
+      for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+class _Run:
+  """The moving parts of one training run."""
+
+  def __init__(self, experiment: Experiment, workdir: Path, stack, stopper):
+    self.experiment = experiment
+    self.train = experiment.config.train
+    self.stopper = stopper
+    enter = stack.enter_context
+    self.latest = enter(
+      checkpoint.Checkpoints(workdir, checkpoint.LATEST, keep=2)
+    )
+    self.best = enter(checkpoint.Checkpoints(workdir, checkpoint.BEST, keep=1))
+    self.writer = enter(MetricWriter(workdir))
+    self.state: TrainState = None
+    self.iterator = None
+    self.info = {"best_accuracy": -1.0, "best_step": -1, "seconds": 0.0}
+    self.began = time.monotonic()
+
+  def stage_at(self, step: int) -> Stage:
+    """The stage that trains step number `step`."""
+    stages = self.experiment.stages
+    return next((s for s in stages if step < s.stop), stages[-1])
+
+  def make_iterator(self, stage: Stage):
+    """A training iterator at its start; each stage has its own order."""
+    number = self.experiment.stages.index(stage)
+    return data.train_iterator(
+      self.experiment.dataset,
+      batch_size=self.train.batch_size // jax.process_count(),
+      seed=self.experiment.config.seed + number,
+      length=stage.length,
+      shard=(jax.process_index(), jax.process_count()),
+    )
+
+  def start(self) -> int:
+    """Restores the newest checkpoint or initialises; the first step."""
+    restored = self.latest.restore(
+      state_template(self.experiment),
+      data=lambda step: self.make_iterator(self.stage_at(step)),
+    )
+    if restored is None:
+      self.writer.truncate_after(-1)
+      self.state = self.experiment.parallel.init()
+      self.iterator = self.make_iterator(self.stage_at(0))
+      return 0
+    self.state, self.info, self.iterator = restored
+    step = int(self.state.step)
+    self.writer.truncate_after(step)
+    return step
+
+  def save(self, step: int) -> None:
+    """Writes a checkpoint to resume from."""
+    now = time.monotonic()
+    info = self.info | {"seconds": self.info["seconds"] + now - self.began}
+    self.latest.save(step, self.state, info=info, data=self.iterator)
+
+  def validate(self, step: int, progress: Progress) -> None:
+    """Evaluates on validation, and keeps the state if it is the best."""
+    values = evaluate.evaluate(self.experiment, self.state.params, "validation")
+    self.writer.write(step, "validation", values)
+    accuracy = values["accuracy"]
+    if accuracy > self.info["best_accuracy"]:
+      self.info |= {"best_accuracy": accuracy, "best_step": step}
+      self.best.save(step, self.state, info=self.info)
+    progress.message(
+      f"step {step}: validation accuracy {accuracy:.4f} (best"
+      f" {self.info['best_accuracy']:.4f} at step {self.info['best_step']})"
+    )
+
+  def check_finite(self, step: int) -> None:
+    """Stops a run in which too many steps had non-finite gradients."""
+    skipped = int(self.state.opt_state.total_notfinite)
+    if skipped > self.train.max_skipped:
+      raise RunError(
+        f"stopped at step {step}: {skipped} steps had non-finite gradients"
+        f" (config.train.max_skipped={self.train.max_skipped}); try a lower"
+        " config.train.learning_rate."
+      )
+
+  def fit(self, first: int, progress: Progress) -> None:
+    """Trains from step `first` to the end."""
+    train, parallel = self.train, self.experiment.parallel
+    window, since, previous = None, (first, time.monotonic()), None
+    for step in range(first + 1, train.steps + 1):
+      stage = self.stage_at(step - 1)
+      if step - 1 == stage.start and step - 1 != first:
+        self.iterator = self.make_iterator(stage)
+      update = parallel.train_step(_slots(stage, self.experiment))
+      batch = parallel.put(next(self.iterator))
+      self.state, values = update(self.state, batch)
+      window = values if window is None else window.merge(values)
+      # One step behind: devices stay busy, and never run far ahead.
+      jax.block_until_ready(previous)
+      previous = values
+      last = step == train.steps
+      if step % train.log_every == 0 or last:
+        line = metrics.compute(window)
+        now = time.monotonic()
+        rate = (step - since[0]) * train.batch_size / (now - since[1])
+        line["examples_per_second"] = rate
+        self.writer.write(step, "train", line)
+        progress.update(step, line)
+        window, since = None, (step, time.monotonic())
+        self.check_finite(step)
+      # Validation goes first: a checkpoint knows the best accuracy so far.
+      if step % train.eval_every == 0 or last:
+        self.validate(step, progress)
+        since = (step, time.monotonic())
+      stop = self.stopper.signal
+      if step % train.checkpoint_every == 0 or last or stop:
+        self.save(step)
+        since = (step, time.monotonic())
+      if stop and not last:
+        raise RunError(
+          f"{stop}: stopped after step {step}, saved; the same command resumes."
+        )
+
+
+def _slots(stage: Stage, experiment: Experiment) -> int | None:
+  """The stage's number of slots; None without a memory, to compile once."""
+  if experiment.config.model.encoder != "memory":
+    return None
+  return stage.num_slots
+
+
+def _finish(run: _Run, workdir: Path) -> dict[str, Any]:
+  """Tests the best state once, and writes summary, trace and plots."""
+  experiment = run.experiment
+  best = run.best.restore(state_template(experiment)).state
+  test = evaluate.on_and_off(experiment, best.params, "test")
+  run.writer.write(int(best.step), "test", test["metrics"])
+  if experiment.config.model.encoder == "memory":
+    report.write_trace(experiment, best.params, workdir / report.TRACE_FILE)
+  verdict = evaluate.memory_verdict(experiment, test)
+  seconds = run.info["seconds"] + time.monotonic() - run.began
+  summary = report.make_summary(
+    experiment,
+    run.state,
+    test,
+    best_step=int(best.step),
+    memory_warning=verdict,
+    wall_seconds=round(seconds, 1),
+  )
+  report.write_json(workdir / report.SUMMARY_FILE, summary)
+  plotting.plot_run(workdir)
+  return summary
+
+
+def _conclude(summary: dict[str, Any], workdir: Path) -> None:
+  low, high = summary["test_accuracy_interval"]
+  print(
+    f"test accuracy {summary['test_accuracy']:.4f}, 95% interval [{low:.4f},"
+    f" {high:.4f}], {summary['test_examples']:,} examples, best checkpoint of"
+    f" step {summary['best_step']}"
+  )
+  if (off := summary["test_accuracy_memory_off"]) is not None:
+    print(f"  memory off: {off:.4f}")
+  for name, accuracy in summary["baselines"].items():
+    print(f"  {name}: {accuracy:.4f}")
+  print(
+    f"{summary['wall_seconds']:.0f} s; summary, metrics and plots in {workdir}"
+  )
+  if summary["memory_warning"]:
+    print(f"WARNING: {summary['memory_warning']}")
+
+
+def run(
+  config: ConfigDict, workdir: str | None = None, *, force: bool = False
+) -> dict[str, Any]:
+  """Trains, or resumes, the run of a config in a folder.
+
+  Args:
+    config: as configs/default.py makes it.
+    workdir: folder of the run; by default below runs/, by task, policy, seed.
+    force: overwrite a run that is there.
+
+  Returns:
+    What is in summary.json.
+
+  Raises:
+    ValueError: in one line, on anything in the config that cannot be, and on
+      a folder that holds another or a finished run.
+    RunError: if the run had to stop.
+  """
+  folder = Path(workdir or default_workdir(config))
+  experiment = make_experiment(config)
+  _prepare_workdir(config, folder, force=force)
+  print("\n".join(describe(experiment, str(folder))), flush=True)
+  with _Stopper().listening() as stopper, contextlib.ExitStack() as stack:
+    this = _Run(experiment, folder, stack, stopper)
+    first = this.start()
+    if first:
+      print(f"resuming after step {first}", flush=True)
+    progress = Progress(config.train.steps, initial=first)
+    stack.callback(progress.close)
+    this.fit(first, progress)
+    progress.close()
+    summary = _finish(this, folder)
+  _conclude(summary, folder)
+  return summary
