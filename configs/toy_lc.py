@@ -29,6 +29,8 @@ def _toy(c: ConfigDict) -> ConfigDict:
   c.data.length = 256
   c.data.num_classes = 4
   c.data.noise_vocab = 32
+  c.data.num_eval = 1024
+  c.data.num_test = 2048
   c.model.chunk_length = 16
   c.model.num_layers = 1
   c.model.mlp_ratio = 2.0
@@ -45,6 +47,8 @@ def _recall(c: ConfigDict) -> ConfigDict:
   c.data.length = 128
   c.data.num_facts = 3
   c.data.num_distractors = 6
+  c.data.num_eval = 1024
+  c.data.num_test = 2048
   c.model.chunk_length = 8
   c.model.num_layers = 1
   c.model.mlp_ratio = 2.0

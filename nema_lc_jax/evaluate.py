@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -19,6 +18,7 @@ from nema_lc_jax import checkpoint, data, metrics
 from nema_lc_jax.errors import ConfigError, RunError
 from nema_lc_jax.experiment import (
   Experiment,
+  Interface,
   make_experiment,
   state_template,
 )
@@ -26,6 +26,8 @@ from nema_lc_jax.memory.types import Params
 from nema_lc_jax.step import TrainState
 
 CONFIG_FILE = "config.json"
+INTERFACE_FILE = "interface.json"
+COMMON_DATA = ("name", "dir", "path", "length")
 
 
 def evaluate(
@@ -148,12 +150,21 @@ def load_config(workdir: str | Path) -> ConfigDict:
   Raises:
     ConfigError: if the folder holds no run.
   """
-  path = Path(workdir) / CONFIG_FILE
+  return ConfigDict(_load_json(workdir, CONFIG_FILE))
+
+
+def load_interface(workdir: str | Path) -> Interface:
+  """What the model of a run was built for."""
+  return Interface(**_load_json(workdir, INTERFACE_FILE))
+
+
+def _load_json(workdir: str | Path, name: str) -> dict[str, Any]:
+  path = Path(workdir) / name
   try:
-    return ConfigDict(json.loads(path.read_text()))
+    return json.loads(path.read_text())
   except OSError:
     raise ConfigError(
-      f"{workdir} is not the folder of a run: it has no {CONFIG_FILE}."
+      f"{workdir} is not the folder of a run: it has no {name}."
     ) from None
   except ValueError as error:
     raise ConfigError(f"{path} is damaged: {error}.") from None
@@ -172,6 +183,7 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, ConfigDict]:
   parser.add_argument("--split", default="test", choices=data.SPLITS)
   args, rest = parser.parse_known_args(argv)
   config = load_config(args.workdir)
+  trained_on = config.data.name
   values = flags.FlagValues()
   holder = config_flags.DEFINE_config_dict("config", config, flag_values=values)
   try:
@@ -180,14 +192,19 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, ConfigDict]:
     raise ConfigError(" ".join(str(error).split())) from None
   if left:
     raise ConfigError(f"unknown argument {left[0]!r}; see --help.")
-  return args, holder.value
+  changed = holder.value
+  if changed.data.name != trained_on:
+    # Options of the data that the run was trained on mean nothing here.
+    changed.data = {k: changed.data[k] for k in COMMON_DATA}
+  return args, changed
 
 
 def main(argv: list[str] | None = None) -> int:
   """Prints the result as JSON, and returns the exit code."""
   try:
     args, config = _parse(sys.argv[1:] if argv is None else argv)
-    experiment = make_experiment(config)
+    interface = load_interface(args.workdir)
+    experiment = make_experiment(config, interface)
     state = restore_best(experiment, args.workdir)
     result = on_and_off(experiment, state.params, args.split)
   except (ValueError, RunError) as error:
@@ -209,5 +226,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-  jax.config.update("jax_platforms", jax.config.jax_platforms)
   sys.exit(main())

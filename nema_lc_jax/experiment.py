@@ -119,17 +119,32 @@ def _check_lengths(
       )
 
 
-def make_model(
-  config: ml_collections.ConfigDict, dataset: data.Dataset
-) -> models.Model:
-  """The model of a config, for a data set."""
-  return models.build_model(
-    head=dataset.head,
-    vocab_size=dataset.vocab_size,
-    num_classes=dataset.num_classes,
-    **config.model,
-    **config.memory,
-  )
+@dataclasses.dataclass(frozen=True)
+class Interface:
+  """What a model and its data must agree on."""
+
+  head: str
+  vocab_size: int
+  num_classes: int
+
+  def check(self, dataset: data.Dataset) -> None:
+    """Raises ConfigError unless a model with this can read the data set."""
+    if dataset.head != self.head:
+      raise ConfigError(
+        f"data set {dataset.name!r} is for the head {dataset.head!r}, the"
+        f" model has {self.head!r}."
+      )
+    for name in ("vocab_size", "num_classes"):
+      here, there = getattr(self, name), getattr(dataset, name)
+      if there > here:
+        raise ConfigError(
+          f"data set {dataset.name!r} has {name} {there}, the model {here}."
+        )
+
+
+def interface_of(dataset: data.Dataset) -> Interface:
+  """What a model for this data set must have."""
+  return Interface(dataset.head, dataset.vocab_size, dataset.num_classes)
 
 
 def load_data(config: ml_collections.ConfigDict) -> data.Dataset:
@@ -138,8 +153,15 @@ def load_data(config: ml_collections.ConfigDict) -> data.Dataset:
   return data.load(**{"seed": config.seed} | dict(options))
 
 
-def make_experiment(config: ml_collections.ConfigDict) -> Experiment:
+def make_experiment(
+  config: ml_collections.ConfigDict, interface: Interface | None = None
+) -> Experiment:
   """Everything that a config describes.
+
+  Args:
+    config: as configs/default.py makes it.
+    interface: of a trained model that is to read other data than it was
+      trained on; by default the data set's own.
 
   Raises:
     ValueError: in one line, on anything that cannot be.
@@ -161,7 +183,11 @@ def make_experiment(config: ml_collections.ConfigDict) -> Experiment:
   for length in {stage.length for stage in stages}:
     # An impossible length of a stage is found now, not an hour later.
     dataset.train(length, config.seed)
-  model = make_model(config, dataset)
+  interface = interface or interface_of(dataset)
+  interface.check(dataset)
+  model = models.build_model(
+    **dataclasses.asdict(interface), **config.model, **config.memory
+  )
   trainer = Trainer(
     model=model,
     tx=make_optimizer(

@@ -40,6 +40,8 @@ def main(argv: list[str]) -> int:
 
 
 def _fail(message: object) -> int:
+  if isinstance(message, KeyError):
+    message = f"the config has no field {message}"
   print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
   return 2
 
@@ -50,6 +52,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
     left = flags.FLAGS(argv, known_only=False)
     if _CONFIG.value is None and not flags.FLAGS["help"].present:
       raise ValueError("--config is required, e.g. --config=configs/lra_lc.py")
+    if _CONFIG.value is not None:
+      _ = _CONFIG.value.seed  # A file that failed to load says so only now.
     return left
   except (
     flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError

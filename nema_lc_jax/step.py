@@ -153,5 +153,7 @@ def eval_step(
     output = output.replace(steps=losses.only(output.steps, real))
   used = trainer.budget if budget is None else budget
   sums = _sums(used, output, batch)
+  # Lifecycle weights belong to training: what is evaluated is the task.
+  sums["loss"] = sums["task_loss"]
   right = losses.right_share(output.logits, batch["label"])
   return metrics.from_sums(metrics.EvalMetrics, sums), right

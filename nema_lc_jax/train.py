@@ -5,9 +5,11 @@ best checkpoint on test once, write the summary and the plots.
 """
 
 import contextlib
+import dataclasses
 import json
 import shutil
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,15 @@ from nema_lc_jax import checkpoint, data, evaluate, metrics, plotting, report
 from nema_lc_jax.errors import ConfigError, RunError
 from nema_lc_jax.experiment import (
   Experiment,
+  Interface,
   Stage,
   describe,
+  interface_of,
   make_experiment,
   state_template,
 )
 from nema_lc_jax.step import TrainState
-from nema_lc_jax.writer import MetricWriter, Progress
+from nema_lc_jax.writer import METRICS_FILE, MetricWriter, Progress
 
 
 def default_workdir(config: ConfigDict) -> str:
@@ -33,7 +37,9 @@ def default_workdir(config: ConfigDict) -> str:
   return f"runs/{config.data.name}-{config.memory.policy}-seed{config.seed}"
 
 
-def _prepare_workdir(config: ConfigDict, workdir: Path, *, force: bool) -> None:
+def _prepare_workdir(
+  config: ConfigDict, interface: Interface, workdir: Path, *, force: bool
+) -> None:
   """Makes the folder; refuses to mix runs or to overwrite a finished one."""
   saved, wanted = workdir / evaluate.CONFIG_FILE, json.loads(config.to_json())
   if force and saved.exists():
@@ -41,7 +47,7 @@ def _prepare_workdir(config: ConfigDict, workdir: Path, *, force: bool) -> None:
     for name in ("checkpoints", "plots", "tensorboard"):
       shutil.rmtree(workdir / name, ignore_errors=True)
     for name in (
-      "metrics.jsonl", report.SUMMARY_FILE, report.TRACE_FILE, saved.name
+      METRICS_FILE, report.SUMMARY_FILE, report.TRACE_FILE, saved.name
     ):  # fmt: skip
       (workdir / name).unlink(missing_ok=True)
   if (workdir / report.SUMMARY_FILE).exists():
@@ -61,6 +67,9 @@ def _prepare_workdir(config: ConfigDict, workdir: Path, *, force: bool) -> None:
     raise ConfigError(f"{workdir} is not empty, and holds no run.")
   workdir.mkdir(parents=True, exist_ok=True)
   report.write_json(saved, wanted)
+  report.write_json(
+    workdir / evaluate.INTERFACE_FILE, dataclasses.asdict(interface)
+  )
 
 
 def _first_difference(found: Any, wanted: Any, path: str = "config") -> str:
@@ -86,7 +95,10 @@ class _Stopper:
 
   @contextlib.contextmanager
   def listening(self):
-    """Handles both signals inside the block."""
+    """Handles both signals inside the block; only a main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+      yield self
+      return
     before = {
       number: signal.signal(number, self._note)
       for number in (signal.SIGTERM, signal.SIGINT)
@@ -284,7 +296,9 @@ def run(
   """
   folder = Path(workdir or default_workdir(config))
   experiment = make_experiment(config)
-  _prepare_workdir(config, folder, force=force)
+  _prepare_workdir(
+    config, interface_of(experiment.dataset), folder, force=force
+  )
   print("\n".join(describe(experiment, str(folder))), flush=True)
   with _Stopper().listening() as stopper, contextlib.ExitStack() as stack:
     this = _Run(experiment, folder, stack, stopper)

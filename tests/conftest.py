@@ -1,16 +1,37 @@
 """Several fake CPU devices for every test; `policy` runs over all policies."""
 
+import hashlib
 import os
+import platform
+from pathlib import Path
 
 FAKE_DEVICES = 4
-# Before jax is imported: it reads both when it starts.
+# Tests compile much and compute little.
+FLAGS = [
+  f"--xla_force_host_platform_device_count={FAKE_DEVICES}",
+  "--xla_backend_optimization_level=0",
+  "--xla_llvm_disable_expensive_passes=true",
+]
+
+
+def machine() -> str:
+  """Names this kind of machine: what is compiled for it runs on no other."""
+  try:
+    text = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+    lines = [x for x in text.split("\n") if x.startswith(("model", "flags"))]
+  except OSError:
+    lines = [platform.platform(), platform.processor()]
+  return hashlib.sha256("".join(lines).encode()).hexdigest()[:12]
+
+
+# Before jax is imported: it reads these when it starts. What one test or one
+# worker has compiled, all others and the next run find beside pytest's cache.
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = " ".join(
-  [
-    os.environ.get("XLA_FLAGS", ""),
-    f"--xla_force_host_platform_device_count={FAKE_DEVICES}",
-  ]
-).strip()
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
+CACHE = Path(__file__).parents[1] / ".pytest_cache" / f"jax-{machine()}"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
 def pytest_generate_tests(metafunc):

@@ -15,6 +15,7 @@ from nema_lc_jax.memory import (
   Chunk,
   MemoryState,
   init_state,
+  memory_step,
   scan_chunks,
 )
 from nema_lc_jax.models import make_policy
@@ -44,7 +45,7 @@ def make_chunks(seed=0, *, num=N, dtype=jnp.float32, padded=(), lead=()):
       content=normal(K, D).astype(dtype), valid=jnp.asarray(offered)
     ),
     valid=jnp.asarray(valid),
-    age_bias=jnp.full((*lead, num), 0.3),
+    age_bias=jnp.full((*lead, num), 0.3, jnp.float32),
     truth=jnp.asarray(rng.integers(0, 3, (*lead, num)), jnp.int32),
   )
 
@@ -93,11 +94,20 @@ def params_of(policy, *, seed=0, scale=0.0, slots=M):
   )
 
 
-@functools.cache
-def runner(name, *, budget=BUDGET, train=False, batched=False, **static):
-  """Jitted (params, key, state, chunks, start) -> (state, outputs)."""
+# Compiled functions, shared by tests: they are what the tests spend time on.
 
-  def run(params, key, state, chunks, start=0):
+
+@functools.cache
+def runner(name, *, budget=BUDGET, train=False):
+  """Jitted (params, key, state, chunks, start=0) -> (state, outputs).
+
+  `.traces` counts how often it was traced.
+  """
+  traces = []
+
+  @jax.jit
+  def scan(params, key, state, chunks, start):
+    traces.append(start)
     return scan_chunks(
       params,
       key,
@@ -107,12 +117,39 @@ def runner(name, *, budget=BUDGET, train=False, batched=False, **static):
       budget=budget,
       train=train,
       start=start,
-      **static,
     )
 
-  if batched:
-    run = jax.vmap(run, in_axes=(None, 0, 0, 0))
-  return jax.jit(run)
+  def run(params, key, state, chunks, start=0):
+    return scan(params, key, state, chunks, jnp.int32(start))
+
+  run.traces = traces
+  return run
+
+
+@functools.cache
+def step_of(name, how="eager", *, budget=BUDGET, train=True):
+  """(params, key, state, chunk) -> (state, output).
+
+  Args:
+    name: of the policy.
+    how: "eager", "jit", or "vmap": jitted, over rows of all but `params`.
+    budget: of the step.
+    train: whether to explore.
+  """
+  step = functools.partial(
+    memory_step, policy=policy_of(name), budget=budget, train=train
+  )
+  if how == "vmap":
+    step = jax.vmap(step, (None, 0, 0, 0))
+  return step if how == "eager" else jax.jit(step)
+
+
+def at(tree, n):
+  return jax.tree.map(lambda x: x[n], tree)
+
+
+def stack(trees):
+  return jax.tree.map(lambda *x: jnp.stack(x), *trees)
 
 
 def lively(name):

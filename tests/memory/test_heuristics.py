@@ -168,7 +168,7 @@ def simulate(chunks, victim_order):
 def test_random_streams_equal_a_simulated_cache(name, order):
   chunks = make_chunks(3, num=200, padded=range(5, 200, 17))
   chunks = chunks.replace(age_bias=None)
-  _, out = runner(name)((), jax.random.key(0), empty(), chunks)
+  _, out = runner(name, train=True)((), jax.random.key(0), empty(), chunks)
   expected = simulate(chunks, lambda slot: slot[order])
   assert out.allocation.source.tolist() == expected
   assert out.evictions.sum() > 100
@@ -190,7 +190,7 @@ def test_a_fresh_write_starts_at_the_stated_usage_and_free_slots_at_zero():
   chunks = chunks.replace(
     candidates=chunks.candidates.replace(valid=jnp.ones((1, K), bool))
   )
-  state, _ = runner("fifo")((), jax.random.key(0), empty(), chunks)
+  state, _ = runner("fifo", train=True)((), jax.random.key(0), empty(), chunks)
   assert state.usage.tolist() == [FRESH_USAGE] * K + [0.0] * (M - K)
 
 

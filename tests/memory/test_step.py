@@ -1,7 +1,5 @@
 """One battery for every policy: the contract of the step and of the scan."""
 
-import functools
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -16,6 +14,7 @@ from streams import (
   T,
   assert_equal,
   assert_same,
+  at,
   empty,
   lively,
   make_chunks,
@@ -23,100 +22,122 @@ from streams import (
   params_of,
   policy_of,
   runner,
+  stack,
+  step_of,
 )
 
-from nema_lc_jax.memory import memory_step, scan_chunks
+from nema_lc_jax.memory import scan_chunks
 from nema_lc_jax.models import POLICIES
 
 KEY = jax.random.key(7)
 PADDED = (2,)
+ROWS = 300
 WRITING = [name for name in POLICIES if name != "none"]
 
-
-def step_of(name, *, budget=BUDGET, train=False):
-  return functools.partial(
-    memory_step, policy=policy_of(name), budget=budget, train=train
-  )
+either = pytest.mark.parametrize("how", ["jit", "eager"])
 
 
-def at(chunks, n):
-  return jax.tree.map(lambda x: x[n], chunks)
+def everyone_offers(chunks):
+  valid = jnp.ones_like(chunks.candidates.valid)
+  return chunks.replace(candidates=chunks.candidates.replace(valid=valid))
+
+
+def rows():
+  """Keys, states and chunks of many unrelated steps, padded ones among them."""
+  keys = jax.random.split(KEY, ROWS)
+  return keys, make_states(1, ROWS), make_chunks(2, num=ROWS, padded=(3, 8))
 
 
 # The budget.
 
 
-@pytest.mark.parametrize("budget", [1, 2, M + K + 2])
-def test_operations_never_exceed_the_budget(policy, budget):
-  states = make_states(1, 300)
-  chunks = make_chunks(2, num=300)
-  keys = jax.random.split(KEY, 300)
-  step = jax.vmap(step_of(policy, budget=budget, train=True), (None, 0, 0, 0))
-  after, out = jax.jit(step)(lively(policy), keys, states, chunks)
+def assert_within_budget(after, out, budget):
   assert (out.writes + out.updates + out.forgets).max() <= budget
   done = out.allocation
   written = done.source >= 0
   assert not (done.update & (done.forget | written)).any()
   np.testing.assert_array_equal(out.writes, written.sum(-1))
+  np.testing.assert_array_equal(out.updates, done.update.sum(-1))
+  np.testing.assert_array_equal(out.forgets, done.forget.sum(-1))
   np.testing.assert_array_equal(out.evictions, done.evict.sum(-1))
-  assert (out.evictions <= out.writes).all()
+  assert not (done.evict & ~written).any()
   chex.assert_tree_all_finite(after)
   assert after.alive.min() >= 0
   assert after.alive.max() <= 1
 
 
+def test_operations_never_exceed_the_budget(policy):
+  after, out = step_of(policy, "vmap")(lively(policy), *rows())
+  assert_within_budget(after, out, BUDGET)
+
+
+@pytest.mark.parametrize("budget", [1, M + K + 2])
+def test_the_learned_policy_keeps_any_budget(budget):
+  step = step_of("learned", "vmap", budget=budget)
+  assert_within_budget(*step(lively("learned"), *rows()), budget)
+
+
 def test_learned_does_all_operations_on_these_states():
   # Otherwise the battery would prove nothing of them.
-  step = jax.vmap(step_of("learned", budget=2), (None, 0, 0, 0))
-  _, out = jax.jit(step)(
-    lively("learned"),
-    jax.random.split(KEY, 300),
-    make_states(1, 300),
-    make_chunks(2, num=300),
-  )
+  _, out = step_of("learned", "vmap")(lively("learned"), *rows())
   for count in (out.writes, out.updates, out.forgets, out.evictions):
     assert count.sum() > 10
 
 
 def test_budget_zero_is_no_memory(policy):
-  run = runner(policy, budget=0)
-  state, out = run(lively(policy), KEY, empty(), make_chunks())
+  step, state, chunks = step_of(policy, budget=0), empty(), make_chunks()
+  for n in range(2):
+    state, out = step(lively(policy), KEY, state, at(chunks, n))
+    assert_equal(state, empty())
+    for value in (out.read, out.writes, out.updates, out.forgets):
+      assert not value.any()
+
+
+def test_the_policy_none_is_no_memory():
+  state, out = runner("none", train=True)((), KEY, empty(), make_chunks())
   assert_equal(state, empty())
   for value in (out.read, out.writes, out.updates, out.forgets):
     assert not value.any()
 
 
-def test_the_policy_none_is_no_memory():
-  state, out = runner("none")((), KEY, empty(), make_chunks())
-  assert_equal(state, empty())
-  assert not out.read.any()
-  assert not out.writes.any()
-
-
 # Types.
 
 
-def test_the_state_stays_float32_on_bfloat16_chunks(policy, variant):
-  chunk = at(make_chunks(dtype=jnp.bfloat16), 0)
-  before = make_states(3)
-  after, out = variant(step_of(policy))(lively(policy), KEY, before, chunk)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_types_and_shapes_are_stable_whatever_the_chunks_are(policy, dtype):
+  chunk, before = at(make_chunks(dtype=dtype), 0), empty()
+  after, out = jax.eval_shape(
+    step_of(policy), lively(policy), KEY, before, chunk
+  )
   chex.assert_trees_all_equal_shapes_and_dtypes(before, after)
-  assert out.read.dtype == jnp.float32
-  chex.assert_shape(out.read, (T, D))
+  # Not even weak types: another one would be another trace.
+  assert [x.weak_type for x in jax.tree.leaves(after)] == [False] * 4
+  assert (out.read.shape, out.read.dtype) == ((T, D), jnp.float32)
   for count in (out.writes, out.updates, out.forgets, out.evictions):
-    chex.assert_type(count, jnp.int32)
+    assert (count.shape, count.dtype) == ((), jnp.int32)
+
+
+def test_bfloat16_chunks_are_stored_and_read_as_they_are():
+  chunks = make_chunks(0, dtype=jnp.bfloat16)
+  widened = make_chunks(0, dtype=jnp.bfloat16)
+  widened = jax.tree.map(
+    lambda x: x.astype(jnp.float32) if x.dtype == jnp.bfloat16 else x, widened
+  )
+  run = runner("fifo", train=True)
+  got = run((), KEY, empty(), chunks)
+  assert got[0].content.any()
+  assert_same(got, run((), KEY, empty(), widened))
 
 
 # Padding.
 
 
-def test_a_padded_chunk_is_the_identity_on_the_whole_state(policy, variant):
-  chunk = at(make_chunks(4, padded=(0,)), 0)
-  assert chunk.candidates.valid.any()
+@either
+def test_a_padded_chunk_is_the_identity_on_the_whole_state(policy, how):
+  chunk = at(everyone_offers(make_chunks(4, padded=(0,))), 0)
   for seed in range(3):
     before = make_states(seed)
-    step = variant(step_of(policy, train=True))
-    after, out = step(lively(policy), KEY, before, chunk)
+    after, out = step_of(policy, how)(lively(policy), KEY, before, chunk)
     assert_equal(after, before)
     for value in (
       out.writes, out.updates, out.forgets, out.evictions, out.active,
@@ -136,11 +157,12 @@ def test_what_padding_holds_changes_nothing(policy):
       content=jnp.where(absent, -1e3, chunks.candidates.content)
     ),
   )
-  run = runner(policy, train=True)
-  params = lively(policy)
-  assert_equal(
-    run(params, KEY, empty(), chunks), run(params, KEY, empty(), other)
-  )
+  run, params = runner(policy, train=True), lively(policy)
+  state, out = run(params, KEY, empty(), chunks)
+  other_state, other_out = run(params, KEY, empty(), other)
+  assert_equal(other_state, state)
+  assert_equal(other_out.read, out.read)
+  assert_equal(other_out.allocation, out.allocation)
 
 
 # Causality, by gradient.
@@ -148,14 +170,11 @@ def test_what_padding_holds_changes_nothing(policy):
 
 @pytest.mark.parametrize("name", WRITING)
 def test_a_read_sees_earlier_writes_and_no_others(name):
-  chunks = make_chunks(6)
-  chunks = chunks.replace(
-    candidates=chunks.candidates.replace(valid=jnp.ones((N, K), bool))
-  )
-  weights = jax.random.normal(KEY, (N, T, D))
+  chunks = everyone_offers(make_chunks(6))
+  weights = jax.random.normal(KEY, (T, D))
   params = params_of(policy_of(name))
 
-  def reads(content):
+  def read(content, n):
     candidates = chunks.candidates.replace(content=content)
     _, out = scan_chunks(
       params,
@@ -165,80 +184,88 @@ def test_a_read_sees_earlier_writes_and_no_others(name):
       policy=policy_of(name),
       budget=BUDGET,
     )
-    return (out.read * weights).sum((1, 2)), out.writes
+    return (out.read[n] * weights).sum(), out.writes
 
-  slopes, writes = jax.jit(jax.jacrev(reads, has_aux=True))(
-    chunks.candidates.content
-  )
-  slopes = np.abs(slopes).max((2, 3))  # [N reads, N chunks]
+  slope = jax.jit(jax.grad(read, has_aux=True))
+  slopes = []
+  for n in range(N):
+    gradient, writes = slope(chunks.candidates.content, n)
+    slopes.append(np.abs(gradient).max((1, 2)))
+  slopes = np.stack(slopes)  # [reads, chunks]
+  assert np.isfinite(slopes).all()
   np.testing.assert_array_equal(np.triu(slopes), np.zeros((N, N)))
   assert writes[0] > 0
   assert slopes[1, 0] > 1e-6
-  assert np.isfinite(slopes).all()
 
 
 # The scan.
 
 
-def test_the_scan_equals_a_python_loop_of_steps(policy, variant):
-  chunks = make_chunks(8, padded=PADDED)
-  params = lively(policy)
-  scanned = runner(policy, train=True)(params, KEY, empty(), chunks)
-  step, state, outs = variant(step_of(policy, train=True)), empty(), []
-  for n in range(N):
-    state, out = step(params, jax.random.fold_in(KEY, n), state, at(chunks, n))
+def loop(policy, how, params, state, chunks):
+  """What scan_chunks should do, with a Python loop."""
+  outs = []
+  for n in range(len(chunks.valid)):
+    key = jax.random.fold_in(KEY, n)
+    state, out = step_of(policy, how)(params, key, state, at(chunks, n))
     outs.append(out)
-  stacked = jax.tree.map(lambda *x: jnp.stack(x), *outs)
-  assert_same((state, stacked), scanned, atol=1e-5)
+  return state, stack(outs)
 
 
-def test_any_split_of_a_stream_gives_the_same(policy):
-  chunks = make_chunks(9, padded=PADDED)
-  params = lively(policy)
-  run = runner(policy, train=True)
-  whole = run(params, KEY, empty(), chunks)
-  for length in (1, N // 2):  # chunk by chunk, and in halves
-    state, outs = empty(), []
-    for start in range(0, N, length):
-      part = at(chunks, slice(start, start + length))
-      state, out = run(params, KEY, state, part, start)
-      outs.append(out)
-    joined = jax.tree.map(lambda *x: jnp.concatenate(x), *outs)
-    assert_same((state, joined), whole, atol=1e-5)
+@either
+def test_the_scan_equals_a_python_loop_of_steps(policy, how):
+  chunks, params = make_chunks(8, padded=PADDED), lively(policy)
+  scanned = runner(policy, train=True)(params, KEY, empty(), chunks)
+  looped = loop(policy, how, params, empty(), chunks)
+  assert_same(looped, scanned, atol=1e-5)
 
 
-def test_the_number_of_a_step_decides_its_draws():
-  chunks = make_chunks(9)
-  for policy in ("random", "learned"):
-    run = runner(policy, train=True)
-    outs = [run(lively(policy), KEY, empty(), chunks, n)[1] for n in range(4)]
-    assert len({str(out.allocation.source.tolist()) for out in outs}) > 1
+def split_in(policy, lengths, chunks):
+  """The stream run in parts of so many chunks."""
+  run, state, outs, start = runner(policy, train=True), empty(), [], 0
+  for length in lengths:
+    part = at(chunks, slice(start, start + length))
+    state, out = run(lively(policy), KEY, state, part, start)
+    outs.append(out)
+    start += length
+  return state, jax.tree.map(lambda *x: jnp.concatenate(x), *outs)
 
 
-def test_vmap_equals_a_loop_and_permuted_rows_permute_outputs(policy):
-  B = 3
-  chunks = make_chunks(10, lead=(B,))
-  states = make_states(11, B)
-  keys = jax.random.split(KEY, B)
-  params = lively(policy)
-  batched = runner(policy, train=True, batched=True)
-  together = batched(params, keys, states, chunks, jnp.zeros(B, jnp.int32))
-  run = runner(policy, train=True)
-  alone = [run(params, keys[b], at(states, b), at(chunks, b)) for b in range(B)]
-  stacked = jax.tree.map(lambda *x: jnp.stack(x), *alone)
-  assert_same(together, stacked, atol=1e-5)
-
-  order = jnp.array([2, 0, 1])
-  keys, states, chunks = jax.tree.map(
-    lambda x: x[order], (keys, states, chunks)
-  )
-  permuted = batched(params, keys, states, chunks, jnp.zeros(B, jnp.int32))
-  assert_same(permuted, jax.tree.map(lambda x: x[order], together))
+def test_a_stream_in_parts_equals_one_loop_over_it(policy):
+  chunks = make_chunks(9, num=3 * N, padded=(2, N, 2 * N - 1))
+  looped = loop(policy, "jit", lively(policy), empty(), chunks)
+  assert looped[1].active.sum() == 3 * N - 3
+  assert_same(split_in(policy, [N] * 3, chunks), looped, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["random", "write_gate", "learned"])
-def test_remat_gives_the_same_values_and_gradients(name):
-  chunks = make_chunks(12)
+@pytest.mark.parametrize("name", ["random", "learned"])
+def test_any_split_of_a_stream_gives_the_same(name):
+  chunks = make_chunks(9, num=N, padded=PADDED)
+  whole = split_in(name, [N], chunks)
+  for lengths in ([1] * N, [1, N - 1], [N - 1, 1]):
+    assert_same(split_in(name, lengths, chunks), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["random", "learned"])
+def test_the_number_of_a_step_decides_its_draws(name):
+  run, chunks = runner(name, train=True), make_chunks(9)
+  outs = [run(lively(name), KEY, empty(), chunks, n)[1] for n in range(8)]
+  assert len({str(out.allocation.source.tolist()) for out in outs}) > 1
+
+
+def test_vmap_equals_single_steps_and_permuted_rows_permute_outputs(policy):
+  params, arguments = lively(policy), rows()
+  together = step_of(policy, "vmap")(params, *arguments)
+  few = range(20)
+  alone = [step_of(policy, "jit")(params, *at(arguments, b)) for b in few]
+  assert_same(stack(alone), at(together, slice(0, 20)), atol=1e-5)
+
+  order = np.random.default_rng(0).permutation(ROWS)
+  permuted = step_of(policy, "vmap")(params, *at(arguments, order))
+  assert_same(permuted, at(together, order))
+
+
+def test_remat_gives_the_same_values_and_gradients():
+  name, chunks = "learned", make_chunks(12)
 
   def loss(params, content, remat):
     candidates = chunks.candidates.replace(content=content)
@@ -259,23 +286,20 @@ def test_remat_gives_the_same_values_and_gradients(name):
   plain = slope(*arguments, False)
   assert jnp.abs(plain[1][1]).max() > 0
   assert_same(slope(*arguments, True), plain, atol=1e-5)
-  # And it does recompute: otherwise this would compare a thing with itself.
-  text = str(jax.make_jaxpr(loss, static_argnums=2)(*arguments, True))
-  assert "remat" in text or "checkpoint" in text
+  # And it is another program: this does not compare a thing with itself.
+  for remat in (False, True):
+    program = str(jax.make_jaxpr(loss, static_argnums=2)(*arguments, remat))
+    assert ("prevent_cse=False" in program) == remat
 
 
 # Truncation.
 
 
-def late_slope(truncate, *, length, start=0):
-  """|d last read / d first candidate|, with slots for all of the stream."""
-  chunks = make_chunks(13, num=length)
-  chunks = chunks.replace(
-    candidates=chunks.candidates.replace(valid=jnp.ones((length, K), bool)),
-    valid=jnp.ones((length, T), bool),
-  )
-  state = make_states(0, slots=K * N)
-  state = jax.tree.map(jnp.zeros_like, state)
+def late_slopes(truncate, *, start=0):
+  """|d last read / d candidates of chunk n|; nothing is ever evicted."""
+  chunks = everyone_offers(make_chunks(13))
+  chunks = chunks.replace(valid=jnp.ones((N, T), bool))
+  state = jax.tree.map(jnp.zeros_like, make_states(0, slots=K * N))
 
   def last(content):
     candidates = chunks.candidates.replace(content=content)
@@ -296,62 +320,62 @@ def late_slope(truncate, *, length, start=0):
 
 
 def test_truncation_cuts_the_gradient_at_its_boundaries_only():
-  full = late_slope(None, length=N)
+  full = late_slopes(None)
   assert (full[:-1] > 1e-6).all()
-  cut = late_slope(4, length=N)  # boundaries before chunks 0 and 4
+  cut = late_slopes(4)  # boundaries before chunks 0 and 4
   np.testing.assert_array_equal(cut[:4], np.zeros(4))
   np.testing.assert_allclose(cut[4:], full[4:], rtol=1e-4)
-  within = late_slope(N, length=N)
-  np.testing.assert_allclose(within, full, rtol=1e-4)
+  np.testing.assert_allclose(late_slopes(N), full, rtol=1e-4)
 
 
 def test_truncation_counts_steps_from_the_start_of_the_stream():
   # The part begins at step 2: its boundary is before step 4, its third chunk.
-  cut = late_slope(4, length=N, start=2)
+  cut = late_slopes(4, start=2)
   assert (cut > 0).tolist() == [False, False, True, True, True, False]
-
-
-# Errors and contracts.
 
 
 @pytest.mark.parametrize("truncate", [0, -3])
 def test_truncation_below_one_chunk_is_an_error(truncate):
   message = f"truncate must be at least 1 chunk, got {truncate}"
+  options = {"policy": policy_of("fifo"), "budget": 1, "truncate": truncate}
   with pytest.raises(ValueError, match=message):
-    scan_chunks(
-      (), KEY, empty(), make_chunks(), policy=policy_of("fifo"),
-      budget=1, truncate=truncate,
-    )  # fmt: skip
+    scan_chunks((), KEY, empty(), make_chunks(), **options)
+
+
+# Contracts.
 
 
 def test_a_negative_budget_is_an_error(policy):
+  arguments = lively(policy), KEY, empty(), at(make_chunks(), 0)
   with pytest.raises(ValueError, match="budget must be at least 0, got -2"):
-    step_of(policy, budget=-2)(
-      params_of(policy_of(policy)), KEY, empty(), at(make_chunks(), 0)
-    )
+    step_of(policy, budget=-2)(*arguments)
 
 
 def test_one_trace_serves_all_values(policy):
+  run, params = runner(policy, train=True), lively(policy)
+  run(params, KEY, empty(), make_chunks())
+  before, reads = len(run.traces), []
+  for n in range(1, 4):
+    scaled = jax.tree.map(lambda x, n=n: x * n, params)
+    chunks = make_chunks(n, padded=(n,))
+    _, out = run(scaled, jax.random.key(n), make_states(n), chunks, n)
+    reads.append(out.read)
+  assert len(run.traces) == before
+  assert not np.array_equal(reads[0], reads[1])
+
+
+def test_the_state_of_a_step_traces_like_the_empty_one():
+  chex.clear_trace_counter()
+
   @jax.jit
   @chex.assert_max_traces(n=1)
-  def run(params, key, state, chunks, start):
-    return scan_chunks(
-      params, key, state, chunks, policy=policy_of(policy), budget=BUDGET,
-      start=start,
-    )  # fmt: skip
+  def step(state, chunk):
+    return step_of("lru")((), KEY, state, chunk)[0]
 
-  params = lively(policy)
-  outs = [
-    run(
-      jax.tree.map(lambda x, n=n: x * (1 + n), params),
-      jax.random.key(n),
-      make_states(n),
-      make_chunks(n),
-      n,
-    )[1].read
-    for n in range(3)
-  ]
-  assert not np.array_equal(outs[0], outs[1])
+  state = empty()
+  for n in range(3):
+    state = step(state, at(make_chunks(n), 0))
+  assert state.alive.any()
 
 
 def test_parameters_do_not_depend_on_the_number_of_slots(policy):
@@ -359,8 +383,7 @@ def test_parameters_do_not_depend_on_the_number_of_slots(policy):
   assert_equal(few, many)
 
 
-def test_scores_and_outputs_are_pytrees_without_a_hidden_state(policy):
-  # The same arguments give the same result, and leave them as they were.
+def test_equal_arguments_give_equal_results_and_stay_as_they_were(policy):
   params, before, chunks = lively(policy), make_states(5), make_chunks(5)
   copy = jax.tree.map(np.array, (params, before))
   run = runner(policy, train=True)

@@ -1,0 +1,28 @@
+"""Small runs that tests share."""
+
+from ml_collections import ConfigDict
+
+from configs import toy_lc
+
+
+def tiny_config(variant: str = "recall", **train) -> ConfigDict:
+  """A run of a few seconds, compile included."""
+  c = toy_lc.get_config(variant)
+  c.data.length = 80
+  c.data.num_eval = 24
+  c.data.num_test = 40
+  c.model.chunk_length = 8
+  c.model.width = 8
+  c.model.num_heads = 2
+  c.memory.num_slots = 3
+  c.memory.controller.hidden = 4
+  c.train.curriculum = ()
+  c.train.steps = 6
+  c.train.batch_size = 8
+  c.train.eval_batch_size = 16
+  c.train.warmup_steps = 2
+  c.train.log_every = 2
+  c.train.eval_every = 3
+  c.train.checkpoint_every = 2
+  c.train.update(train)
+  return c

@@ -1,0 +1,329 @@
+"""The learned policies: gradients that reach, subsumption, exploration."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from streams import (
+  D,
+  K,
+  M,
+  N,
+  assert_equal,
+  at,
+  empty,
+  lively,
+  make_chunks,
+  make_states,
+  params_of,
+  policy_of,
+)
+
+from nema_lc_jax.memory import (
+  FORGET,
+  RETAIN,
+  STRENGTH_FLOOR,
+  UPDATE,
+  scan_chunks,
+)
+from nema_lc_jax.models import POLICIES, make_policy
+
+KEY = jax.random.key(3)
+LEARNED = ("write_gate", "write_gate_lru", "learned")
+
+
+def run(policy, params, chunks, *, state=None, key=KEY, budget=2, train=False):
+  return scan_chunks(
+    params,
+    key,
+    empty() if state is None else state,
+    chunks,
+    policy=policy,
+    budget=budget,
+    train=train,
+  )
+
+
+@functools.cache
+def jitted(name, *, budget=2, train=False, **options):
+  policy = policy_of(name, **options)
+  return jax.jit(
+    lambda params, chunks, state, key=KEY: run(
+      policy, params, chunks, state=state, key=key, budget=budget, train=train
+    )
+  )
+
+
+def zero_leaves(grads):
+  """Names of the leaves that are 0 all over."""
+  leaves, _ = jax.tree.flatten_with_path(grads)
+  chex.assert_tree_all_finite(grads)
+  return [jax.tree_util.keystr(path) for path, x in leaves if not x.any()]
+
+
+# Gradients.
+
+
+def test_a_late_read_teaches_the_decisions_about_an_early_item():
+  policy, length = policy_of("learned"), 10
+  chunks = make_chunks(0, num=length)
+  # Only the first chunk offers anything: all gradient is about that item.
+  offered = jnp.zeros((length, K), bool).at[0, 0].set(True)
+  chunks = chunks.replace(
+    candidates=chunks.candidates.replace(valid=offered),
+    valid=jnp.ones_like(chunks.valid),
+  )
+
+  def late(params):
+    _, out = run(policy, params, chunks)
+    return (out.read[-1] ** 2).sum(), out
+
+  grads, out = jax.jit(jax.grad(late, has_aux=True))(params_of(policy))
+  assert out.occupied[-1].sum() == 1
+  assert out.age[-1].max() == length - 2  # nobody replaced it
+  chex.assert_tree_all_finite(grads)
+  for part in ("gate", "slots"):
+    size = sum(jnp.abs(x).sum() for x in jax.tree.leaves(grads[part]))
+    assert size > 1e-5, part
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_every_parameter_gets_a_gradient(name):
+  chunks = make_chunks(1, lead=(16,))
+  weights = jax.random.normal(KEY, chunks.query.shape)
+
+  def loss(params):
+    _, out = jax.vmap(lambda c: run(policy_of(name), params, c))(chunks)
+    return (out.read * weights).sum()
+
+  assert zero_leaves(jax.jit(jax.grad(loss))(lively(name))) == []
+
+
+# Subsumption.
+
+
+@pytest.mark.parametrize(
+  ("keep", "name"), [("fifo", "write_gate"), ("lru", "write_gate_lru")]
+)
+def test_learned_without_its_slot_actions_is_the_write_gate(keep, name):
+  options = {"keep": keep, "update": False, "forget": False}
+  params = lively("learned")
+  chunks = make_chunks(2, num=30, padded=(4, 11))
+  full = jitted("learned", train=True, **options)
+  state, out = full(params, chunks, empty())
+  gate = jitted(name, train=True)
+  gate_state, gate_out = gate({"gate": params["gate"]}, chunks, empty())
+  assert gate_out.evictions.sum() > 5
+  assert_equal(out.allocation, gate_out.allocation)
+  chex.assert_trees_all_close(state, gate_state, atol=1e-6)
+  chex.assert_trees_all_close(out.read, gate_out.read, atol=1e-6)
+
+
+@pytest.mark.parametrize("keep", ["strength", "fifo", "lru"])
+def test_the_learned_state_stays_finite_under_every_keep(keep):
+  chunks = make_chunks(2, num=30, padded=(4, 11))
+  state, out = jitted("learned", keep=keep)(lively("learned"), chunks, empty())
+  chex.assert_tree_all_finite((state, out.read, out.actions))
+  assert out.occupied[-1].any()
+
+
+@pytest.mark.parametrize("action", [UPDATE, FORGET])
+def test_an_action_switched_off_never_happens(action):
+  off = {UPDATE: {"update": False}, FORGET: {"forget": False}}[action]
+  chunks = make_chunks(3, num=30)
+  _, out = jitted("learned", **off)(lively("learned"), chunks, empty())
+  other = {UPDATE: out.forgets, FORGET: out.updates}[action]
+  assert not {UPDATE: out.updates, FORGET: out.forgets}[action].any()
+  assert other.any()
+  np.testing.assert_array_equal(out.actions[..., action], np.zeros((30, M)))
+  np.testing.assert_allclose(out.actions.sum(-1), np.ones((30, M)), rtol=1e-5)
+
+
+# Exploration, threshold, strength.
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_noise_explores_in_training_only_and_never_in_strengths(name):
+  chunks, params = make_chunks(4, num=30), lively(name)
+
+  def sources(train):
+    outs = [
+      jitted(name, train=train)(params, chunks, empty(), jax.random.key(n))[1]
+      for n in range(6)
+    ]
+    first = {str(out.strength[0].tolist()) for out in outs}
+    assert len(first) == 1
+    return {str(out.allocation.source.tolist()) for out in outs}
+
+  assert len(sources(train=False)) == 1
+  assert len(sources(train=True)) > 1
+
+
+def test_no_noise_explores_nothing():
+  chunks, params = make_chunks(4, num=30), lively("learned")
+  _, still = jitted("learned", train=True, noise=0.0)(params, chunks, empty())
+  _, plain = jitted("learned")(params, chunks, empty())
+  assert_equal(still.allocation, plain.allocation)
+
+
+def test_the_threshold_keeps_candidates_out():
+  chunks, params = make_chunks(5, num=30), lively("learned")
+  threshold = 0.6
+  strict = jitted("learned", write_threshold=threshold)
+  _, out = strict(params, chunks, empty())
+  step, slot = np.nonzero(out.allocation.source >= 0)
+  strengths = out.strength[step, out.allocation.source[step, slot]]
+  assert len(strengths) > 5
+  assert strengths.min() > threshold
+  # Left open, the same memory takes weaker ones too.
+  _, out = jitted("learned", write_threshold=0.0)(params, chunks, empty())
+  step, slot = np.nonzero(out.allocation.source >= 0)
+  assert out.strength[step, out.allocation.source[step, slot]].min() < threshold
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_nothing_is_written_above_an_unreachable_threshold(name):
+  policy = make_policy(name, width=D, write_threshold=1.0)
+  chunk = at(make_chunks(6), 0)
+  scores = policy.score(lively(name), KEY, empty(), chunk, train=True)
+  assert scores.write.tolist() == [-np.inf] * K
+  assert (scores.strength > 0).all()
+
+
+def eager_to_forget():
+  params = params_of(policy_of("learned"))
+  bias = jnp.array([-20.0, -20.0, 20.0])
+  logits = params["slots"]["logits"] | {"bias": bias}
+  return params | {"slots": params["slots"] | {"logits": logits}}
+
+
+def test_strength_decays_boundedly_and_never_below_the_floor():
+  # Budget 0: no forget is ever executed, only the decay is seen.
+  chunks = make_chunks(7, num=30)
+  state = make_states(3)
+  state = state.replace(alive=jnp.array([1.0, 0.5, 0.0]))
+  after, out = jitted("learned", budget=0)(eager_to_forget(), chunks, state)
+  np.testing.assert_allclose(out.alive[1], [0.7, 0.35, 0.0], rtol=1e-5)
+  floor = np.float32(STRENGTH_FLOOR)
+  np.testing.assert_array_equal(after.alive, [floor, floor, 0.0])
+  assert out.alive[:, :2].min() >= floor
+
+
+def test_strengths_lie_in_zero_to_one():
+  chunks = make_chunks(8, num=30)
+  _, out = jitted("learned", train=True)(lively("learned"), chunks, empty())
+  live = out.alive[out.occupied]
+  assert live.min() >= np.float32(STRENGTH_FLOOR)
+  assert max(live.max(), out.strength.max()) <= 1
+  assert out.strength.min() > 0
+  np.testing.assert_array_equal(out.occupied, out.alive > 0)
+
+
+def test_a_written_slot_holds_the_write_score():
+  first = at(make_chunks(9), slice(1))
+  state, out = jitted("learned")(lively("learned"), first, empty())
+  source = out.allocation.source[0]
+  assert (source >= 0).any()
+  expected = np.where(source >= 0, out.strength[0][source], 0.0)
+  np.testing.assert_array_equal(state.alive, expected)
+
+
+# Scores.
+
+
+def score(params, state, chunk, **options):
+  policy = policy_of("learned", **options)
+  return policy.score(params, KEY, state, chunk, train=False)
+
+
+def test_slots_compete_with_what_is_left_of_their_strength_at_their_age():
+  state = make_states(3).replace(alive=jnp.array([1.0, 0.5, 0.0]))
+  state = state.replace(age=jnp.array([3, 0, 0]))
+  chunk = at(make_chunks(0), 0).replace(age_bias=jnp.float32(2.0))
+  scores = score(eager_to_forget(), state, chunk)
+  # p_forget is 1 and costs 0.3; age 3 divides by (1 + 3)^2.
+  np.testing.assert_allclose(scores.keep, [0.7 / 16, 0.35, 0.0], rtol=1e-5)
+  np.testing.assert_allclose(scores.retained, [0.7, 0.35, 0.0], rtol=1e-5)
+
+
+def test_a_new_policy_remembers():
+  params, chunk = params_of(policy_of("learned")), at(make_chunks(0), 0)
+  scores = score(params, make_states(4), chunk)
+  assert (scores.actions[:, RETAIN] > 0.8).all()
+  assert (scores.actions[:, FORGET] < 0.05).all()
+  np.testing.assert_allclose(scores.strength, 0.73, atol=0.1)  # sigmoid(1)
+  assert (scores.write > 0).all()
+
+
+def test_ages_beyond_those_of_training_change_no_action():
+  state = make_states(5).replace(alive=jnp.array([1.0, 0.5, 0.2]))
+  chunk, params = at(make_chunks(0), 0), lively("learned")
+  old, ancient = (
+    score(params, state.replace(age=jnp.full(M, age)), chunk).actions
+    for age in (100, 1_000_000)
+  )
+  np.testing.assert_array_equal(old, ancient)
+  young = score(params, state.replace(age=jnp.full(M, 1)), chunk).actions
+  assert not np.array_equal(old, young)
+
+
+def test_an_update_moves_towards_valid_candidates_only():
+  state, chunk = make_states(6), at(make_chunks(0), 0)
+  state = state.replace(alive=jnp.ones(M))
+  params = lively("learned")
+  offers = chunk.candidates.replace(valid=jnp.array([False, True]))
+  proposal = score(params, state, chunk.replace(candidates=offers)).proposal
+  expected = np.tile(offers.content[1], (M, 1))
+  np.testing.assert_allclose(proposal, expected, rtol=1e-5)
+  offers = chunk.candidates.replace(valid=jnp.array([False, False]))
+  proposal = score(params, state, chunk.replace(candidates=offers)).proposal
+  np.testing.assert_array_equal(proposal, state.content)
+
+
+# make_policy.
+
+
+def error_of(name, **options):
+  with pytest.raises(ValueError, match=r"(policy|keep)") as error:
+    make_policy(name, width=D, **options)
+  text = str(error.value)
+  assert "\n" not in text
+  return text
+
+
+def test_an_unknown_policy_lists_the_known_ones():
+  text = error_of("lfru")
+  assert "'lfru'" in text
+  assert all(name in text for name in POLICIES)
+
+
+def test_an_unknown_option_lists_those_of_the_policy(policy):
+  text = error_of(policy, nois=1.0)
+  assert "'nois'" in text
+  assert repr(policy) in text
+  if policy in LEARNED:
+    assert "noise" in text
+    assert "write_threshold" in text
+  else:
+    assert "none" in text
+
+
+@pytest.mark.parametrize("name", ["write_gate", "learned"])
+def test_an_unknown_keep_is_an_error_that_lists_the_known_ones(name):
+  text = error_of(name, keep="newest")
+  assert "'newest'" in text
+  assert "fifo" in text
+  assert "lru" in text
+
+
+def test_the_policies_that_share_a_rule_differ_by_it():
+  # write_gate and write_gate_lru on one stream, with the same gate.
+  params, chunks = lively("write_gate"), make_chunks(10, num=5 * N)
+  sources = [
+    jitted(name)(params, chunks, empty())[1].allocation.source.tolist()
+    for name in ("write_gate", "write_gate_lru")
+  ]
+  assert sources[0] != sources[1]

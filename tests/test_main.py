@@ -1,0 +1,99 @@
+"""The command line as its user sees it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def main(*arguments, cwd=ROOT):
+  return subprocess.run(
+    [sys.executable, "-m", "nema_lc_jax.main", *arguments],
+    cwd=cwd,
+    capture_output=True,
+    text=True,
+    check=False,
+    env=os.environ | {"PYTHONPATH": str(ROOT)},
+  )
+
+
+RECALL = "--config=configs/toy_lc.py:recall"
+
+
+@pytest.mark.parametrize(
+  ("arguments", "messages"),
+  [
+    ((), ["--config is required"]),
+    ((RECALL, "--config.train.stepz=3"), ["stepz", "steps"]),
+    ((RECALL, "--wrkdir=x"), ["wrkdir", "workdir"]),
+    ((RECALL, "--config.train.steps=many"), ["many"]),
+    ((RECALL, "extra"), ["unknown argument 'extra'"]),
+    (("--config=configs/toy_lc.py:recal",), ["'recal'", "toy, recall"]),
+    (("--config=configs/nothing.py",), ["configs/nothing.py"]),
+    (
+      (RECALL, "--config.model.num_heads=3"),
+      ["num_heads=3 does not divide config.model.width=64"],
+    ),
+    (
+      (RECALL, "--config.memory.budget=-1"),
+      ["config.memory.budget must be at least 0, got -1"],
+    ),
+    (
+      (RECALL, "--config.data.length=130"),
+      ["length 130", "multiples of config.model.chunk_length=8"],
+    ),
+    (
+      (RECALL, "--config.memory.policy=lru2"),
+      ["'lru2'", "none, fifo, lru, lfu, random, write_gate"],
+    ),
+    ((RECALL, "--config.data.name=recal"), ["'recal'", "recall"]),
+    (
+      ("--config=configs/lra_lc.py:retrieval", "--config.data.dir=/nowhere"),
+      ["/nowhere", "new_aan_pairs", "lra_release.gz"],
+    ),
+    ((RECALL, "--config.train.batch_size=0"), ["batch_size=0 must be"]),
+    ((RECALL, "--config.train.learning_rate=0."), ["learning_rate must be"]),
+  ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, messages, tmp_path):
+  result = main(*arguments, f"--workdir={tmp_path / 'run'}")
+  assert result.returncode == 2, result.stderr
+  lines = result.stderr.strip().splitlines()
+  assert len(lines) == 1, result.stderr
+  for message in messages:
+    assert message in lines[0]
+  assert not (tmp_path / "run").exists()
+
+
+def test_help_says_how_to_run():
+  result = main("--help")
+  assert "--config=configs/lra_lc.py" in result.stdout
+  assert "--workdir" in result.stdout
+
+
+def test_the_first_lines_say_what_runs_and_a_finished_run_is_kept(tmp_path):
+  arguments = [
+    "--config=configs/toy_lc.py",
+    f"--workdir={tmp_path / 'run'}",
+    "--config.train.steps=2",
+    "--config.train.batch_size=4",
+    "--config.train.eval_batch_size=8",
+    "--config.train.curriculum=()",
+    "--config.data.length=32",
+    "--config.data.num_eval=8",
+    "--config.data.num_test=8",
+    "--config.model.width=8",
+  ]
+  result = main(*arguments)
+  assert result.returncode == 0, result.stderr
+  heads = [line.split()[0] for line in result.stdout.splitlines()]
+  expected = ["task", "data", "memory", "model", "training", "devices"]
+  assert heads[:7] == [*expected, "results"]
+  assert "test accuracy" in result.stdout
+  again = main(*arguments)
+  assert again.returncode == 2
+  assert "--force" in again.stderr
