@@ -22,7 +22,6 @@ def get_config() -> ConfigDict:
   c.model.num_heads = 4
   c.model.mlp_ratio = 4.0
   c.model.chunk_length = 64
-  c.model.conv_width = 1  # neighbouring embeddings mixed before layer 1
   c.model.pool = "last"  # last, mean, slots
   c.model.dropout = 0.0
   c.model.dtype = "float32"  # of activations: float32, bfloat16
@@ -42,6 +41,9 @@ def get_config() -> ConfigDict:
   c.memory.controller.update_bias = 0.0
   c.memory.controller.write_threshold = 0.1
   c.memory.controller.noise = 0.3
+  c.memory.controller.keep = "strength"  # what is replaced: or fifo, lru
+  c.memory.controller.update = True
+  c.memory.controller.forget = True
 
   # Weights of the lifecycle losses: 0 until `start`, full after `ramp` more
   # (fractions of the run).

@@ -26,16 +26,21 @@ def get_config(variant: str = "quick") -> ConfigDict:
 
 def _quick(c: ConfigDict) -> ConfigDict:
   c.data.name = "pytext"
-  c.data.length = 512
-  c.model.chunk_length = 64
-  c.model.num_layers = 1
+  c.data.length = 1024
+  c.data.num_eval = 1000
+  c.data.num_test = 2000
+  # Small: bytes are pooled into candidates as they are, and the layer works on
+  # what the memory holds. Layers on bytes learn the training modules by heart.
+  c.model.num_layers = 0
+  c.model.num_layers_after = 1
   c.model.mlp_ratio = 2.0
+  c.model.chunk_length = 64
   c.model.pool = "slots"
-  c.memory.num_slots = 8
-  c.train.steps = 300
+  c.memory.num_slots = 12  # for 16 chunks
+  c.memory.num_candidates = 1
+  c.train.steps = 600
   c.train.learning_rate = 2e-3
-  c.train.eval_every = 100
-  c.train.checkpoint_every = 100
+  c.train.weight_decay = 0.1
   return c
 
 

@@ -185,9 +185,12 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, ConfigDict]:
   config = load_config(args.workdir)
   trained_on = config.data.name
   values = flags.FlagValues()
-  holder = config_flags.DEFINE_config_dict("config", config, flag_values=values)
+  arguments = [parser.prog, *rest]
+  holder = config_flags.DEFINE_config_dict(
+    "config", config, flag_values=values, sys_argv=arguments
+  )
   try:
-    left = values([parser.prog, *rest])[1:]
+    left = values(arguments)[1:]
   except (flags.Error, AttributeError, KeyError, TypeError) as error:
     raise ConfigError(" ".join(str(error).split())) from None
   if left:

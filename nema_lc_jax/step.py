@@ -115,7 +115,7 @@ def train_step(
   sums |= {
     "loss": (losses.total_loss(sums, weights), one),
     "learning_rate": (trainer.learning_rate(state.step), one),
-    "grad_norm": (optax.global_norm(grads), one),
+    "grad_norm": (optax.tree.norm(grads), one),
   }
   state = TrainState(
     step=state.step + 1,

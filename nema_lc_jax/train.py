@@ -47,7 +47,8 @@ def _prepare_workdir(
     for name in ("checkpoints", "plots", "tensorboard"):
       shutil.rmtree(workdir / name, ignore_errors=True)
     for name in (
-      METRICS_FILE, report.SUMMARY_FILE, report.TRACE_FILE, saved.name
+      METRICS_FILE, report.SUMMARY_FILE, report.TRACE_FILE,
+      evaluate.INTERFACE_FILE, saved.name
     ):  # fmt: skip
       (workdir / name).unlink(missing_ok=True)
   if (workdir / report.SUMMARY_FILE).exists():

@@ -113,7 +113,8 @@ class StepOutput:
   forgets: Array  # [] i32
   # Writes that replaced a live slot (counted in `writes` too).
   evictions: Array  # [] i32
-  # Whether the step had any valid token; all else is 0 where it had none.
+  # Whether the step had any valid token. Where it had none, reads, counts,
+  # attention, candidates and the allocation are 0; the rest means nothing.
   active: Array  # [] bool
   # Read mass of each slot, averaged over valid tokens.
   attention: Array  # [M] f32

@@ -13,9 +13,10 @@ CHOICES = {
 # Least values of the integer fields, and the section of a run's config they
 # are in, for error messages.
 LEAST = {
+  "vocab_size": (1, "model"),
+  "num_classes": (1, "model"),
   "chunk_length": (1, "model"),
   "width": (1, "model"),
-  "conv_width": (1, "model"),
   "num_layers": (0, "model"),
   "num_layers_after": (0, "model"),
   "num_heads": (1, "model"),
@@ -38,9 +39,6 @@ class ModelConfig:
   num_classes: int  # C
   chunk_length: int = 64  # T; texts are cut into chunks of T tokens
   width: int = 64  # D, of tokens and slots
-  # Embeddings of so many neighbouring tokens are mixed before the first layer;
-  # 1: none. Byte-level texts learn n-grams from it much faster.
-  conv_width: int = 1
   num_layers: int = 2  # chunk-local layers before the memory read
   num_layers_after: int = 1  # chunk-local layers after it
   num_heads: int = 4  # of the attention layers; divides width
@@ -51,7 +49,8 @@ class ModelConfig:
   encoder: str = "memory"
   # What becomes a text's vector: the tokens of the "last" chunk, which know of
   # the others by reading the memory; the "mean" of all tokens; or the "slots"
-  # as they are in the end, weighted by strength.
+  # as they are in the end, weighted by strength. Without a memory "slots", and
+  # with full attention also "last", are the mean.
   pool: str = "last"
   dtype: str = "float32"  # of activations; memory and parameters: float32
   remat: bool = False  # recompute layers and steps in the backward pass
@@ -82,6 +81,10 @@ class ModelConfig:
       raise ValueError(
         f"config.model.num_heads={self.num_heads} does not divide"
         f" config.model.width={self.width}."
+      )
+    if self.mlp_ratio <= 0:
+      raise ValueError(
+        f"config.model.mlp_ratio must be above 0, got {self.mlp_ratio}."
       )
     if not 0 <= self.dropout < 1:
       raise ValueError(

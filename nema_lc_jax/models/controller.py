@@ -73,7 +73,8 @@ class SlotActions(nn.Module):
     features = jnp.stack(
       [
         jnp.minimum(age / AGE_SCALE, 1.0),
-        state.usage / (1.0 + state.usage),
+        # Recency usages (lru) count down from 1 without end.
+        state.usage / (1.0 + jnp.abs(state.usage)),
         strength,
         similarities(state, chunk).max(axis=1),
       ],

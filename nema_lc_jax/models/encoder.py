@@ -22,9 +22,13 @@ class Block(nn.Module):
     """x [..., T, D] and valid [..., T] to [..., T, D]."""
     c, D, dtype = self.config, x.shape[-1], x.dtype
     drop = nn.Dropout(c.dropout, deterministic=not train)
-    dense = lambda width, name: nn.Dense(width, dtype=dtype, name=name)
+    dense = lambda width, name, bias=True: nn.Dense(
+      width, use_bias=bias, dtype=dtype, name=name
+    )
     h = nn.LayerNorm(dtype=dtype, name="norm_attention")(x)
-    qkv = dense(3 * D, "qkv")(h)
+    # No biases: a softmax does not change with that of the keys, whose gradient
+    # would be rounding errors for Adam to amplify.
+    qkv = dense(3 * D, "qkv", bias=False)(h)
     qkv = qkv.reshape(*x.shape[:-1], 3, c.num_heads, D // c.num_heads)
     q, k, v = jnp.moveaxis(qkv, -3, 0)
     h = jax.nn.dot_product_attention(
@@ -79,18 +83,7 @@ class Embedding(nn.Module):
       angles = jnp.arange(tokens.shape[0])[:, None] * rates
       waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
       x += 0.5 * waves[:, None, :D]
-    x = x.astype(self.config.dtype)
-    width = self.config.conv_width
-    if width > 1:
-      # A convolution inside the chunk, as one product of shifted copies:
-      # several times faster on CPU than XLA's convolution and its gradient.
-      left = width - 1 if self.config.causal else (width - 1) // 2
-      padded = jnp.pad(x, ((0, 0), (left, width - 1 - left), (0, 0)))
-      T = tokens.shape[1]
-      windows = [padded[:, i : i + T] for i in range(width)]
-      conv = nn.Dense(D, dtype=x.dtype, name="conv")
-      x += nn.gelu(conv(jnp.concatenate(windows, axis=-1)))
-    return x
+    return x.astype(self.config.dtype)
 
 
 class Encoder(nn.Module):

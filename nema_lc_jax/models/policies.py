@@ -62,11 +62,11 @@ def _written(
   return jnp.where(rank > threshold, rank, -jnp.inf), strength
 
 
-def write_gate(
+def _write_gate(
+  keep: str,
   *,
   width: int,
   hidden: int = 32,
-  keep: str = "fifo",
   write_bias: float = 1.0,
   write_threshold: float = 0.1,
   noise: float = 0.3,
@@ -74,9 +74,9 @@ def write_gate(
   """NeMA-Lite: a learned write gate; what a write replaces follows a rule.
 
   Args:
+    keep: "fifo" or "lru", which slot a write replaces.
     width: D.
     hidden: width of the gate.
-    keep: "fifo" or "lru", which slot a write replaces.
     write_bias: of the write logit at the start.
     write_threshold: a candidate whose rank is not above it is not written.
     noise: scale of the exploration of ranks in training.
@@ -129,7 +129,12 @@ def learned(
     update_bias: of the update logit at the start.
     write_threshold: a candidate whose rank is not above it is not written.
     noise: scale of the exploration of ranks in training.
+
+  Raises:
+    ValueError: on an unknown `keep`.
   """
+  if keep not in KEEPS:
+    raise ValueError(f"keep={keep!r} is unknown; known: {', '.join(KEEPS)}.")
   gate = controller.WriteGate(hidden, write_bias)
   slots = controller.SlotActions(hidden, (3.0, update_bias, -2.0))
   able = {RETAIN: True, UPDATE: update, FORGET: forget}
@@ -171,8 +176,8 @@ POLICIES = {
   "lru": heuristics.lru,
   "lfu": heuristics.lfu,
   "random": heuristics.random,
-  "write_gate": write_gate,
-  "write_gate_lru": functools.partial(write_gate, keep="lru"),
+  "write_gate": functools.partial(_write_gate, "fifo"),
+  "write_gate_lru": functools.partial(_write_gate, "lru"),
   "learned": learned,
 }
 

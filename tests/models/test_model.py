@@ -77,7 +77,7 @@ def test_bfloat16_is_near_float32():
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_prediction_sees_no_later_token(encoder):
-  fields = {"head": "predict", "encoder": encoder, "conv_width": 3}
+  fields = {"head": "predict", "encoder": encoder}
   batch = make_batch()
   before = logits_of(batch, **fields)
   for t in (0, 2, T - 1, T, 2 * T - 1, 2 * T + 1):
@@ -100,7 +100,7 @@ def test_prediction_sees_no_later_token(encoder):
 def test_later_chunks_know_of_earlier_ones_by_memory_or_full(
   encoder, static, sees
 ):
-  fields = {"head": "predict", "encoder": encoder, "conv_width": 3}
+  fields = {"head": "predict", "encoder": encoder}
   batch = make_batch()
   first = jnp.arange(LENGTH) < T
   changed = jnp.where(first, (batch["inputs"] + 1) % V, batch["inputs"])
@@ -134,11 +134,9 @@ def test_padded_chunks_change_nothing(encoder, pool):
   close(logits_of(padded(batch, 2), **fields), short)
 
 
-@pytest.mark.parametrize(
-  ("encoder", "conv_width"), [("memory", 1), ("full", 1), ("local", 3)]
-)
-def test_what_padding_holds_changes_nothing(encoder, conv_width):
-  fields = {"encoder": encoder, "conv_width": conv_width}
+@pytest.mark.parametrize("encoder", ["memory", "full", "local"])
+def test_what_padding_holds_changes_nothing(encoder):
+  fields = {"encoder": encoder}
   batch = make_batch(valid=LENGTH - 2)
   other = batch | {"inputs": jnp.where(batch["mask"], batch["inputs"], 7)}
   close(logits_of(other, **fields), logits_of(batch, **fields))
