@@ -186,10 +186,10 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, ConfigDict]:
   trained_on = config.data.name
   values = flags.FlagValues()
   arguments = [parser.prog, *rest]
-  holder = config_flags.DEFINE_config_dict(
-    "config", config, flag_values=values, sys_argv=arguments
-  )
   try:
+    holder = config_flags.DEFINE_config_dict(
+      "config", config, flag_values=values, sys_argv=arguments
+    )
     left = values(arguments)[1:]
   except (flags.Error, AttributeError, KeyError, TypeError) as error:
     raise ConfigError(" ".join(str(error).split())) from None

@@ -16,7 +16,8 @@ def tiny_config(variant: str = "recall", **train) -> ConfigDict:
   c.model.num_heads = 2
   c.memory.num_slots = 3
   c.memory.controller.hidden = 4
-  c.train.curriculum = ()
+  # Two stages, so that resuming crosses one.
+  c.train.curriculum = ((0.5, 80, 4),)
   c.train.steps = 6
   c.train.batch_size = 8
   c.train.eval_batch_size = 16

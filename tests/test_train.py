@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from configs import lra_lc, toy_lc
@@ -141,9 +142,7 @@ def test_a_killed_run_resumes_bit_equal(finished, tmp_path):
   assert timeless(read_metrics(killed)) == timeless(read_metrics(workdir))
 
 
-def test_sigterm_saves_and_says_how_to_go_on(finished, tmp_path, capsys):
-  config = tiny_config(log_every=1)
-  config.train.steps = 2000
+def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
   process = subprocess.Popen(
     [
       sys.executable,
@@ -198,6 +197,28 @@ def test_a_collapsed_memory_is_reported(tmp_path, capsys):
   assert printed.count("COLLAPSED MEMORY") == 1
 
 
+def test_evaluate_on_the_users_own_file(finished, tmp_path, capsys):
+  workdir, _ = finished
+  rng = np.random.default_rng(0)
+  arrays = {
+    "inputs": rng.integers(1, 30, (20, 80)),
+    "labels": np.arange(20) % 8,
+  }
+  np.savez(tmp_path / "mine.npz", **arrays)
+  arguments = [
+    f"--workdir={workdir}",
+    "--config.data.name=file",
+    f"--config.data.path={tmp_path / 'mine.npz'}",
+  ]
+  assert evaluate.main(arguments) == 0
+  report = json.loads(capsys.readouterr().out)
+  assert report["metrics"]["examples"] == 2
+  arrays["inputs"][3, 4] = 999
+  np.savez(tmp_path / "mine.npz", **arrays)
+  assert evaluate.main(arguments) == 2
+  assert "vocab_size 1000, the model 35" in capsys.readouterr().err
+
+
 def test_evaluate_again_on_another_split_and_length(finished, capsys):
   workdir, summary = finished
   assert evaluate.main([f"--workdir={workdir}"]) == 0
@@ -245,7 +266,13 @@ def test_interval(successes, examples, low, high):
 
 
 SMALL = {
-  "train": {"steps": 2, "batch_size": 4, "eval_batch_size": 8, "log_every": 1},
+  "train": {
+    "steps": 2,
+    "batch_size": 4,
+    "eval_batch_size": 8,
+    "log_every": 1,
+    "curriculum": (),
+  },
   "model": {"width": 8, "num_heads": 2},
 }
 
@@ -263,11 +290,10 @@ def test_each_config_runs_from_end_to_end_when_shrunk(config, tmp_path):
   c = config()
   for section, fields in SMALL.items():
     c[section].update(fields)
-  length = {"aan": 2 * c.model.chunk_length}.get(c.data.name)
-  c.data.length = length or c.data.length
   if c.data.name == "aan":
     c.data.dir = str(_aan(tmp_path))
-  elif c.data.name != "aan":
+    c.data.length = 2 * c.model.chunk_length
+  else:
     c.data.num_eval, c.data.num_test = 8, 8
   summary = train.run(c, str(tmp_path / "run"))
   assert summary["steps"] == 2

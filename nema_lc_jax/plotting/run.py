@@ -91,7 +91,7 @@ def draw_utilisation(ax: Axes, run: Run) -> None:
     title="Memory utilisation",
     ylabel="live slots (share of all)",
   )
-  ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+  ax.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
 def draw_age(ax: Axes, run: Run) -> None:
