@@ -180,7 +180,8 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, ConfigDict]:
     " --config.data.name=file --config.data.path=my.npz",
   )
   parser.add_argument("--workdir", required=True, help="folder of the run")
-  parser.add_argument("--split", default="test", choices=data.SPLITS)
+  splits = ("validation", "test")  # Training streams need not end.
+  parser.add_argument("--split", default="test", choices=splits)
   args, rest = parser.parse_known_args(argv)
   config = load_config(args.workdir)
   trained_on = config.data.name
