@@ -27,6 +27,8 @@ def get_config(variant: str = "quick") -> ConfigDict:
 def _quick(c: ConfigDict) -> ConfigDict:
   c.data.name = "pytext"
   c.data.length = 1024
+  c.data.gap = 256  # bytes between two windows of one file, at least
+  c.data.pairs = "in_batch"  # of training: all of a batch, or labelled ones
   c.data.num_eval = 1000
   c.data.num_test = 2000
   # Small: bytes are pooled into candidates as they are, and the layer works on
@@ -55,7 +57,7 @@ def _retrieval(c: ConfigDict) -> ConfigDict:
   c.model.chunk_length = 250
   c.model.pool = "mean"
   c.model.remat = True
-  c.memory.num_slots = 64
+  c.memory.num_slots = 32  # for 16 chunks of 4 candidates
   c.memory.num_candidates = 4
   c.memory.budget = 4
   c.train.steps = 5000

@@ -45,6 +45,10 @@ def _toy(c: ConfigDict) -> ConfigDict:
 def _recall(c: ConfigDict) -> ConfigDict:
   c.data.name = "recall"
   c.data.length = 128
+  c.data.block = 8
+  c.data.num_keys = 8
+  c.data.num_values = 8
+  c.data.noise_vocab = 16
   c.data.num_facts = 3
   c.data.num_distractors = 6
   c.data.num_eval = 1024

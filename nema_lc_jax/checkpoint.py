@@ -72,13 +72,15 @@ class Checkpoints:
     """Writes a checkpoint, whole or not at all.
 
     Args:
-      step: its name; a step that is there already is left as it is.
+      step: its name; a step that is there already, whole, is left as it is.
       state: a pytree of arrays.
       info: what JSON can hold.
       data: the iterator whose position belongs to the state.
     """
     if step in self._manager.all_steps():
-      return
+      if self._whole(step):
+        return
+      self._manager.delete(step)  # Killed between it and its manifest.
     items = {
       "state": ocp.args.StandardSave(state),
       "info": ocp.args.JsonSave(info),
@@ -96,14 +98,14 @@ class Checkpoints:
     *,
     data: Callable[[int], grain.DatasetIterator] | None = None,
   ) -> Restored | None:
-    """The newest whole checkpoint; None if there is none at all.
+    """The newest whole checkpoint; None if none was ever finished.
 
     Args:
       template: abstract arrays with shardings, as `state` was.
       data: step -> a fresh iterator, whose position is then set.
 
     Raises:
-      RunError: if there are checkpoints, and none of them is whole.
+      RunError: if all that were finished are damaged.
     """
     steps = sorted(self._manager.all_steps(), reverse=True)
     for step in steps:
@@ -126,7 +128,7 @@ class Checkpoints:
       for later in (s for s in steps if s > step):
         self._manager.delete(later)
       return Restored(restored["state"], restored["info"], iterator)
-    if steps:
+    if any(self._manifest(step).exists() for step in steps):
       raise RunError(
         f"no checkpoint in {self._folder} is whole; to start anew, choose"
         " another --workdir or use --force."

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict, config_dict, config_flags
 
 from nema_lc_jax import checkpoint, data, metrics
 from nema_lc_jax.errors import ConfigError, RunError
@@ -27,7 +27,9 @@ from nema_lc_jax.step import TrainState
 
 CONFIG_FILE = "config.json"
 INTERFACE_FILE = "interface.json"
-COMMON_DATA = ("name", "dir", "path", "length")
+# Fields that may be unset, whose types JSON does not keep.
+UNSET = {"data.dir": str, "data.path": str, "model.truncate": int}
+Z = 1.959963984540054  # The two-sided 95% quantile of the normal distribution.
 
 
 def evaluate(
@@ -36,7 +38,7 @@ def evaluate(
   split: str,
   *,
   budget: int | None = None,
-) -> dict[str, float]:
+) -> tuple[dict[str, float], np.ndarray]:
   """Metrics over every example of a split, once each.
 
   Args:
@@ -46,8 +48,8 @@ def evaluate(
     budget: in place of the model's own; 0 is memory off.
 
   Returns:
-    Means by name; `examples`, their number; `accuracy_variance`, of the rows'
-    accuracies (p*(1-p) where every row asks for one answer).
+    Means by name and `examples`, their number; and the share of right answers
+    in each row [examples].
   """
   config = experiment.config
   step = experiment.parallel.eval_step(budget)
@@ -62,20 +64,16 @@ def evaluate(
     total = update if total is None else total.merge(update)
     rights.append(np.asarray(right)[batch["weight"] > 0])
   right = np.concatenate(rights)
-  return metrics.compute(total) | {
-    "examples": len(right),
-    "accuracy_variance": float(right.var()),
-  }
+  return metrics.compute(total) | {"examples": len(right)}, right
 
 
 def interval(accuracy: float, examples: int) -> tuple[float, float]:
   """Wilson's 95% interval of a share of independent answers."""
-  z = 1.959963984540054
-  centre = accuracy + z * z / (2 * examples)
-  spread = z * math.sqrt(
-    accuracy * (1 - accuracy) / examples + (z / (2 * examples)) ** 2
+  centre = accuracy + Z * Z / (2 * examples)
+  spread = Z * math.sqrt(
+    accuracy * (1 - accuracy) / examples + (Z / (2 * examples)) ** 2
   )
-  scale = 1 + z * z / examples
+  scale = 1 + Z * Z / examples
   # Rounding alone could leave the interval's own accuracy out at 0 and 1.
   low = min((centre - spread) / scale, accuracy)
   return max(low, 0.0), min(max((centre + spread) / scale, accuracy), 1.0)
@@ -97,16 +95,25 @@ def restore_best(experiment: Experiment, workdir: str | Path) -> TrainState:
 def on_and_off(
   experiment: Experiment, params: Params, split: str
 ) -> dict[str, Any]:
-  """The `evaluate` metrics with memory, and what is left without it."""
-  on = evaluate(experiment, params, split)
+  """The metrics with the memory on, and what is left with it off.
+
+  `memory_gain_interval` is the 95% interval of the difference, paired by row.
+  """
+  on, right = evaluate(experiment, params, split)
   result = {
     "accuracy": on["accuracy"],
     "interval": interval(on["accuracy"], on["examples"]),
     "metrics": on,
   }
   if experiment.config.model.encoder == "memory":
-    off = evaluate(experiment, params, split, budget=0)
+    off, right_off = evaluate(experiment, params, split, budget=0)
+    gain = right - right_off
+    error = Z * gain.std() / math.sqrt(len(gain))
     result["accuracy_memory_off"] = off["accuracy"]
+    result["memory_gain_interval"] = (
+      float(gain.mean() - error),
+      float(gain.mean() + error),
+    )
   return result
 
 
@@ -132,13 +139,15 @@ def memory_verdict(
     problems.append(
       f"everything is written (write rate {on['write_rate']:.3f}, saturated)"
     )
-  gain = on["accuracy"] - result["accuracy_memory_off"]
-  error = math.sqrt(2 * max(on["accuracy_variance"], 1e-4) / on["examples"])
-  if abs(gain) < 1.96 * error:
-    problems.append(
-      f"accuracy is the same with the memory off ({on['accuracy']:.3f} and"
-      f" {result['accuracy_memory_off']:.3f})"
-    )
+  low, high = result["memory_gain_interval"]
+  both = (
+    f"{on['accuracy']:.3f} with the memory,"
+    f" {result['accuracy_memory_off']:.3f} without"
+  )
+  if high < 0:
+    problems.append(f"accuracy is worse with the memory on ({both})")
+  elif low <= 0:
+    problems.append(f"accuracy is the same with the memory off ({both})")
   if not problems:
     return None
   return "COLLAPSED MEMORY: " + "; ".join(problems) + "."
@@ -150,7 +159,13 @@ def load_config(workdir: str | Path) -> ConfigDict:
   Raises:
     ConfigError: if the folder holds no run.
   """
-  return ConfigDict(_load_json(workdir, CONFIG_FILE))
+  config = ConfigDict(_load_json(workdir, CONFIG_FILE))
+  for path, kind in UNSET.items():
+    section, field = path.split(".")
+    if config[section][field] is None:
+      config[section][field] = config_dict.placeholder(kind)
+  config.train.curriculum = tuple(map(tuple, config.train.curriculum))
+  return config
 
 
 def load_interface(workdir: str | Path) -> Interface:
@@ -184,7 +199,6 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, ConfigDict]:
   parser.add_argument("--split", default="test", choices=splits)
   args, rest = parser.parse_known_args(argv)
   config = load_config(args.workdir)
-  trained_on = config.data.name
   values = flags.FlagValues()
   arguments = [parser.prog, *rest]
   try:
@@ -196,11 +210,7 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, ConfigDict]:
     raise ConfigError(" ".join(str(error).split())) from None
   if left:
     raise ConfigError(f"unknown argument {left[0]!r}; see --help.")
-  changed = holder.value
-  if changed.data.name != trained_on:
-    # Options of the data that the run was trained on mean nothing here.
-    changed.data = {k: changed.data[k] for k in COMMON_DATA}
-  return args, changed
+  return args, holder.value
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -211,7 +221,7 @@ def main(argv: list[str] | None = None) -> int:
     experiment = make_experiment(config, interface)
     state = restore_best(experiment, args.workdir)
     result = on_and_off(experiment, state.params, args.split)
-  except (ValueError, RunError) as error:
+  except (ValueError, OSError, RunError) as error:
     print(f"error: {error}", file=sys.stderr)
     return 2
   baselines = experiment.dataset.baselines(args.split, config.data.length)

@@ -5,8 +5,6 @@ before anything is computed.
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
 
 import jax
 import ml_collections
@@ -51,6 +49,9 @@ def _stages(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
   for entry in (*config.train.curriculum, last):
     try:
       until, length, num_slots = entry
+      until = float(until)
+      if (length, num_slots) != (int(length), int(num_slots)):
+        raise ValueError
     except (TypeError, ValueError):
       raise ConfigError(
         "config.train.curriculum must hold triples (until this fraction of the"
@@ -89,17 +90,21 @@ def _require(config: ml_collections.ConfigDict) -> None:
       raise ConfigError(
         f"config.train.{name} must be at least {least}, got {train[name]}."
       )
-  if train.learning_rate <= 0:
-    raise ConfigError(
-      f"config.train.learning_rate must be above 0, got {train.learning_rate}."
-    )
   if config.seed < 0:
     raise ConfigError(f"config.seed must be at least 0, got {config.seed}.")
-  for name in LOSSES:
-    if config.loss[name] < 0:
-      raise ConfigError(
-        f"config.loss.{name} must be at least 0, got {config.loss[name]}."
-      )
+  for name, value in {
+    "train.weight_decay": train.weight_decay,
+    "train.policy_lr_factor": train.policy_lr_factor,
+    **{f"loss.{name}": config.loss[name] for name in (*LOSSES, "ramp")},
+  }.items():
+    if value < 0:
+      raise ConfigError(f"config.{name} must be at least 0, got {value}.")
+  for name, value in {
+    "train.learning_rate": train.learning_rate,
+    "train.clip_norm": train.clip_norm,
+  }.items():
+    if value <= 0:
+      raise ConfigError(f"config.{name} must be above 0, got {value}.")
 
 
 def _check_lengths(
@@ -148,9 +153,17 @@ def interface_of(dataset: data.Dataset) -> Interface:
 
 
 def load_data(config: ml_collections.ConfigDict) -> data.Dataset:
-  """The data set of a config; preparing it may take a while."""
-  options: Mapping[str, Any] = config.data.to_dict()
-  return data.load(**{"seed": config.seed} | dict(options))
+  """The data set of a config; preparing it may take a while.
+
+  Where --config.data.name chooses other data than the config was written for,
+  the options of the config's own data set mean nothing and are left out.
+  """
+  options = {"seed": config.seed} | config.data.to_dict()
+  accepted = data.options_of(config.data.name) | {"name"}
+  elsewhere = set().union(*(data.options_of(name) for name in data.NAMES))
+  return data.load(
+    **{k: v for k, v in options.items() if k in accepted or k not in elsewhere}
+  )
 
 
 def make_experiment(
@@ -180,9 +193,12 @@ def make_experiment(
     schedule=train.schedule,
   )
   dataset = load_data(config)
-  for length in {stage.length for stage in stages}:
-    # An impossible length of a stage is found now, not an hour later.
-    dataset.train(length, config.seed)
+  for stage in stages:
+    # What is impossible in a later stage is found now, not an hour later.
+    data.train_iterator(
+      dataset, batch_size=train.batch_size, seed=config.seed,
+      length=stage.length,
+    )  # fmt: skip
   interface = interface or interface_of(dataset)
   interface.check(dataset)
   model = models.build_model(

@@ -133,7 +133,8 @@ def lifecycle_sums(steps: StepOutput) -> Sums:
   """
   active = steps.active[..., None]
   youth = jnp.exp(-steps.age / YOUTH)
-  used = steps.usage / (1.0 + jnp.abs(steps.usage))
+  usage = jnp.maximum(steps.usage, 0.0)  # Of lru it is recency, below 0.
+  used = usage / (1.0 + usage)
   phi = jax.lax.stop_gradient(0.5 * (youth + used))
   change = jnp.square(steps.actions[:, 1:] - steps.actions[:, :-1]).mean(-1)
   same = steps.kept[:, :-1] & active[:, :-1] & active[:, 1:]

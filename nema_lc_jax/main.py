@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
   logging.set_verbosity(logging.WARNING)
   try:
     train.run(_CONFIG.value, _WORKDIR.value, force=_FORCE.value)
-  except ValueError as error:
+  except (ValueError, OSError) as error:
     return _fail(error)
   except RunError as error:
     print(f"error: {error}", file=sys.stderr)
@@ -56,7 +56,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
       _ = _CONFIG.value.seed  # A file that failed to load says so only now.
     return left
   except (
-    flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError
+    flags.Error, AttributeError, ImportError, KeyError, TypeError, ValueError,
+    OSError
   ) as error:  # fmt: skip
     sys.exit(_fail(error))
 

@@ -1,5 +1,6 @@
 """What a finished run leaves behind: summary.json and the memory trace."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -11,14 +12,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from nema_lc_jax import data
+from nema_lc_jax import data, version
 from nema_lc_jax.experiment import Experiment, num_parameters
 from nema_lc_jax.memory.types import Params
 
 SUMMARY_FILE = "summary.json"
 TRACE_FILE = "memory_trace.npz"
 PACKAGES = (
-  "nema-lc-jax",
   "jax",
   "jaxlib",
   "flax",
@@ -63,9 +63,13 @@ def git_commit() -> str | None:
 
 def versions() -> dict[str, str]:
   """Versions of Python and of the packages that results depend on."""
-  found = {"python": platform.python_version()}
+  found = {
+    "python": platform.python_version(),
+    "nema-lc-jax": version.__version__,
+  }
   for name in PACKAGES:
-    found[name] = importlib.metadata.version(name)
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+      found[name] = importlib.metadata.version(name)
   return found
 
 
@@ -110,6 +114,7 @@ def make_summary(
     "test_accuracy": test["accuracy"],
     "test_accuracy_interval": test["interval"],
     "test_accuracy_memory_off": test.get("accuracy_memory_off"),
+    "test_memory_gain_interval": test.get("memory_gain_interval"),
     "test_examples": test["metrics"]["examples"],
     "test_metrics": test["metrics"],
     "baselines": dataset.baselines("test", config.data.length),
@@ -142,9 +147,7 @@ def write_trace(experiment: Experiment, params: Params, path: Path) -> None:
     )
   )
   keys = jax.random.split(jax.random.key(experiment.trainer.seed), rows)
-  output = jax.jit(experiment.model.apply)(
-    params, keys, {k: v for k, v in batch.items() if k != "group"}
-  )
+  output = jax.jit(experiment.model.apply)(params, keys, batch)
   steps, state = jax.tree.map(
     lambda x: np.asarray(x[0]), (output.steps, output.state)
   )

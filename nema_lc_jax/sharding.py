@@ -23,11 +23,11 @@ class Parallel(NamedTuple):
   """How a run is spread over devices.
 
   init() -> TrainState, replicated.
-  train_step(num_slots) -> compiled (state, batch) -> (state, metrics); the
-    state is donated.
+  train_step(num_slots) -> compiled (state, batch) -> (state, metrics); jit
+    donates the state.
   eval_step(budget) -> compiled (params, batch) -> (metrics, right).
-  put(batch) -> the batch on the devices, from this process's rows.
-  state_shardings: of every leaf, for restoring.
+  put(batch) -> the batch on the devices.
+  state_sharding: of every leaf, for restoring.
   """
 
   init: Callable[[], TrainState]
@@ -52,11 +52,16 @@ def make_parallel(trainer: Trainer, *, kind: str = "jit") -> Parallel:
 
   Args:
     trainer: what its steps have in common.
-    kind: "jit" or "pmap" (one process only).
+    kind: "jit" or "pmap".
 
   Raises:
-    ValueError: on an unknown kind.
+    ValueError: on an unknown kind, and in a run of several processes.
   """
+  if jax.process_count() > 1:
+    raise ValueError(
+      f"this version trains in one process, on all of its devices; there are"
+      f" {jax.process_count()} processes."
+    )
   if kind not in KINDS:
     raise ValueError(
       f"config.train.parallel={kind!r} is unknown; known: {', '.join(KINDS)}."
@@ -91,9 +96,7 @@ def make_parallel(trainer: Trainer, *, kind: str = "jit") -> Parallel:
     )
 
   def put(batch):
-    return jax.tree.map(
-      lambda x: jax.make_array_from_process_local_data(rows, x), dict(batch)
-    )
+    return jax.tree.map(lambda x: jax.device_put(x, rows), dict(batch))
 
   # Under jit with out_shardings, so that no leaf is laid out anew in step 2.
   init = jax.jit(

@@ -139,10 +139,9 @@ class _Run:
     number = self.experiment.stages.index(stage)
     return data.train_iterator(
       self.experiment.dataset,
-      batch_size=self.train.batch_size // jax.process_count(),
+      batch_size=self.train.batch_size,
       seed=self.experiment.config.seed + number,
       length=stage.length,
-      shard=(jax.process_index(), jax.process_count()),
     )
 
   def start(self) -> int:
@@ -169,7 +168,9 @@ class _Run:
 
   def validate(self, step: int, progress: Progress) -> None:
     """Evaluates on validation, and keeps the state if it is the best."""
-    values = evaluate.evaluate(self.experiment, self.state.params, "validation")
+    values, _ = evaluate.evaluate(
+      self.experiment, self.state.params, "validation"
+    )
     self.writer.write(step, "validation", values)
     accuracy = values["accuracy"]
     if accuracy > self.info["best_accuracy"]:
@@ -196,7 +197,8 @@ class _Run:
     window, since, previous = None, (first, time.monotonic()), None
     for step in range(first + 1, train.steps + 1):
       stage = self.stage_at(step - 1)
-      if step - 1 == stage.start and step - 1 != first:
+      # Also after resuming right here: the checkpoint has the old stage's.
+      if step - 1 == stage.start > 0:
         self.iterator = self.make_iterator(stage)
       update = parallel.train_step(_slots(stage, self.experiment))
       batch = parallel.put(next(self.iterator))
@@ -205,8 +207,10 @@ class _Run:
       # One step behind: devices stay busy, and never run far ahead.
       jax.block_until_ready(previous)
       previous = values
-      last = step == train.steps
-      if step % train.log_every == 0 or last:
+      last, stop = step == train.steps, self.stopper.signal
+      saves = step % train.checkpoint_every == 0 or last or stop
+      # A line with every checkpoint, so that a resumed run logs the same means.
+      if step % train.log_every == 0 or saves:
         line = metrics.compute(window)
         now = time.monotonic()
         rate = (step - since[0]) * train.batch_size / (now - since[1])
@@ -219,8 +223,7 @@ class _Run:
       if step % train.eval_every == 0 or last:
         self.validate(step, progress)
         since = (step, time.monotonic())
-      stop = self.stopper.signal
-      if step % train.checkpoint_every == 0 or last or stop:
+      if saves:
         self.save(step)
         since = (step, time.monotonic())
       if stop and not last:
@@ -301,14 +304,16 @@ def run(
     config, interface_of(experiment.dataset), folder, force=force
   )
   print("\n".join(describe(experiment, str(folder))), flush=True)
-  with _Stopper().listening() as stopper, contextlib.ExitStack() as stack:
+  with contextlib.ExitStack() as stack:
+    stopper = _Stopper()
     this = _Run(experiment, folder, stack, stopper)
     first = this.start()
     if first:
       print(f"resuming after step {first}", flush=True)
     progress = Progress(config.train.steps, initial=first)
     stack.callback(progress.close)
-    this.fit(first, progress)
+    with stopper.listening():
+      this.fit(first, progress)
     progress.close()
     summary = _finish(this, folder)
   _conclude(summary, folder)

@@ -55,12 +55,13 @@ class MetricWriter:
   def truncate_after(self, step: int) -> None:
     """Drops everything recorded after `step`; call it when a run resumes.
 
-    The file is replaced atomically. TensorBoard is told to hide what it has
+    So is the test, which comes once and last. The file is replaced
+    atomically. TensorBoard is told to hide what it has
     from later steps. No step of a resumed run then occurs twice.
     """
     self.close()
     self._purge_step = step + 1
-    self._keep(lambda row: row["step"] <= step)
+    self._keep(lambda row: row["step"] <= step and row["split"] != "test")
 
   def close(self) -> None:
     """Closes the files. A later `write` opens them again."""

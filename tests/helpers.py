@@ -17,13 +17,13 @@ def tiny_config(variant: str = "recall", **train) -> ConfigDict:
   c.memory.num_slots = 3
   c.memory.controller.hidden = 4
   # Two stages, so that resuming crosses one.
-  c.train.curriculum = ((0.5, 80, 4),)
-  c.train.steps = 6
+  c.train.curriculum = ((0.375, 80, 4),)
+  c.train.steps = 8
   c.train.batch_size = 8
   c.train.eval_batch_size = 16
   c.train.warmup_steps = 2
   c.train.log_every = 2
   c.train.eval_every = 3
-  c.train.checkpoint_every = 2
+  c.train.checkpoint_every = 3
   c.train.update(train)
   return c

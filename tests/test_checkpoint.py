@@ -73,6 +73,16 @@ def test_a_damaged_checkpoint_is_not_trusted(tmp_path, how):
   assert restore(tmp_path).info == {"at": 2}
 
 
+def test_a_kill_before_the_manifest_loses_nothing(tmp_path):
+  manifest = tmp_path / "checkpoints" / LATEST / "1.sha256.json"
+  saved(tmp_path, [1])
+  manifest.unlink()
+  assert restore(tmp_path) is None  # Nothing was finished: start anew.
+  saved(tmp_path, [1])
+  assert manifest.exists()
+  assert restore(tmp_path).info == {"at": 1}
+
+
 def test_nothing_whole_is_an_error_and_nothing_at_all_is_none(tmp_path):
   assert restore(tmp_path) is None
   saved(tmp_path, [1])

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from configs import lra_lc, toy_lc
+from nema_lc_jax.experiment import load_data
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -56,6 +59,17 @@ RECALL = "--config=configs/toy_lc.py:recall"
       ["/nowhere", "new_aan_pairs", "lra_release.gz"],
     ),
     ((RECALL, "--config.train.batch_size=0"), ["batch_size=0 must be"]),
+    (
+      (RECALL, "--config.train.batch_size=2000000000"),
+      ["batch_size 2000000000 is larger than"],
+    ),
+    (
+      (RECALL, "--config.train.curriculum=(('a', 128, 16),)"),
+      ["config.train.curriculum must hold triples", "('a', 128, 16)"],
+    ),
+    ((RECALL, "--config.memory.controller.hidden=0"), ["hidden must be at"]),
+    ((RECALL, "--config.model.mlp_ratio=0.001"), ["mlp_ratio=0.001 times"]),
+    ((RECALL, "--config.data.num_test=0"), ["num_test", "at least 1"]),
     ((RECALL, "--config.train.learning_rate=0."), ["learning_rate must be"]),
   ],
 )
@@ -67,6 +81,27 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, messages, tmp_path):
   for message in messages:
     assert message in lines[0]
   assert not (tmp_path / "run").exists()
+
+
+def test_a_workdir_that_is_a_file_is_one_line(tmp_path):
+  (tmp_path / "file").write_text("mine")
+  result = main(RECALL, f"--workdir={tmp_path / 'file'}")
+  assert result.returncode == 2
+  assert len(result.stderr.strip().splitlines()) == 1
+  assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("get_config", [toy_lc.get_config, lra_lc.get_config])
+def test_own_data_joins_any_config(get_config, tmp_path):
+  path = tmp_path / "mine.tsv"
+  path.write_text("".join(f"{i % 2}\ttext {i}\n" for i in range(40)))
+  config = get_config()
+  config.unlock()
+  config.data.name, config.data.path = "file", str(path)
+  assert load_data(config).num_examples["train"] == 32
+  config.data.nonsense = 1
+  with pytest.raises(ValueError, match="unknown option 'nonsense'"):
+    load_data(config)
 
 
 def test_help_says_how_to_run():

@@ -16,6 +16,7 @@ from nema_lc_jax import evaluate, train
 from nema_lc_jax import step as steps
 from nema_lc_jax.errors import RunError
 from nema_lc_jax.experiment import Interface
+from nema_lc_jax.plotting import compare
 from nema_lc_jax.writer import read_metrics
 from tests.helpers import tiny_config
 
@@ -78,8 +79,8 @@ def test_a_run_leaves_what_is_promised(finished):
     split: [r for r in rows if r["split"] == split]
     for split in ("train", "validation", "test")
   }
-  assert [r["step"] for r in by_split["train"]] == [2, 4, 6]
-  assert [r["step"] for r in by_split["validation"]] == [3, 6]
+  assert [r["step"] for r in by_split["train"]] == [2, 3, 4, 6, 8]
+  assert [r["step"] for r in by_split["validation"]] == [3, 6, 8]
   assert len(by_split["test"]) == 1
   for row in rows:
     assert set(row) >= FIELDS
@@ -124,7 +125,7 @@ def test_another_config_is_not_mixed_in(tmp_path):
 def test_a_killed_run_resumes_bit_equal(finished, tmp_path):
   workdir, summary = finished
   killed = tmp_path / "killed"
-  for step in (2, 4):
+  for step in (3, 6):  # The second stage begins after step 3.
     process = subprocess.run(
       [sys.executable, "-c", KILLED, str(killed), str(step)],
       cwd=ROOT,
@@ -195,6 +196,16 @@ def test_a_collapsed_memory_is_reported(tmp_path, capsys):
   assert "same with the memory off" in summary["memory_warning"]
   printed = capsys.readouterr().out
   assert printed.count("COLLAPSED MEMORY") == 1
+
+
+def test_runs_of_several_seeds_are_compared(finished, tmp_path):
+  workdir, _ = finished
+  config = tiny_config()
+  config.seed = 1
+  train.run(config, str(tmp_path / "other"))
+  compare([workdir, tmp_path / "other"], tmp_path / "out")
+  table = (tmp_path / "out" / "compare.csv").read_text()
+  assert "learned,2," in table, table
 
 
 def test_evaluate_on_the_users_own_file(finished, tmp_path, capsys):

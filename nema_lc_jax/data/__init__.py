@@ -6,7 +6,7 @@ for batch in eval_batches(dataset, "test", batch_size=64, length=192): ...
 """
 
 from nema_lc_jax.data.pipeline import eval_batches, train_iterator
-from nema_lc_jax.data.registry import NAMES, load
+from nema_lc_jax.data.registry import NAMES, load, options_of
 from nema_lc_jax.data.types import SPLITS, DataError, Dataset
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
   "Dataset",
   "eval_batches",
   "load",
+  "options_of",
   "train_iterator",
 ]

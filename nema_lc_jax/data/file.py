@@ -68,7 +68,6 @@ def load(*, seed: int = 0, path: str | None = None) -> Dataset:
     baselines=lambda split, _: _majority(labels["train"], labels[split]),
     fingerprint=fingerprint(
       files=[hashlib.sha256(file.read_bytes()).hexdigest() for file in paths],
-      seed=seed if len(paths) == 1 else None,
     ),
     description=f"file: {head} on {', '.join(file.name for file in paths)}",
   )

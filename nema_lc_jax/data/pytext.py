@@ -61,7 +61,8 @@ def load(
       a batch are the negatives. "labelled" trains on pairs as in evaluation.
     num_eval: labelled pairs in validation; `num_test`: in the test split.
   """
-  require_at_least(0, gap=gap, num_eval=num_eval, num_test=num_test)
+  require_at_least(0, gap=gap)
+  require_at_least(1, num_eval=num_eval, num_test=num_test)
   if pairs not in PAIRS:
     raise DataError(
       f"pytext: pairs must be one of {', '.join(PAIRS)}; got {pairs!r}"
@@ -86,9 +87,7 @@ def load(
     train=windows.in_batch if in_batch else windows.labelled_train,
     evaluation=windows.labelled,
     baselines=windows.baselines,
-    fingerprint=fingerprint(
-      corpus=identity, seed=seed, gap=gap, pairs=pairs, sizes=sizes
-    ),
+    fingerprint=fingerprint(corpus=identity, gap=gap, pairs=pairs, sizes=sizes),
     description=(
       f"pytext: same file or not, on {len(documents)} files of the Python "
       f"standard library, {train_size} of them in training at length {length}"

@@ -105,7 +105,7 @@ def load(
     min_length=min_length,
   )
   _check_options(layout)
-  require_at_least(0, num_eval=num_eval, num_test=num_test)
+  require_at_least(1, num_eval=num_eval, num_test=num_test)
 
   def check(length: int) -> None:
     layout.check(length)

@@ -25,6 +25,17 @@ NAMES = tuple(_LOADERS)
 _COMMON = {"dir", "length", "path", "seed"}
 
 
+def options_of(name: str) -> set[str]:
+  """Names of the options that the data set `name` takes, and of its seed.
+
+  Raises:
+    DataError: for an unknown name.
+  """
+  if name not in _LOADERS:
+    raise DataError(f"unknown data set {name!r}; known: {', '.join(NAMES)}")
+  return _COMMON.union(inspect.signature(_LOADERS[name]).parameters)
+
+
 def load(name: str, **options: Any) -> Dataset:
   """The data set `name`, with options as its own `load` documents them.
 
@@ -32,16 +43,15 @@ def load(name: str, **options: Any) -> Dataset:
     DataError: for an unknown name or option, or a value out of its range; one
       line that says what is allowed.
   """
-  if name not in _LOADERS:
-    raise DataError(f"unknown data set {name!r}; known: {', '.join(NAMES)}")
-  loader = _LOADERS[name]
-  known = inspect.signature(loader).parameters
+  accepted = options_of(name)
   for option in options:
-    if option not in known and option not in _COMMON:
+    if option not in accepted:
       raise DataError(
         f"unknown option {option!r} of data set {name!r}; "
-        f"known: {', '.join(sorted(_COMMON.union(known)))}"
+        f"known: {', '.join(sorted(accepted))}"
       )
+  loader = _LOADERS[name]
+  known = inspect.signature(loader).parameters
   # An unset common option, such as `dir: None`, leaves the loader's default.
   given = {
     option: value

@@ -61,6 +61,6 @@ def generated(
     train=lambda length, _: grain.MapDataset.source(examples("train", length)),
     evaluation=examples,
     baselines=lambda *_: {"chance": 1 / num_classes, "best_possible": 1.0},
-    fingerprint=fingerprint(name=name, seed=seed, sizes=sizes, **options),
+    fingerprint=fingerprint(name=name, sizes=sizes, **options),
     description=description,
   )

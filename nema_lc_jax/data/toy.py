@@ -25,7 +25,7 @@ def load(
   """
   require_at_least(2, num_classes=num_classes)
   require_at_least(1, noise_vocab=noise_vocab)
-  require_at_least(0, num_eval=num_eval, num_test=num_test)
+  require_at_least(1, num_eval=num_eval, num_test=num_test)
   first_noise = 1 + num_classes
   vocab_size = first_noise + noise_vocab
 

@@ -64,7 +64,8 @@ class Dataset:
   baselines: Callable[[str, int], dict[str, float]] = dataclasses.field(
     repr=False
   )
-  fingerprint: str  # sha256 of what the data is
+  # sha256 of what the data is; seeds of one data set share it.
+  fingerprint: str
   description: str  # one line
 
 

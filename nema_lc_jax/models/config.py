@@ -82,9 +82,10 @@ class ModelConfig:
         f"config.model.num_heads={self.num_heads} does not divide"
         f" config.model.width={self.width}."
       )
-    if self.mlp_ratio <= 0:
+    if self.mlp_ratio * self.width < 1:
       raise ValueError(
-        f"config.model.mlp_ratio must be above 0, got {self.mlp_ratio}."
+        f"config.model.mlp_ratio={self.mlp_ratio} times config.model.width="
+        f"{self.width} must be at least 1."
       )
     if not 0 <= self.dropout < 1:
       raise ValueError(

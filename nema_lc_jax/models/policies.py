@@ -46,6 +46,11 @@ def _example(num_slots: int, num_candidates: int, width: int):
   return state, chunk
 
 
+def _require_hidden(hidden: int) -> None:
+  if hidden < 1:
+    raise ValueError(f"hidden must be at least 1, got {hidden}.")
+
+
 def _written(
   key: Array, logits: Array, train: bool, threshold: float, noise: float
 ) -> tuple[Array, Array]:
@@ -81,6 +86,7 @@ def _write_gate(
     write_threshold: a candidate whose rank is not above it is not written.
     noise: scale of the exploration of ranks in training.
   """
+  _require_hidden(hidden)
   gate = controller.WriteGate(hidden, write_bias)
 
   def init(key, *, num_slots, num_candidates):
@@ -135,6 +141,9 @@ def learned(
   """
   if keep not in KEEPS:
     raise ValueError(f"keep={keep!r} is unknown; known: {', '.join(KEEPS)}.")
+  if not 0 <= max_decay <= 1:
+    raise ValueError(f"max_decay must be in [0, 1], got {max_decay}.")
+  _require_hidden(hidden)
   gate = controller.WriteGate(hidden, write_bias)
   slots = controller.SlotActions(hidden, (3.0, update_bias, -2.0))
   able = {RETAIN: True, UPDATE: update, FORGET: forget}

@@ -150,13 +150,6 @@ def test_evaluation_has_every_example_once_in_order(
     assert all(equal(rows[i], source[i]) for i in range(size))
 
 
-def test_an_empty_split_gives_no_batch():
-  dataset = data.load("toy", num_eval=0)
-  assert not list(
-    data.eval_batches(dataset, "validation", batch_size=4, length=8)
-  )
-
-
 def test_shards_are_disjoint_and_cover_an_epoch(pytext):
   size = pytext.num_examples["train"]
   half = size // 2

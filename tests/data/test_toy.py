@@ -29,6 +29,6 @@ def test_errors_name_the_option(error_of):
     data.load, "toy", num_classes=1
   )
   assert "length of at least 4, got 3" in error_of(data.load, "toy", length=3)
-  assert "num_test must be an integer of at least 0, got 1.5" in error_of(
+  assert "num_test must be an integer of at least 1, got 1.5" in error_of(
     data.load, "toy", num_test=1.5
   )
