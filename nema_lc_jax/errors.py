@@ -7,3 +7,10 @@ class ConfigError(ValueError):
 
 class RunError(RuntimeError):
   """A run that had to stop; exit code 1."""
+
+
+def one_line(error: object) -> str:
+  """What to print for a user's mistake."""
+  if isinstance(error, KeyError):
+    error = f"the config has no field {error}"
+  return f"error: {' '.join(str(error).split())}"

@@ -15,7 +15,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_dict, config_flags
 
 from nema_lc_jax import checkpoint, data, metrics
-from nema_lc_jax.errors import ConfigError, RunError
+from nema_lc_jax.errors import ConfigError, RunError, one_line
 from nema_lc_jax.experiment import (
   Experiment,
   Interface,
@@ -222,7 +222,7 @@ def main(argv: list[str] | None = None) -> int:
     state = restore_best(experiment, args.workdir)
     result = on_and_off(experiment, state.params, args.split)
   except (ValueError, OSError, RunError) as error:
-    print(f"error: {error}", file=sys.stderr)
+    print(one_line(error), file=sys.stderr)
     return 2
   baselines = experiment.dataset.baselines(args.split, config.data.length)
   report = {

@@ -9,7 +9,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from nema_lc_jax.errors import RunError
+from nema_lc_jax.errors import RunError, one_line
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
@@ -23,43 +23,35 @@ _FORCE = flags.DEFINE_bool("force", False, "Overwrite a run that is there.")
 
 
 def main(argv: list[str]) -> int:
-  """Runs the config of the flags; returns the exit code."""
+  """Runs the config of the flags; 2 is a user's mistake, 1 a stopped run."""
   from nema_lc_jax import train  # After flags: --help and typos are instant.
 
-  if len(argv) > 1:
-    return _fail(f"unknown argument {argv[1]!r}; flags begin with --.")
   logging.set_verbosity(logging.WARNING)
   try:
+    if len(argv) > 1:
+      raise ValueError(f"unknown argument {argv[1]!r}; flags begin with --.")
     train.run(_CONFIG.value, _WORKDIR.value, force=_FORCE.value)
-  except (ValueError, OSError) as error:
-    return _fail(error)
-  except RunError as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 1
+  except (ValueError, OSError, RunError) as error:
+    print(one_line(error), file=sys.stderr)
+    return 1 if isinstance(error, RunError) else 2
   return 0
-
-
-def _fail(message: object) -> int:
-  if isinstance(message, KeyError):
-    message = f"the config has no field {message}"
-  print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
-  return 2
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
   """Flags in one line of error each, where absl would give a traceback."""
   try:
-    left = flags.FLAGS(argv, known_only=False)
-    if _CONFIG.value is None and not flags.FLAGS["help"].present:
-      raise ValueError("--config is required, e.g. --config=configs/lra_lc.py")
-    if _CONFIG.value is not None:
+    left = flags.FLAGS(argv)
+    if not any(arg.lstrip("-").startswith("help") for arg in argv[1:]):
+      if _CONFIG.value is None:
+        raise ValueError("--config is required: --config=configs/lra_lc.py")
       _ = _CONFIG.value.seed  # A file that failed to load says so only now.
-    return left
   except (
     flags.Error, AttributeError, ImportError, KeyError, TypeError, ValueError,
-    OSError
+    OSError,
   ) as error:  # fmt: skip
-    sys.exit(_fail(error))
+    print(one_line(error), file=sys.stderr)
+    sys.exit(2)
+  return left
 
 
 if __name__ == "__main__":
