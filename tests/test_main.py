@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from configs import lra_lc, toy_lc
+from nema_lc_jax import train
 from nema_lc_jax.experiment import load_data
 
 ROOT = Path(__file__).parents[1]
@@ -41,36 +42,6 @@ RECALL = "--config=configs/toy_lc.py:recall"
       (RECALL, "--config.model.num_heads=3"),
       ["num_heads=3 does not divide config.model.width=64"],
     ),
-    (
-      (RECALL, "--config.memory.budget=-1"),
-      ["config.memory.budget must be at least 0, got -1"],
-    ),
-    (
-      (RECALL, "--config.data.length=130"),
-      ["length 130", "multiples of config.model.chunk_length=8"],
-    ),
-    (
-      (RECALL, "--config.memory.policy=lru2"),
-      ["'lru2'", "none, fifo, lru, lfu, random, write_gate"],
-    ),
-    ((RECALL, "--config.data.name=recal"), ["'recal'", "recall"]),
-    (
-      ("--config=configs/lra_lc.py:retrieval", "--config.data.dir=/nowhere"),
-      ["/nowhere", "new_aan_pairs", "lra_release.gz"],
-    ),
-    ((RECALL, "--config.train.batch_size=0"), ["batch_size=0 must be"]),
-    (
-      (RECALL, "--config.train.batch_size=2000000000"),
-      ["batch_size 2000000000 is larger than"],
-    ),
-    (
-      (RECALL, "--config.train.curriculum=(('a', 128, 16),)"),
-      ["config.train.curriculum must hold triples", "('a', 128, 16)"],
-    ),
-    ((RECALL, "--config.memory.controller.hidden=0"), ["hidden must be at"]),
-    ((RECALL, "--config.model.mlp_ratio=0.001"), ["mlp_ratio=0.001 times"]),
-    ((RECALL, "--config.data.num_test=0"), ["num_test", "at least 1"]),
-    ((RECALL, "--config.train.learning_rate=0."), ["learning_rate must be"]),
   ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, messages, tmp_path):
@@ -81,6 +52,42 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, messages, tmp_path):
   for message in messages:
     assert message in lines[0]
   assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+  ("field", "value", "messages"),
+  [
+    ("memory.budget", -1, ["config.memory.budget must be at least 0, got -1"]),
+    ("data.length", 130, ["length 130", "config.model.chunk_length=8"]),
+    ("memory.policy", "lru2", ["'lru2'", "none, fifo, lru, lfu, random"]),
+    ("data.name", "recal", ["'recal'", "recall"]),
+    ("train.batch_size", 0, ["batch_size=0 must be"]),
+    ("train.batch_size", 2 * 10**9, ["batch_size 2000000000 is larger than"]),
+    ("train.learning_rate", 0.0, ["learning_rate must be above 0"]),
+    ("train.curriculum", (("a", 128, 16),), ["must hold triples", "('a', 128"]),
+    ("memory.controller.hidden", 0, ["hidden must be at least 1"]),
+    ("model.mlp_ratio", 0.001, ["mlp_ratio=0.001 times"]),
+    ("data.num_test", 0, ["num_test", "at least 1"]),
+  ],
+)
+def test_what_cannot_be_is_named_before_anything_is_written(
+  field, value, messages, tmp_path
+):
+  config = toy_lc.get_config("recall")
+  config.update_from_flattened_dict({field: value})
+  with pytest.raises(ValueError, match=r".") as error:
+    train.run(config, str(tmp_path / "run"))
+  assert "\n" not in str(error.value)
+  for message in messages:
+    assert message in str(error.value)
+  assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_release_says_where_to_get_it(tmp_path):
+  config = lra_lc.get_config("retrieval")
+  config.data.dir = str(tmp_path)
+  with pytest.raises(ValueError, match=r"new_aan_pairs.*lra_release\.gz"):
+    train.run(config, str(tmp_path / "run"))
 
 
 def test_a_workdir_that_is_a_file_is_one_line(tmp_path):

@@ -228,7 +228,7 @@ def test_examples_use_their_own_key():
 # Gradients.
 
 
-def noisy(params, scale=0.7):
+def noisy(params, scale=0.3):
   """Far from the start, so that memory policies do all they can do."""
   leaves, tree = jax.tree.flatten(params)
   keys = jax.random.split(jax.random.key(1), len(leaves))
