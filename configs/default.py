@@ -3,6 +3,15 @@
 from ml_collections import ConfigDict, config_dict
 
 
+def choose(file: str, variant: str, variants: dict) -> ConfigDict:
+  """The default config, as one of the variants of a config file changes it."""
+  if variant not in variants:
+    raise ValueError(
+      f"{file} has no variant {variant!r}; it has: {', '.join(variants)}."
+    )
+  return variants[variant](get_config())
+
+
 def get_config() -> ConfigDict:
   """The fields that all runs have; a config adds its task's data options."""
   c = ConfigDict()

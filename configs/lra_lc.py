@@ -15,13 +15,9 @@ from configs import default
 
 def get_config(variant: str = "quick") -> ConfigDict:
   """The config of a variant: quick or retrieval."""
-  variants = {"quick": _quick, "retrieval": _retrieval}
-  if variant not in variants:
-    raise ValueError(
-      f"configs/lra_lc.py has no variant {variant!r}; it has:"
-      f" {', '.join(variants)}."
-    )
-  return variants[variant](default.get_config())
+  return default.choose(
+    "configs/lra_lc.py", variant, {"quick": _quick, "retrieval": _retrieval}
+  )
 
 
 def _quick(c: ConfigDict) -> ConfigDict:

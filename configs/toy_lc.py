@@ -15,13 +15,9 @@ from configs import default
 
 def get_config(variant: str = "toy") -> ConfigDict:
   """The config of a variant: toy or recall."""
-  variants = {"toy": _toy, "recall": _recall}
-  if variant not in variants:
-    raise ValueError(
-      f"configs/toy_lc.py has no variant {variant!r}; it has:"
-      f" {', '.join(variants)}."
-    )
-  return variants[variant](default.get_config())
+  return default.choose(
+    "configs/toy_lc.py", variant, {"toy": _toy, "recall": _recall}
+  )
 
 
 def _toy(c: ConfigDict) -> ConfigDict:

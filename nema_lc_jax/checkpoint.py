@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import grain
-import jax
 import orbax.checkpoint as ocp
 from absl import logging
 
@@ -89,8 +88,7 @@ class Checkpoints:
       items["data"] = grain.checkpoint.CheckpointSave(data)
     self._manager.save(step, args=ocp.args.Composite(**items))
     self._manager.wait_until_finished()
-    if jax.process_index() == 0:
-      self._write_manifest(step)
+    self._write_manifest(step)
 
   def restore(
     self,

@@ -6,12 +6,14 @@ before anything is computed.
 
 import dataclasses
 
+import grain
 import jax
 import ml_collections
 import optax
 
 from nema_lc_jax import data, models
 from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.memory.types import Params
 from nema_lc_jax.optimizer import learning_rate_schedule, make_optimizer
 from nema_lc_jax.sharding import Parallel, make_parallel, require_divisible
 from nema_lc_jax.step import Trainer, TrainState
@@ -193,12 +195,6 @@ def make_experiment(
     schedule=train.schedule,
   )
   dataset = load_data(config)
-  for stage in stages:
-    # What is impossible in a later stage is found now, not an hour later.
-    data.train_iterator(
-      dataset, batch_size=train.batch_size, seed=config.seed,
-      length=stage.length,
-    )  # fmt: skip
   interface = interface or interface_of(dataset)
   interface.check(dataset)
   model = models.build_model(
@@ -221,15 +217,27 @@ def make_experiment(
   return Experiment(config, dataset, model, trainer, parallel, stages)
 
 
-def num_parameters(experiment: Experiment) -> int:
-  """How many numbers the model learns."""
-  params = jax.eval_shape(experiment.model.init, jax.random.key(0))
+def training_data(
+  experiment: Experiment, stage: Stage
+) -> grain.DatasetIterator:
+  """Batches of a stage from its beginning; each stage has its own order."""
+  return data.train_iterator(
+    experiment.dataset,
+    batch_size=experiment.config.train.batch_size,
+    seed=experiment.config.seed + experiment.stages.index(stage),
+    length=stage.length,
+  )
+
+
+def num_parameters(params: Params) -> int:
+  """How many numbers a model learns; abstract arrays will do."""
   return sum(x.size for x in jax.tree.leaves(params))
 
 
 def describe(experiment: Experiment, workdir: str) -> list[str]:
   """The first lines of a run: what, on which data, where, how large."""
   c, d = experiment.config, experiment.dataset
+  size = num_parameters(state_template(experiment).params)
   devices = jax.devices()
   memory = (
     f"policy {c.memory.policy}, {c.memory.num_slots} slots, budget"
@@ -248,7 +256,7 @@ def describe(experiment: Experiment, workdir: str) -> list[str]:
     f"data     {sizes}; length {c.data.length},"
     f" fingerprint {d.fingerprint[:12]}",
     f"memory   {memory}",
-    f"model    {num_parameters(experiment):,} parameters, width"
+    f"model    {size:,} parameters, width"
     f" {c.model.width}, chunks of {c.model.chunk_length}, {c.model.dtype}",
     f"training {c.train.steps} steps of {c.train.batch_size}, learning rate"
     f" {c.train.learning_rate:g}, seed {c.seed} ({stages})",

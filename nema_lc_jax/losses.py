@@ -106,15 +106,11 @@ def right_share(logits: Array, labels: Array) -> Array:
 
 
 def only(steps: StepOutput, rows: Array) -> StepOutput:
-  """`steps` [B, N, ...] in which only `rows` [B] bool count."""
+  """`steps` [B, N, ...] of which the sums below count only `rows` [B] bool."""
   rows = rows[:, None]
   return steps.replace(
     active=steps.active & rows,
     candidates=steps.candidates & rows[..., None],
-    writes=jnp.where(rows, steps.writes, 0),
-    updates=jnp.where(rows, steps.updates, 0),
-    forgets=jnp.where(rows, steps.forgets, 0),
-    evictions=jnp.where(rows, steps.evictions, 0),
   )
 
 
@@ -163,11 +159,13 @@ def dynamics_sums(steps: StepOutput, *, budget: int) -> Sums:
   per_slot = lambda done: masked(done.astype(jnp.float32), occupied)
   operations = steps.writes + steps.updates + steps.forgets
   live = (kept | written).astype(jnp.float32)
-  writes = steps.writes.sum(dtype=jnp.float32)
   return {
     "memory_utilisation": masked(live, active),
     "memory_age": masked(jnp.where(kept, steps.age + 1.0, 0.0), kept | written),
-    "write_rate": (writes, steps.candidates.sum(dtype=jnp.float32)),
+    "write_rate": (
+      written.sum(dtype=jnp.float32),
+      steps.candidates.sum(dtype=jnp.float32),
+    ),
     "update_rate": per_slot(steps.allocation.update),
     "forget_rate": per_slot(steps.allocation.forget),
     "churn": per_slot(occupied & ~kept),

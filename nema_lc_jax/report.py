@@ -15,9 +15,8 @@ import numpy as np
 from nema_lc_jax import data, version
 from nema_lc_jax.experiment import Experiment, num_parameters
 from nema_lc_jax.memory.types import Params
+from nema_lc_jax.plotting import timeline
 
-SUMMARY_FILE = "summary.json"
-TRACE_FILE = "memory_trace.npz"
 PACKAGES = (
   "jax",
   "jaxlib",
@@ -118,7 +117,7 @@ def make_summary(
     "test_examples": test["metrics"]["examples"],
     "test_metrics": test["metrics"],
     "baselines": dataset.baselines("test", config.data.length),
-    "num_parameters": num_parameters(experiment),
+    "num_parameters": num_parameters(state.params),
     "params_sha256": params_sha256(state.params),
     "data_fingerprint": dataset.fingerprint,
     "steps": int(state.step),
@@ -133,9 +132,9 @@ def make_summary(
 def write_trace(experiment: Experiment, params: Params, path: Path) -> None:
   """What the memory did with the first text of the validation split.
 
-  Arrays by step n and slot m: `operation` (0 free, 1 retained, 2 updated,
-  3 forgotten, 4 written, 5 replaced), `alive`, `age` after the step,
-  `attention` in it; `truth` [N] where the data set knows it.
+  Arrays by step n and slot m: `operation` (a code of plotting.timeline),
+  `alive` and `age` after the step, `attention` in it; `truth` [N] where the
+  data set knows it.
   """
   config, rows = experiment.config, jax.device_count()
   batch = next(
@@ -153,17 +152,15 @@ def write_trace(experiment: Experiment, params: Params, path: Path) -> None:
   )
   after = lambda before, last: np.concatenate([before[1:], last[None]])
   alive = after(steps.alive, state.alive)
-  operation = np.select(
-    [
-      steps.allocation.evict,
-      steps.allocation.source >= 0,
-      steps.allocation.forget,
-      steps.allocation.update,
-      alive > 0,
-    ],
-    [5, 4, 3, 2, 1],
-    0,
-  )
+  # Of a slot forgotten and written in one step, the write is what is seen.
+  seen = {
+    timeline.REPLACED: steps.allocation.evict,
+    timeline.WRITTEN: steps.allocation.source >= 0,
+    timeline.FORGOTTEN: steps.allocation.forget,
+    timeline.UPDATED: steps.allocation.update,
+    timeline.RETAINED: alive > 0,
+  }
+  operation = np.select([*seen.values()], [*seen], timeline.FREE)
   trace = {
     "operation": operation.astype(np.int8),
     "alive": alive,

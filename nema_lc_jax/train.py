@@ -17,7 +17,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from nema_lc_jax import checkpoint, data, evaluate, metrics, plotting, report
+from nema_lc_jax import checkpoint, evaluate, metrics, plotting, report
 from nema_lc_jax.errors import ConfigError, RunError
 from nema_lc_jax.experiment import (
   Experiment,
@@ -27,7 +27,9 @@ from nema_lc_jax.experiment import (
   interface_of,
   make_experiment,
   state_template,
+  training_data,
 )
+from nema_lc_jax.plotting.records import SUMMARY_FILE, TRACE_FILE
 from nema_lc_jax.step import TrainState
 from nema_lc_jax.writer import METRICS_FILE, MetricWriter, Progress
 
@@ -47,11 +49,11 @@ def _prepare_workdir(
     for name in ("checkpoints", "plots", "tensorboard"):
       shutil.rmtree(workdir / name, ignore_errors=True)
     for name in (
-      METRICS_FILE, report.SUMMARY_FILE, report.TRACE_FILE,
+      METRICS_FILE, SUMMARY_FILE, TRACE_FILE,
       evaluate.INTERFACE_FILE, saved.name
     ):  # fmt: skip
       (workdir / name).unlink(missing_ok=True)
-  if (workdir / report.SUMMARY_FILE).exists():
+  if (workdir / SUMMARY_FILE).exists():
     raise ConfigError(
       f"the run in {workdir} is finished: choose another --workdir, or"
       " overwrite it with --force."
@@ -134,26 +136,16 @@ class _Run:
     stages = self.experiment.stages
     return next((s for s in stages if step < s.stop), stages[-1])
 
-  def make_iterator(self, stage: Stage):
-    """A training iterator at its start; each stage has its own order."""
-    number = self.experiment.stages.index(stage)
-    return data.train_iterator(
-      self.experiment.dataset,
-      batch_size=self.train.batch_size,
-      seed=self.experiment.config.seed + number,
-      length=stage.length,
-    )
-
   def start(self) -> int:
     """Restores the newest checkpoint or initialises; the first step."""
     restored = self.latest.restore(
       state_template(self.experiment),
-      data=lambda step: self.make_iterator(self.stage_at(step)),
+      data=lambda step: training_data(self.experiment, self.stage_at(step)),
     )
     if restored is None:
       self.writer.truncate_after(-1)
       self.state = self.experiment.parallel.init()
-      self.iterator = self.make_iterator(self.stage_at(0))
+      self.iterator = training_data(self.experiment, self.stage_at(0))
       return 0
     self.state, self.info, self.iterator = restored
     step = int(self.state.step)
@@ -199,7 +191,7 @@ class _Run:
       stage = self.stage_at(step - 1)
       # Also after resuming right here: the checkpoint has the old stage's.
       if step - 1 == stage.start > 0:
-        self.iterator = self.make_iterator(stage)
+        self.iterator = training_data(self.experiment, stage)
       update = parallel.train_step(_slots(stage, self.experiment))
       batch = parallel.put(next(self.iterator))
       self.state, values = update(self.state, batch)
@@ -246,7 +238,7 @@ def _finish(run: _Run, workdir: Path) -> dict[str, Any]:
   test = evaluate.on_and_off(experiment, best.params, "test")
   run.writer.write(int(best.step), "test", test["metrics"])
   if experiment.config.model.encoder == "memory":
-    report.write_trace(experiment, best.params, workdir / report.TRACE_FILE)
+    report.write_trace(experiment, best.params, workdir / TRACE_FILE)
   verdict = evaluate.memory_verdict(experiment, test)
   seconds = run.info["seconds"] + time.monotonic() - run.began
   summary = report.make_summary(
@@ -257,7 +249,7 @@ def _finish(run: _Run, workdir: Path) -> dict[str, Any]:
     memory_warning=verdict,
     wall_seconds=round(seconds, 1),
   )
-  report.write_json(workdir / report.SUMMARY_FILE, summary)
+  report.write_json(workdir / SUMMARY_FILE, summary)
   plotting.plot_run(workdir)
   return summary
 
@@ -300,6 +292,9 @@ def run(
   """
   folder = Path(workdir or default_workdir(config))
   experiment = make_experiment(config)
+  for stage in experiment.stages:
+    # What is impossible in a later stage is found now, not an hour later.
+    training_data(experiment, stage)
   _prepare_workdir(
     config, interface_of(experiment.dataset), folder, force=force
   )

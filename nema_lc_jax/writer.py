@@ -55,9 +55,9 @@ class MetricWriter:
   def truncate_after(self, step: int) -> None:
     """Drops everything recorded after `step`; call it when a run resumes.
 
-    So is the test, which comes once and last. The file is replaced
-    atomically. TensorBoard is told to hide what it has
-    from later steps. No step of a resumed run then occurs twice.
+    So is the test, which comes once and last. The file is replaced atomically.
+    TensorBoard is told to hide what it has from later steps. No step of a
+    resumed run then occurs twice.
     """
     self.close()
     self._purge_step = step + 1

@@ -224,6 +224,10 @@ def test_evaluate_on_the_users_own_file(finished, tmp_path, capsys):
   assert evaluate.main(arguments) == 0
   report = json.loads(capsys.readouterr().out)
   assert report["metrics"]["examples"] == 2
+  few = {name: array[:4] for name, array in arrays.items()}
+  np.savez(tmp_path / "mine.npz", **few)  # less than a training batch
+  assert evaluate.main(arguments) == 0
+  assert json.loads(capsys.readouterr().out)["metrics"]["examples"] == 1
   arrays["inputs"][3, 4] = 999
   np.savez(tmp_path / "mine.npz", **arrays)
   assert evaluate.main(arguments) == 2

@@ -17,6 +17,7 @@ from nema_lc_jax.memory.types import (
   MemoryState,
   Policy,
   Scores,
+  decayed_usage,
 )
 
 
@@ -38,12 +39,15 @@ def _init(key: Array, *, num_slots: int, num_candidates: int) -> tuple[()]:
   return ()
 
 
-def _heuristic(keep: Callable[[Array, MemoryState], Array]) -> Policy:
+def _heuristic(
+  keep: Callable[[Array, MemoryState], Array],
+  observe: Callable[..., Array] = decayed_usage,
+) -> Policy:
   def score(params, key, state, chunk, *, train):
     del params, train
     return retain_all(state, chunk, keep(key, state))
 
-  return Policy(_init, score)
+  return Policy(_init, score, observe)
 
 
 def none(*, width: int) -> Policy:
@@ -88,9 +92,7 @@ def least_recent_access(
 def lru(*, width: int) -> Policy:
   """Least recently used: replaces the slot accessed longest ago."""
   del width
-  return _heuristic(lambda key, state: state.usage)._replace(
-    observe=least_recent_access
-  )
+  return _heuristic(lambda key, state: state.usage, least_recent_access)
 
 
 def lfu(*, width: int) -> Policy:

@@ -25,21 +25,24 @@ def init_state(*, num_slots: int, width: int) -> MemoryState:
   )
 
 
-def log_strength(state: MemoryState, age_bias: Array | float = 0.0) -> Array:
+def log_strength(
+  state: MemoryState, age_bias: Array | float | None = None
+) -> Array:
   """What strength and age add to a slot's read logit [M]; free slots: -inf.
 
-  log(alive) - age_bias * log(1 + age). The same number, exponentiated, is the
-  strength with which a slot competes for its place.
+  log(alive) - age_bias * log(1 + age), None standing for 0. The same number,
+  exponentiated, is the strength with which a slot competes for its place.
   """
   live = state.alive > 0
   # The inner `where` keeps the gradient of log finite at free slots.
   strength = jnp.log(jnp.where(live, state.alive, 1.0))
-  aged = age_bias * jnp.log1p(state.age.astype(jnp.float32))
-  return jnp.where(live, strength - aged, -jnp.inf)
+  if age_bias is not None:
+    strength -= age_bias * jnp.log1p(state.age.astype(jnp.float32))
+  return jnp.where(live, strength, -jnp.inf)
 
 
 def read_weights(
-  state: MemoryState, query: Array, *, age_bias: Array | float = 0.0
+  state: MemoryState, query: Array, *, age_bias: Array | float | None = 0.0
 ) -> Array:
   """Read mass [T, M] f32 of each slot for each query [T, D].
 
@@ -58,7 +61,7 @@ def read_weights(
 
 
 def read(
-  state: MemoryState, query: Array, *, age_bias: Array | float = 0.0
+  state: MemoryState, query: Array, *, age_bias: Array | float | None = 0.0
 ) -> Array:
   """What each query [T, D] reads from the memory: [T, D] f32.
 

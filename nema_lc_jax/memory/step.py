@@ -15,6 +15,7 @@ from nema_lc_jax.memory.types import (
   Params,
   Policy,
   StepOutput,
+  token_mean,
 )
 
 
@@ -47,8 +48,7 @@ def memory_step(
   """
   chex.assert_equal(chunk.query.shape[-1], state.content.shape[-1])
   chex.assert_equal_shape_prefix([chunk.query, chunk.valid], 1)
-  age_bias = 0.0 if chunk.age_bias is None else chunk.age_bias
-  attention = read_weights(state, chunk.query, age_bias=age_bias)
+  attention = read_weights(state, chunk.query, age_bias=chunk.age_bias)
   attention = jnp.where(chunk.valid[:, None], attention, 0.0)
   live = state.alive > 0
   usage = policy.observe(state, attention, chunk.valid)
@@ -76,7 +76,7 @@ def memory_step(
     forgets=allocation.forget.sum(dtype=jnp.int32),
     evictions=allocation.evict.sum(dtype=jnp.int32),
     active=active,
-    attention=attention.sum(0) / jnp.maximum(chunk.valid.sum(), 1),
+    attention=token_mean(attention, chunk.valid),
     actions=scores.actions,
     strength=scores.strength,
     candidates=chunk.candidates.valid & active,

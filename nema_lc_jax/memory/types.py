@@ -135,6 +135,13 @@ class StepOutput:
   alive: Array  # [M] f32
 
 
+def token_mean(values: Array, valid: Array) -> Array:
+  """Mean [...] of `values` [T, ...] f32 over the valid tokens; 0 if none."""
+  shown = valid.reshape(-1, *[1] * (values.ndim - 1))
+  total = jnp.where(shown, values, 0).astype(jnp.float32).sum(0)
+  return total / jnp.maximum(valid.sum(), 1)
+
+
 def decayed_usage(state: MemoryState, attention: Array, valid: Array) -> Array:
   """Usage [M] as decayed read mass: decay * usage + this step's mean mass.
 
@@ -143,9 +150,7 @@ def decayed_usage(state: MemoryState, attention: Array, valid: Array) -> Array:
     attention: [T, M] f32, read mass of each slot for each token.
     valid: [T] bool; padded tokens do not count.
   """
-  tokens = jnp.maximum(valid.sum(), 1)
-  mass = jnp.where(valid[:, None], attention, 0.0).sum(0) / tokens
-  return USAGE_DECAY * state.usage + mass
+  return USAGE_DECAY * state.usage + token_mean(attention, valid)
 
 
 class Policy(NamedTuple):

@@ -4,15 +4,12 @@ Modules are applied with explicit parameters inside the memory scan, one slot
 state and one chunk at a time; all arithmetic is float32.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from nema_lc_jax.memory.state import log_strength
-from nema_lc_jax.memory.types import Array, Chunk, MemoryState
+from nema_lc_jax.memory.types import Array, Chunk, MemoryState, token_mean
 
 # Ages and usages are squashed, so that features stay in the range seen in
 # training however long the sequence is.
@@ -21,8 +18,7 @@ AGE_SCALE = 8.0
 
 def chunk_context(chunk: Chunk) -> Array:
   """Mean of the chunk's valid queries [D] f32."""
-  query = jnp.where(chunk.valid[:, None], chunk.query, 0).astype(jnp.float32)
-  return query.sum(0) / jnp.maximum(chunk.valid.sum(), 1)
+  return token_mean(chunk.query, chunk.valid)
 
 
 def similarities(state: MemoryState, chunk: Chunk) -> Array:
@@ -104,8 +100,3 @@ def propose(state: MemoryState, chunk: Chunk, sharpness: float = 8.0) -> Array:
   weights /= jnp.maximum(weights.sum(-1, keepdims=True), 1e-6)
   mixed = weights @ content
   return jnp.where(chunk.candidates.valid.any(), mixed, state.content)
-
-
-def apply(module: nn.Module, params: Mapping[str, Any], *args) -> Array:
-  """`module` on explicit parameters: safe inside jax.lax.scan."""
-  return module.apply({"params": params}, *args)

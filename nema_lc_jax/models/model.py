@@ -24,6 +24,7 @@ from nema_lc_jax.memory import (
 from nema_lc_jax.memory.types import Array, Params
 from nema_lc_jax.models import encoder as enc
 from nema_lc_jax.models.config import ModelConfig
+from nema_lc_jax.models.functional import call, init
 from nema_lc_jax.models.policies import make_policy, policy_options
 
 
@@ -83,11 +84,6 @@ def _parts(c: ModelConfig) -> _Parts:
   )
 
 
-def _call(module, params, *args, key=None):
-  rngs = {} if key is None else {"dropout": key}
-  return module.apply({"params": params}, *args, rngs=rngs)
-
-
 def _init(c: ModelConfig, parts: _Parts, key: Array) -> Params:
   keys = jax.random.split(key, 5)
   tokens = jnp.zeros((1, c.chunk_length), jnp.int32)
@@ -96,9 +92,6 @@ def _init(c: ModelConfig, parts: _Parts, key: Array) -> Params:
   features = (4 if c.head == "match" else 1) * c.width
   has_memory = parts.policy is not None
   read = jnp.zeros(x.shape) if has_memory else None
-
-  def init(module, key, *args):
-    return module.init(key, *args)["params"]
 
   params = {
     "encoder": init(parts.encoder, keys[0], tokens, valid, False),
@@ -131,7 +124,7 @@ def _remember(
 ) -> tuple[MemoryState, StepOutput]:
   """The memory scan of one text: last state, and step outputs [N, ...]."""
   x, valid, truth = chunks
-  query, content, age_bias = _call(
+  query, content, age_bias = call(
     parts.interface, params["interface"], x, valid
   )
   N, K = content.shape[:2]
@@ -176,7 +169,7 @@ def _text(
   valid = chunked["mask"]
   truth = chunked["truth"].max(1) if "truth" in text else None
   keys = jax.random.split(key, 3)
-  x = _call(
+  x = call(
     parts.encoder,
     params["encoder"],
     chunked["inputs"],
@@ -200,7 +193,7 @@ def _text(
       lambda a: jax.lax.dynamic_slice_in_dim(a, last, 1),
       (x, read, valid, weights),
     )
-  x = _call(
+  x = call(
     parts.decoder, params["decoder"], x, read, valid, mode.train, key=keys[2]
   )
   features = x.reshape(L, -1) if c.causal else enc.mean_pool(x, weights)
@@ -265,7 +258,7 @@ def build_model(**fields) -> Model:
           x2 = jax.lax.all_gather(x2, axis_name, tiled=True)
         x1, x2 = x1[:, None], x2[None, :]
       features = enc.pair_features(x1, x2)
-    logits = _call(parts.head, params["head"], features)
+    logits = call(parts.head, params["head"], features)
     return ModelOutput(logits, steps, state)
 
   return Model(init=functools.partial(_init, c, parts), apply=apply)

@@ -11,16 +11,15 @@ from nema_lc_jax.memory.state import init_state, log_strength
 from nema_lc_jax.memory.types import (
   FORGET,
   FRESH_USAGE,
-  RETAIN,
-  UPDATE,
   Array,
   Candidates,
   Chunk,
   MemoryState,
   Policy,
   Scores,
+  decayed_usage,
 )
-from nema_lc_jax.models import controller
+from nema_lc_jax.models import controller, functional
 
 # What a slot's place is worth. Ranks of learned writes lie in (0, 1), so they
 # always beat the two rules, which lie below 0.
@@ -30,6 +29,12 @@ KEEPS = {
   ),
   "fifo": lambda state, retained, age_bias: heuristics.oldest_first(state),
   "lru": lambda state, retained, age_bias: state.usage - 2 * FRESH_USAGE,
+}
+# How usage is observed for it.
+OBSERVES = {
+  "strength": decayed_usage,
+  "fifo": decayed_usage,
+  "lru": heuristics.least_recent_access,
 }
 
 
@@ -91,18 +96,16 @@ def _write_gate(
 
   def init(key, *, num_slots, num_candidates):
     example = _example(num_slots, num_candidates, width)
-    return {"gate": gate.init(key, *example)["params"]}
+    return {"gate": functional.init(gate, key, *example)}
 
   def score(params, key, state, chunk, *, train):
-    logits = controller.apply(gate, params["gate"], state, chunk)
+    logits = functional.call(gate, params["gate"], state, chunk)
     rank, strength = _written(key, logits, train, write_threshold, noise)
-    kept = KEEPS[keep](state, state.alive, 0.0)
+    kept = KEEPS[keep](state, state.alive, None)
     scores = heuristics.retain_all(state, chunk, kept)
     return scores.replace(write=rank, strength=strength)
 
-  if keep == "lru":
-    return Policy(init, score, heuristics.least_recent_access)
-  return Policy(init, score)
+  return Policy(init, score, OBSERVES[keep])
 
 
 def learned(
@@ -146,37 +149,33 @@ def learned(
   _require_hidden(hidden)
   gate = controller.WriteGate(hidden, write_bias)
   slots = controller.SlotActions(hidden, (3.0, update_bias, -2.0))
-  able = {RETAIN: True, UPDATE: update, FORGET: forget}
-  allowed = [able[action] for action in range(3)]
+  allowed = [True, update, forget]  # columns of `Scores.actions`
 
   def init(key, *, num_slots, num_candidates):
     example = _example(num_slots, num_candidates, width)
     gate_key, slots_key = jax.random.split(key)
     return {
-      "gate": gate.init(gate_key, *example)["params"],
-      "slots": slots.init(slots_key, *example)["params"],
+      "gate": functional.init(gate, gate_key, *example),
+      "slots": functional.init(slots, slots_key, *example),
     }
 
   def score(params, key, state: MemoryState, chunk: Chunk, *, train):
-    logits = controller.apply(slots, params["slots"], state, chunk)
+    logits = functional.call(slots, params["slots"], state, chunk)
     logits = jnp.where(jnp.array(allowed), logits, -jnp.inf)
     actions = jax.nn.softmax(logits, axis=-1)
     retained = state.alive * (1.0 - max_decay * actions[:, FORGET])
-    age_bias = 0.0 if chunk.age_bias is None else chunk.age_bias
-    writes = controller.apply(gate, params["gate"], state, chunk)
+    writes = functional.call(gate, params["gate"], state, chunk)
     rank, strength = _written(key, writes, train, write_threshold, noise)
     return Scores(
       actions=actions,
       proposal=controller.propose(state, chunk),
       write=rank,
       strength=strength,
-      keep=KEEPS[keep](state, retained, age_bias),
+      keep=KEEPS[keep](state, retained, chunk.age_bias),
       retained=retained,
     )
 
-  if keep == "lru":
-    return Policy(init, score, heuristics.least_recent_access)
-  return Policy(init, score)
+  return Policy(init, score, OBSERVES[keep])
 
 
 POLICIES = {
