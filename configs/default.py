@@ -38,7 +38,8 @@ def get_config() -> ConfigDict:
   c.model.truncate = config_dict.placeholder(int)  # backprop through n chunks
 
   c.memory = ConfigDict()
-  # none, fifo, lru, lfu, random, write_gate, write_gate_lru, learned
+  # none, fifo, lru, lfu, random, write_gate, write_gate_lru, learned, oracle,
+  # or one of your own as module:function
   c.memory.policy = "learned"
   c.memory.num_slots = 16
   c.memory.num_candidates = 2
@@ -53,6 +54,8 @@ def get_config() -> ConfigDict:
   c.memory.controller.keep = "strength"  # what is replaced: or fifo, lru
   c.memory.controller.update = True
   c.memory.controller.forget = True
+  c.memory.controller.blind = ""  # or content, age, usage, context: not shown
+  c.memory.controller.relax = "strength"  # or straight_through
 
   # Weights of the lifecycle losses: 0 until `start`, full after `ramp` more
   # (fractions of the run).
@@ -63,6 +66,11 @@ def get_config() -> ConfigDict:
   c.loss.start = 0.5
   c.loss.ramp = 0.2
 
+  # The test is repeated at so many times the length, on so many examples.
+  c.eval = ConfigDict()
+  c.eval.lengths = (1,)
+  c.eval.examples = 256
+
   c.train = ConfigDict()
   c.train.steps = 1000
   c.train.batch_size = 32
@@ -72,6 +80,7 @@ def get_config() -> ConfigDict:
   c.train.weight_decay = 0.01
   c.train.clip_norm = 1.0
   c.train.policy_lr_factor = 1.0
+  c.train.policy_start = 0.0  # fraction of the run in which it does not learn
   # (until this fraction of the steps, text length, slots), ...; then
   # data.length and memory.num_slots.
   c.train.curriculum = ()

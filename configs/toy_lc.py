@@ -1,11 +1,8 @@
-"""Synthetic tasks that only a memory can solve.
+"""A first task that only a memory can solve.
 
 python -m nema_lc_jax.main --config=configs/toy_lc.py
   Which of 4 key tokens occurred in 256 tokens of noise? Chance 25%, best
   possible 100%.
-python -m nema_lc_jax.main --config=configs/toy_lc.py:recall
-  3 facts, 6 near misses and noise in 16 chunks, 4 slots, a question at the
-  end. Chance 12.5%, best possible 100%.
 """
 
 from ml_collections import ConfigDict
@@ -14,10 +11,8 @@ from configs import default
 
 
 def get_config(variant: str = "toy") -> ConfigDict:
-  """The config of a variant: toy or recall."""
-  return default.choose(
-    "configs/toy_lc.py", variant, {"toy": _toy, "recall": _recall}
-  )
+  """The config of a variant: toy."""
+  return default.choose("configs/toy_lc.py", variant, {"toy": _toy})
 
 
 def _toy(c: ConfigDict) -> ConfigDict:
@@ -35,25 +30,4 @@ def _toy(c: ConfigDict) -> ConfigDict:
   # Reading is learned while everything fits; then slots become scarce.
   c.train.curriculum = ((0.5, 256, 16),)
   c.train.steps = 600
-  return c
-
-
-def _recall(c: ConfigDict) -> ConfigDict:
-  c.data.name = "recall"
-  c.data.length = 128
-  c.data.block = 8
-  c.data.num_keys = 8
-  c.data.num_values = 8
-  c.data.noise_vocab = 16
-  c.data.num_facts = 3
-  c.data.num_distractors = 6
-  c.data.num_eval = 1024
-  c.data.num_test = 2048
-  c.model.chunk_length = 8
-  c.model.num_layers = 1
-  c.model.mlp_ratio = 2.0
-  c.memory.num_slots = 4
-  c.memory.num_candidates = 1
-  c.train.curriculum = ((0.65, 128, 16),)
-  c.train.steps = 1000
   return c

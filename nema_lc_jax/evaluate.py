@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_dict, config_flags
 
-from nema_lc_jax import checkpoint, data, metrics
+from nema_lc_jax import checkpoint, data, metrics, oracle
 from nema_lc_jax.errors import ConfigError, RunError, one_line
 from nema_lc_jax.experiment import (
   Experiment,
@@ -38,6 +39,7 @@ def evaluate(
   split: str,
   *,
   budget: int | None = None,
+  times: int = 1,
 ) -> tuple[dict[str, float], np.ndarray]:
   """Metrics over every example of a split, once each.
 
@@ -46,25 +48,34 @@ def evaluate(
     params: of the model.
     split: "train", "validation" or "test".
     budget: in place of the model's own; 0 is memory off.
+    times: how many times data.length a text has; where that is not 1, only
+      the first eval.examples are evaluated, in smaller batches.
 
   Returns:
     Means by name and `examples`, their number; and the share of right answers
     in each row [examples].
   """
-  config = experiment.config
   step = experiment.parallel.eval_step(budget)
   total, rights = None, []
-  for batch in data.eval_batches(
-    experiment.dataset,
-    split,
-    batch_size=config.train.eval_batch_size,
-    length=config.data.length,
-  ):
+  for batch in eval_batches(experiment, split, times):
     update, right = step(params, experiment.parallel.put(batch))
     total = update if total is None else total.merge(update)
     rights.append(np.asarray(right)[batch["weight"] > 0])
   right = np.concatenate(rights)
   return metrics.compute(total) | {"examples": len(right)}, right
+
+
+def eval_batches(experiment: Experiment, split: str, times: int):
+  """The batches of `evaluate`, at so many times the length of the config."""
+  config = experiment.config
+  rows, devices = config.train.eval_batch_size, jax.device_count()
+  return data.eval_batches(
+    experiment.dataset,
+    split,
+    batch_size=max(rows // times // devices, 1) * devices,
+    length=times * config.data.length,
+    limit=None if times == 1 else config.eval.examples,
+  )
 
 
 def interval(accuracy: float, examples: int) -> tuple[float, float]:
@@ -117,6 +128,35 @@ def on_and_off(
   return result
 
 
+def by_length(
+  experiment: Experiment, params: Params, split: str, first: dict[str, float]
+) -> dict[str, Any]:
+  """Accuracy, the oracle's, and the other metrics, at all of eval.lengths.
+
+  Args:
+    experiment: the run.
+    params: of the model.
+    split: which to evaluate.
+    first: the metrics at the config's own length, which are known already.
+  """
+  metrics_by, oracle_by = {}, {}
+  for times in experiment.config.eval.lengths:
+    metrics_by[str(times)] = (
+      first
+      if times == 1
+      else evaluate(experiment, params, split, times=times)[0]
+    )
+    batches = eval_batches(experiment, split, times)
+    best = oracle.accuracy(experiment.config, experiment.dataset, batches)
+    if best is not None:
+      oracle_by[str(times)] = best
+  return {
+    "accuracy_by_length": {k: v["accuracy"] for k, v in metrics_by.items()},
+    "oracle_accuracy_by_length": oracle_by or None,
+    "metrics_by_length": metrics_by,
+  }
+
+
 def memory_verdict(
   experiment: Experiment, result: dict[str, Any]
 ) -> str | None:
@@ -165,6 +205,7 @@ def load_config(workdir: str | Path) -> ConfigDict:
     if config[section][field] is None:
       config[section][field] = config_dict.placeholder(kind)
   config.train.curriculum = tuple(map(tuple, config.train.curriculum))
+  config.eval.lengths = tuple(config.eval.lengths)
   return config
 
 

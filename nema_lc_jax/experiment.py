@@ -9,6 +9,7 @@ import dataclasses
 import grain
 import jax
 import ml_collections
+import numpy as np
 import optax
 
 from nema_lc_jax import data, models
@@ -82,6 +83,13 @@ def _loss_weights(config: ml_collections.ConfigDict):
   }
 
 
+def _policy_factor(config: ml_collections.ConfigDict) -> optax.Schedule:
+  """0 until `policy_start`, then rising over as many steps as lie before it."""
+  begin = round(config.train.policy_start * config.train.steps)
+  factor = config.train.policy_lr_factor
+  return optax.linear_schedule(0.0 if begin else factor, factor, begin, begin)
+
+
 def _require(config: ml_collections.ConfigDict) -> None:
   train = config.train
   for name, least in {
@@ -97,6 +105,7 @@ def _require(config: ml_collections.ConfigDict) -> None:
   for name, value in {
     "train.weight_decay": train.weight_decay,
     "train.policy_lr_factor": train.policy_lr_factor,
+    "train.policy_start": train.policy_start,
     **{f"loss.{name}": config.loss[name] for name in (*LOSSES, "ramp")},
   }.items():
     if value < 0:
@@ -206,11 +215,10 @@ def make_experiment(
       schedule,
       weight_decay=train.weight_decay,
       clip_norm=train.clip_norm,
-      policy_factor=train.policy_lr_factor,
+      policy_factor=_policy_factor(config),
     ),
     learning_rate=schedule,
     loss_weights=_loss_weights(config),
-    seed=config.seed,
     budget=config.memory.budget,
   )
   parallel = make_parallel(trainer, kind=train.parallel)
@@ -271,5 +279,5 @@ def state_template(experiment: Experiment) -> TrainState:
     lambda x: jax.ShapeDtypeStruct(
       x.shape, x.dtype, sharding=experiment.parallel.state_sharding
     ),
-    jax.eval_shape(experiment.parallel.init),
+    jax.eval_shape(experiment.parallel.init, np.uint32(0)),
   )

@@ -105,6 +105,22 @@ def right_share(logits: Array, labels: Array) -> Array:
   return right.sum(1) / jnp.maximum(asked.sum(1), 1)
 
 
+def stale_sums(logits: Array, batch: Mapping[str, Any]) -> Sums:
+  """Of the questions whose answer was another one before: share answered so.
+
+  Args:
+    logits: [B, C] or [B, L, C].
+    batch: `label` [B] or [B, L] and `stale` [B, S] or [B, L, S], the labels
+      that were right once (negative: none); optionally `weight` [B].
+  """
+  labels, stale = batch["label"], batch["stale"]
+  hit = ((logits.argmax(-1)[..., None] == stale) & (stale >= 0)).any(-1)
+  could = (stale >= 0).any(-1) & (labels >= 0)
+  if "weight" in batch:
+    could &= (batch["weight"] > 0).reshape(-1, *[1] * (labels.ndim - 1))
+  return {"stale_read_rate": masked(hit.astype(jnp.float32), could)}
+
+
 def only(steps: StepOutput, rows: Array) -> StepOutput:
   """`steps` [B, N, ...] of which the sums below count only `rows` [B] bool."""
   rows = rows[:, None]
@@ -173,6 +189,63 @@ def dynamics_sums(steps: StepOutput, *, budget: int) -> Sums:
       operations / max(budget, 1), steps.active & (budget > 0)
     ),
   }
+
+
+def origins(steps: StepOutput) -> Array:
+  """The chunk whose item each slot holds after each step [N, M]; -1: none.
+
+  An update passes the slot on to the chunk that it moved towards.
+  """
+
+  def body(origin, numbered):
+    n, kept, changed = numbered
+    origin = jnp.where(changed, n, jnp.where(kept, origin, -1))
+    return origin, origin
+
+  N, M = steps.kept.shape
+  active = steps.active[:, None]
+  changed = steps.allocation.update | (steps.allocation.source >= 0)
+  _, holds = jax.lax.scan(
+    body,
+    jnp.full(M, -1),
+    (jnp.arange(N), steps.kept | ~active, changed & active),
+  )
+  return holds
+
+
+def _truth_sums(steps: StepOutput) -> Sums:
+  """`truth_sums` of one text, leaves [N, ...]."""
+  N = steps.active.shape[0]
+  chunks, holds = jnp.arange(N), origins(steps)
+  fact = (steps.truth.fact > 0) & steps.active
+  taken = fact & (holds == chunks[:, None]).any(1)
+  # A fact is of use until it becomes void, or the last chunk asks.
+  last = jnp.max(jnp.where(steps.active, chunks, 0))
+  voided = jnp.where(steps.truth.voids > 0, chunks - steps.truth.voids, N)
+  until = jnp.full(N, last).at[voided].min(chunks, mode="drop")
+  held = (holds[until - 1] == chunks[:, None]).any(1)
+  count = lambda mask: mask.sum(dtype=jnp.float32)
+  writes = steps.writes.astype(jnp.float32)
+  return {
+    "write_precision": (jnp.where(fact, writes, 0).sum(), writes.sum()),
+    "write_recall": (count(taken), count(fact)),
+    "premature_forget_rate": (count(taken & ~held), count(taken)),
+  }
+
+
+def truth_sums(steps: StepOutput) -> Sums:
+  """What the memory did, held against the truth, as (sum, count).
+
+  write_precision: share of the writes that were in a chunk with a fact worth
+  keeping; write_recall: share of these chunks that were written, or moved a
+  slot towards them; premature_forget_rate: share of those taken in that no
+  slot held any more while they still were of use.
+
+  Args:
+    steps: leaves [B, N, ...], of a task that knows the truth.
+  """
+  sums = jax.vmap(_truth_sums)(steps)
+  return jax.tree.map(lambda x: x.sum(0), sums)
 
 
 def total_loss(

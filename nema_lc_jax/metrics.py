@@ -16,7 +16,14 @@ LIFECYCLE = (
   "budget_used",
   "churn",
 )
-NAMES = ("loss", "task_loss", "accuracy", *LIFECYCLE)
+# Of tasks that know the truth.
+TRUTH = (
+  "write_precision",
+  "write_recall",
+  "premature_forget_rate",
+  "stale_read_rate",
+)
+NAMES = ("loss", "task_loss", "accuracy", *LIFECYCLE, *TRUTH)
 TRAIN_NAMES = (*NAMES, "learning_rate", "grad_norm")
 
 EvalMetrics = clu_metrics.Collection.create(
@@ -38,9 +45,11 @@ def from_sums(kind: type, sums: Sums) -> clu_metrics.Collection:
 
 
 def compute(collection: clu_metrics.Collection) -> dict[str, float]:
-  """Means by name; 0 where nothing was counted (such as without a memory)."""
-  return {
-    name: float(metric.total) / count if (count := float(metric.count)) else 0.0
-    for name, metric in vars(collection).items()
-    if isinstance(metric, clu_metrics.Average)
-  }
+  """Means by name; where nothing was counted 0, or for TRUTH nothing."""
+  means = {}
+  for name, metric in vars(collection).items():
+    if isinstance(metric, clu_metrics.Average):
+      total, count = float(metric.total), float(metric.count)
+      if count or name not in TRUTH:
+        means[name] = total / count if count else 0.0
+  return means

@@ -145,7 +145,7 @@ def write_trace(experiment: Experiment, params: Params, path: Path) -> None:
       length=config.data.length,
     )
   )
-  keys = jax.random.split(jax.random.key(experiment.trainer.seed), rows)
+  keys = jax.random.split(jax.random.key(0), rows)
   output = jax.jit(experiment.model.apply)(params, keys, batch)
   steps, state = jax.tree.map(
     lambda x: np.asarray(x[0]), (output.steps, output.state)

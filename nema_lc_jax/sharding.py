@@ -22,7 +22,7 @@ KINDS = ("jit", "pmap")
 class Parallel(NamedTuple):
   """How a run is spread over devices.
 
-  init() -> TrainState, replicated.
+  init(seed) -> TrainState, replicated.
   train_step(num_slots) -> compiled (state, batch) -> (state, metrics); jit
     donates the state.
   eval_step(budget) -> compiled (params, batch) -> (metrics, right).
@@ -30,7 +30,7 @@ class Parallel(NamedTuple):
   state_sharding: of every leaf, for restoring.
   """
 
-  init: Callable[[], TrainState]
+  init: Callable[[int], TrainState]
   train_step: Callable[[int | None], Callable]
   eval_step: Callable[[int | None], Callable]
   put: Callable[[Mapping[str, np.ndarray]], Mapping[str, Any]]
@@ -100,7 +100,8 @@ def make_parallel(trainer: Trainer, *, kind: str = "jit") -> Parallel:
 
   # Under jit with out_shardings, so that no leaf is laid out anew in step 2.
   init = jax.jit(
-    lambda: steps.init_train_state(trainer), out_shardings=replicated
+    functools.partial(steps.init_train_state, trainer),
+    out_shardings=replicated,
   )
   return Parallel(init, train_step, eval_step, put, replicated)
 

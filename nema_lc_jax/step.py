@@ -25,6 +25,9 @@ class TrainState:
   step: Array  # [] i32, updates done
   params: Params
   opt_state: optax.OptState
+  # The run's random seed: step n draws from fold_in(key(seed + 1), n). It is
+  # no constant of the program, so that all seeds share a compiled one.
+  seed: Array  # [] u32
 
 
 class Trainer(NamedTuple):
@@ -35,19 +38,18 @@ class Trainer(NamedTuple):
   learning_rate: optax.Schedule
   # Name of a lifecycle loss to its weight by step.
   loss_weights: Mapping[str, optax.Schedule]
-  # The run's random key: step n draws from fold_in(key, n).
-  seed: int
   # The model's budget, for `budget_used`.
   budget: int
 
 
-def init_train_state(trainer: Trainer) -> TrainState:
+def init_train_state(trainer: Trainer, seed: int | Array) -> TrainState:
   """Parameters and optimizer state before the first step."""
-  params = trainer.model.init(jax.random.key(trainer.seed))
+  params = trainer.model.init(jax.random.key(seed))
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
     opt_state=trainer.tx.init(params),
+    seed=jnp.asarray(seed, jnp.uint32),
   )
 
 
@@ -64,6 +66,10 @@ def _sums(
   if output.steps is not None:
     sums |= losses.lifecycle_sums(output.steps)
     sums |= losses.dynamics_sums(output.steps, budget=budget)
+    if output.steps.truth is not None:
+      sums |= losses.truth_sums(output.steps)
+  if "stale" in batch:
+    sums |= losses.stale_sums(output.logits, batch)
   return sums
 
 
@@ -91,7 +97,7 @@ def train_step(
   Returns:
     The state after the step, and its `metrics.TrainMetrics`.
   """
-  key = jax.random.fold_in(jax.random.key(trainer.seed + 1), state.step)
+  key = jax.random.fold_in(jax.random.key(state.seed + 1), state.step)
   keys = _example_keys(key, batch["inputs"].shape[0], axis_name)
   weights = {k: w(state.step) for k, w in trainer.loss_weights.items()}
 
@@ -121,6 +127,7 @@ def train_step(
     step=state.step + 1,
     params=optax.apply_updates(state.params, updates),
     opt_state=opt_state,
+    seed=state.seed,
   )
   return state, metrics.from_sums(metrics.TrainMetrics, sums)
 
@@ -136,7 +143,8 @@ def eval_step(
 
   Args:
     params: of the model.
-    batch: with `label` and `weight`; rows of weight 0 do not count.
+    batch: with `label`, `weight` (rows of weight 0 do not count) and `index`,
+      each row's number, from which a policy that draws does so.
     trainer: static.
     budget: in place of the model's own (static); 0 is memory off.
 
@@ -145,7 +153,9 @@ def eval_step(
     the share that was right.
   """
   rows = len(batch["weight"])
-  keys = _example_keys(jax.random.key(trainer.seed), rows, None)
+  keys = jax.vmap(jax.random.fold_in, (None, 0))(
+    jax.random.key(0), batch["index"]
+  )
   output = trainer.model.apply(params, keys, batch, budget=budget)
   if output.steps is not None:
     # Rows that fill up the last batch must not count in the dynamics either.

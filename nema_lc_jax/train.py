@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from nema_lc_jax import checkpoint, evaluate, metrics, plotting, report
@@ -144,7 +145,9 @@ class _Run:
     )
     if restored is None:
       self.writer.truncate_after(-1)
-      self.state = self.experiment.parallel.init()
+      self.state = self.experiment.parallel.init(
+        np.uint32(self.experiment.config.seed)
+      )
       self.iterator = training_data(self.experiment, self.stage_at(0))
       return 0
     self.state, self.info, self.iterator = restored
@@ -237,6 +240,7 @@ def _finish(run: _Run, workdir: Path) -> dict[str, Any]:
   best = run.best.restore(state_template(experiment)).state
   test = evaluate.on_and_off(experiment, best.params, "test")
   run.writer.write(int(best.step), "test", test["metrics"])
+  lengths = evaluate.by_length(experiment, best.params, "test", test["metrics"])
   if experiment.config.model.encoder == "memory":
     report.write_trace(experiment, best.params, workdir / TRACE_FILE)
   verdict = evaluate.memory_verdict(experiment, test)
@@ -246,6 +250,9 @@ def _finish(run: _Run, workdir: Path) -> dict[str, Any]:
     run.state,
     test,
     best_step=int(best.step),
+    test_accuracy_by_length=lengths["accuracy_by_length"],
+    oracle_accuracy_by_length=lengths["oracle_accuracy_by_length"],
+    test_metrics_by_length=lengths["metrics_by_length"],
     memory_warning=verdict,
     wall_seconds=round(seconds, 1),
   )

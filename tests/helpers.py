@@ -2,15 +2,18 @@
 
 from ml_collections import ConfigDict
 
-from configs import toy_lc
+from configs import lifecycle_lc, toy_lc
 
 
 def tiny_config(variant: str = "recall", **train) -> ConfigDict:
   """A run of a few seconds, compile included."""
-  c = toy_lc.get_config(variant)
+  configs = toy_lc if variant == "toy" else lifecycle_lc
+  c = configs.get_config(variant)
   c.data.length = 80
   c.data.num_eval = 24
   c.data.num_test = 40
+  c.eval.lengths = (1, 2)
+  c.eval.examples = 10
   c.model.chunk_length = 8
   c.model.width = 8
   c.model.num_heads = 2

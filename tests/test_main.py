@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import lra_lc, toy_lc
+from configs import lifecycle_lc, lra_lc, toy_lc
 from nema_lc_jax import train
 from nema_lc_jax.experiment import load_data
 
@@ -25,7 +25,7 @@ def main(*arguments, cwd=ROOT):
   )
 
 
-RECALL = "--config=configs/toy_lc.py:recall"
+RECALL = "--config=configs/lifecycle_lc.py:recall"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, messages, tmp_path):
 def test_what_cannot_be_is_named_before_anything_is_written(
   field, value, messages, tmp_path
 ):
-  config = toy_lc.get_config("recall")
+  config = lifecycle_lc.get_config("recall")
   config.update_from_flattened_dict({field: value})
   with pytest.raises(ValueError, match=r".") as error:
     train.run(config, str(tmp_path / "run"))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import lra_lc, toy_lc
+from configs import lifecycle_lc, lra_lc, toy_lc
 from nema_lc_jax import evaluate, train
 from nema_lc_jax import step as steps
 from nema_lc_jax.errors import RunError
@@ -296,7 +296,7 @@ SMALL = {
   "config",
   [
     pytest.param(lambda: toy_lc.get_config("toy"), id="toy"),
-    pytest.param(lambda: toy_lc.get_config("recall"), id="recall"),
+    pytest.param(lambda: lifecycle_lc.get_config("recall"), id="recall"),
     pytest.param(lambda: lra_lc.get_config("quick"), id="quick"),
     pytest.param(lambda: lra_lc.get_config("retrieval"), id="retrieval"),
   ],

@@ -65,25 +65,35 @@ def train_iterator(
 
 
 def eval_batches(
-  dataset: Dataset, split: str, *, batch_size: int, length: int
+  dataset: Dataset,
+  split: str,
+  *,
+  batch_size: int,
+  length: int,
+  limit: int | None = None,
 ) -> Iterator[Example]:
   """All examples of a split, once each and in order, in full batches.
 
-  Every batch has `weight` float32 [batch_size]: 1, and 0 on the rows that
-  repeat the last example in order to fill the last batch.
+  Every batch has `index` int32 [batch_size], the number of each example, and
+  `weight` float32 [batch_size]: 1, and 0 on the rows that repeat the last
+  example in order to fill the last batch. With `limit`, the first so many
+  examples are all.
   """
   require_at_least(1, batch_size=batch_size, length=length)
   require_split(split)
-  return _batches(dataset.evaluation(split, length), batch_size)
+  examples = dataset.evaluation(split, length)
+  size = len(examples) if limit is None else min(limit, len(examples))
+  return _batches(examples, size, batch_size)
 
 
-def _batches(examples: Examples, batch_size: int) -> Iterator[Example]:
-  for start in range(0, len(examples), batch_size):
-    rows = [
-      examples[i] for i in range(start, min(start + batch_size, len(examples)))
-    ]
-    weight = np.zeros(batch_size, np.float32)
-    weight[: len(rows)] = 1
-    rows += [rows[-1]] * (batch_size - len(rows))
+def _batches(
+  examples: Examples, size: int, batch_size: int
+) -> Iterator[Example]:
+  for start in range(0, size, batch_size):
+    numbers = np.arange(start, start + batch_size, dtype=np.int32)
+    weight = (numbers < size).astype(np.float32)
+    index = np.minimum(numbers, size - 1)
+    made = [examples[i] for i in range(start, min(start + batch_size, size))]
+    rows = [made[i - start] for i in index]
     batch = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    yield batch | {"weight": weight}
+    yield batch | {"index": index, "weight": weight}

@@ -3,7 +3,18 @@
 import inspect
 from typing import Any
 
-from nema_lc_jax.data import aan, file, pytext, recall, toy
+from nema_lc_jax.data import (
+  aan,
+  delayed_qa,
+  file,
+  mqar,
+  pressure,
+  pytext,
+  rebind,
+  recall,
+  revoke,
+  toy,
+)
 from nema_lc_jax.data.types import (
   DataError,
   Dataset,
@@ -14,9 +25,15 @@ from nema_lc_jax.data.types import (
 # A new data set is one file with a keyword-only `load`, and one row here.
 _LOADERS = {
   "aan": aan.load,
+  "delayed_qa": delayed_qa.load,
   "file": file.load,
+  "forgetting_mqar": mqar.load_forgetting,
+  "mqar": mqar.load,
+  "pressure": pressure.load,
   "pytext": pytext.load,
+  "rebind": rebind.load,
   "recall": recall.load,
+  "revoke": revoke.load,
   "toy": toy.load,
 }
 NAMES = tuple(_LOADERS)

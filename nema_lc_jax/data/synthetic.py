@@ -31,14 +31,16 @@ def generated(
   num_classes: int,
   sizes: tuple[int, int],
   check: Callable[[int], None],
+  chance: float,
   description: str,
+  head: str = "classify",
 ) -> Dataset:
-  """A classification data set that draws example i from its own stream.
+  """A data set that draws example i from its own stream.
 
   Example i of a split is a pure function of (seed, split, i, length), so the
   splits are disjoint as random streams. `check(length)` raises DataError where
-  an example does not fit. Labels are uniform, hence the chance baseline; they
-  follow from the text, hence a best possible accuracy of 1.
+  an example does not fit. `chance` is the best accuracy without the text; the
+  labels follow from the text, hence a best possible accuracy of 1.
   """
   num_examples = dict(
     zip(("train", "validation", "test"), (TRAIN_EXAMPLES, *sizes), strict=True)
@@ -54,13 +56,13 @@ def generated(
 
   return Dataset(
     name=name,
-    head="classify",
+    head=head,
     vocab_size=vocab_size,
     num_classes=num_classes,
     num_examples=num_examples,
     train=lambda length, _: grain.MapDataset.source(examples("train", length)),
     evaluation=examples,
-    baselines=lambda *_: {"chance": 1 / num_classes, "best_possible": 1.0},
+    baselines=lambda *_: {"chance": chance, "best_possible": 1.0},
     fingerprint=fingerprint(name=name, sizes=sizes, **options),
     description=description,
   )

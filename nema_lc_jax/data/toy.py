@@ -57,5 +57,6 @@ def load(
     num_classes=num_classes,
     sizes=(num_eval, num_test),
     check=check,
+    chance=1 / num_classes,
     description=f"toy: which of {num_classes} keys stood in a text of noise",
   )

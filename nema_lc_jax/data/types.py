@@ -46,7 +46,13 @@ class Dataset:
   [L] for predict, where a negative label is not asked. The match head adds
   `inputs2` and `mask2`; in-batch training pairs carry `group` int32 [] (the
   document's id) in place of `label`. Synthetic tasks add `truth` int8 [L]:
-  0 noise, 1 a fact worth keeping, 2 the fact that is asked about.
+  0 noise, 1 a fact that an ideal memory keeps, 2 one that is asked about; and
+  the lifecycle tasks, all -1 where there is none:
+
+  voids int32 [L]: at an item, the position of the fact that is of no use from
+    there on;
+  source int32 [L]: at a question, the position of the fact that answers it;
+  stale int32 [S], or [L, S] for predict: labels that were right once.
   """
 
   name: str

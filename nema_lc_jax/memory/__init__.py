@@ -24,6 +24,7 @@ from nema_lc_jax.memory.types import (
   Policy,
   Scores,
   StepOutput,
+  Truth,
   decayed_usage,
 )
 
@@ -40,6 +41,7 @@ __all__ = [
   "Policy",
   "Scores",
   "StepOutput",
+  "Truth",
   "allocate",
   "commit",
   "decayed_usage",

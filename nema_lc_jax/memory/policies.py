@@ -1,7 +1,7 @@
-"""Policies that learn nothing: none, fifo, lru, lfu, random.
+"""Policies that learn nothing: none, fifo, lru, lfu, random, and oracle.
 
-They write every valid candidate that the budget allows, at full strength, and
-differ only in which live slot a write replaces.
+But for `none` and `oracle` they write every valid candidate that the budget
+allows, at full strength, and differ only in which live slot a write replaces.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from nema_lc_jax.memory.types import (
   FRESH_USAGE,
   RETAIN,
+  STRENGTH_FLOOR,
   Array,
   Chunk,
   MemoryState,
@@ -107,3 +108,30 @@ def random(*, width: int) -> Policy:
   return _heuristic(
     lambda key, state: jax.random.uniform(key, state.alive.shape)
   )
+
+
+def oracle(*, width: int) -> Policy:
+  """Knows the truth: writes the facts worth keeping, frees what became void.
+
+  Only for tasks that carry `Chunk.truth`, as a bound for what policies can do
+  that see the past alone. What is void falls to the floor of strength, so that
+  the next write takes its place, or a forget where the budget has one left;
+  nothing else is ever replaced.
+
+  Raises:
+    ValueError: on scoring a chunk without truth.
+  """
+  del width
+
+  def score(params, key, state, chunk, *, train):
+    del params, key, train
+    if chunk.truth is None:
+      raise ValueError("policy 'oracle' needs a task that knows the truth.")
+    void = state.age + 1 == chunk.truth.voids
+    left = jnp.where(void, STRENGTH_FLOOR, state.alive)
+    scores = retain_all(state, chunk, keep=left)
+    rank = jnp.where(chunk.truth.fact > 0, 0.5, -jnp.inf)
+    rank = jnp.broadcast_to(rank, scores.write.shape)
+    return scores.replace(write=rank, retained=left)
+
+  return Policy(_init, score)

@@ -86,6 +86,7 @@ def memory_step(
     age=state.age,
     usage=seen.usage,
     alive=state.alive,
+    truth=chunk.truth,
   )
   return after, out
 

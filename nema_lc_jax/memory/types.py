@@ -52,6 +52,16 @@ class Candidates:
 
 
 @struct.dataclass
+class Truth:
+  """What a synthetic task knows of a chunk: for oracles and for metrics."""
+
+  # 0 noise, 1 a fact that an ideal memory keeps, 2 one that will be asked for.
+  fact: Array  # [] i32
+  # How many chunks ago the fact came that is of no use from now on; 0: none.
+  voids: Array  # [] i32
+
+
+@struct.dataclass
 class Chunk:
   """What one step of the memory sees of the sequence."""
 
@@ -63,9 +73,8 @@ class Chunk:
   valid: Array  # [T] bool
   # How much reads prefer young slots (b in -b*log(1+age)); None means 0.
   age_bias: Array | None = None  # [] f32
-  # Synthetic tasks only, for an oracle's eyes: 0 noise, 1 worth keeping, 2
-  # what will be asked.
-  truth: Array | None = None  # [] i32
+  # Synthetic tasks only; no policy but an oracle may look at it.
+  truth: Truth | None = None
 
 
 @struct.dataclass
@@ -133,6 +142,8 @@ class StepOutput:
   age: Array  # [M] i32
   usage: Array  # [M] f32
   alive: Array  # [M] f32
+  # What the task knows of the chunk, if it does.
+  truth: Truth | None = None
 
 
 def token_mean(values: Array, valid: Array) -> Array:

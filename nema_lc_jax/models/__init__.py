@@ -1,7 +1,12 @@
 """Models around the memory, and the learned policies. Linen lives only here."""
 
 from nema_lc_jax.models.config import ModelConfig
-from nema_lc_jax.models.model import Model, ModelOutput, build_model
+from nema_lc_jax.models.model import (
+  Model,
+  ModelOutput,
+  build_model,
+  truth_of,
+)
 from nema_lc_jax.models.policies import POLICIES, make_policy
 
 __all__ = [
@@ -11,4 +16,5 @@ __all__ = [
   "ModelOutput",
   "build_model",
   "make_policy",
+  "truth_of",
 ]

@@ -14,6 +14,10 @@ from nema_lc_jax.memory.types import Array, Chunk, MemoryState, token_mean
 # Ages and usages are squashed, so that features stay in the range seen in
 # training however long the sequence is.
 AGE_SCALE = 8.0
+# The match has to stand out among many inputs.
+MATCH_SCALE = 4.0
+# What a controller may be kept from seeing, for ablations.
+BLIND = ("", "content", "age", "usage", "context")
 
 
 def chunk_context(chunk: Chunk) -> Array:
@@ -21,13 +25,22 @@ def chunk_context(chunk: Chunk) -> Array:
   return token_mean(chunk.query, chunk.valid)
 
 
+def _unit(x: Array) -> Array:
+  return x * jax.lax.rsqrt(jnp.sum(x * x, -1, keepdims=True) + 1e-6)
+
+
+def _cosines(
+  slots: Array, offered: Array, state: MemoryState, chunk: Chunk
+) -> Array:
+  """Cosine of each live slot's vector with each valid candidate's, else -1."""
+  real = (state.alive > 0)[:, None] & chunk.candidates.valid
+  return jnp.where(real, _unit(slots) @ _unit(offered).T, -1.0)
+
+
 def similarities(state: MemoryState, chunk: Chunk) -> Array:
   """Cosine of each live slot with each valid candidate [M, K], else -1."""
-  unit = lambda x: x * jax.lax.rsqrt(jnp.sum(x * x, -1, keepdims=True) + 1e-6)
-  content = chunk.candidates.content.astype(jnp.float32)
-  cosine = unit(state.content) @ unit(content).T
-  real = (state.alive > 0)[:, None] & chunk.candidates.valid
-  return jnp.where(real, cosine, -1.0)
+  offered = chunk.candidates.content.astype(jnp.float32)
+  return _cosines(state.content, offered, state, chunk)
 
 
 class WriteGate(nn.Module):
@@ -35,17 +48,21 @@ class WriteGate(nn.Module):
 
   hidden: int
   bias: float
+  blind: str = ""  # an input that is not shown, see BLIND
 
   @nn.compact
   def __call__(self, state: MemoryState, chunk: Chunk) -> Array:
     """Logits [K]."""
+    show = lambda name, x: jnp.zeros_like(x) if name == self.blind else x
     content = chunk.candidates.content.astype(jnp.float32)
     known = similarities(state, chunk).max(axis=0)[:, None]
     h = nn.Dense(self.hidden, name="content")(content)
     h += nn.Dense(self.hidden, use_bias=False, name="context")(
-      chunk_context(chunk)
+      show("context", chunk_context(chunk))
     )
-    h += nn.Dense(self.hidden, use_bias=False, name="known")(known)
+    h += nn.Dense(self.hidden, use_bias=False, name="known")(
+      show("content", known)
+    )
     return nn.Dense(
       1,
       kernel_init=nn.initializers.normal(0.02),
@@ -55,32 +72,50 @@ class WriteGate(nn.Module):
 
 
 class SlotActions(nn.Module):
-  """Logits [M, 3] of retain, update, forget for each slot."""
+  """Logits [M, 3] of retain, update, forget for each slot.
+
+  What tells a slot that this chunk is about it is the match: the cosine of
+  slot and candidate after a learned projection, which can pick out what names
+  an item from what is said of it.
+  """
 
   hidden: int
   biases: tuple[float, float, float]
+  blind: str = ""  # an input that is not shown, see BLIND
 
   @nn.compact
   def __call__(self, state: MemoryState, chunk: Chunk) -> Array:
     """Logits [M, 3]."""
+    show = lambda name, x: jnp.zeros_like(x) if name == self.blind else x
     age = state.age.astype(jnp.float32)
     strength = log_strength(state)
     strength = jnp.where(jnp.isfinite(strength), strength, 0.0)
     features = jnp.stack(
       [
-        jnp.minimum(age / AGE_SCALE, 1.0),
+        show("age", jnp.minimum(age / AGE_SCALE, 1.0)),
         # Recency usages (lru) count down from 1 without end.
-        state.usage / (1.0 + jnp.abs(state.usage)),
+        show("usage", state.usage / (1.0 + jnp.abs(state.usage))),
         strength,
-        similarities(state, chunk).max(axis=1),
+        show("content", similarities(state, chunk).max(axis=1)),
       ],
       axis=-1,
     )
-    h = nn.Dense(self.hidden, name="content")(state.content)
+    offered = chunk.candidates.content.astype(jnp.float32)
+    name = nn.Dense(max(self.hidden // 2, 1), use_bias=False, name="name")
+    match = _cosines(name(state.content), name(offered), state, chunk)
+    match = show("content", show("context", match.max(axis=1)))
+    mean = jnp.where(chunk.candidates.valid[:, None], offered, 0.0).sum(0)
+    mean /= jnp.maximum(chunk.candidates.valid.sum(), 1)
+    context = jnp.concatenate([chunk_context(chunk), mean])
+
+    h = nn.Dense(self.hidden, name="content")(show("content", state.content))
     h += nn.Dense(self.hidden, use_bias=False, name="context")(
-      chunk_context(chunk)
+      show("context", context)
     )
     h += nn.Dense(self.hidden, use_bias=False, name="features")(features)
+    h += nn.Dense(self.hidden, use_bias=False, name="match")(
+      MATCH_SCALE * match[:, None]
+    )
     return nn.Dense(
       3,
       kernel_init=nn.initializers.normal(0.02),

@@ -121,7 +121,7 @@ class Interface(nn.Module):
     pooled = jax.nn.softmax(logits, axis=-1) @ nn.Dense(D, name="value")(x)
     # Contents of one norm: a read compares directions, strength is apart.
     content = nn.LayerNorm(use_scale=False, use_bias=False)(pooled)
-    bias = self.param("age_bias", nn.initializers.constant(-2.0), ())
+    bias = self.param("age_bias", nn.initializers.constant(1.0), ())
     return query, content, jax.nn.softplus(bias)
 
 

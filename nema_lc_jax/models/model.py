@@ -18,6 +18,7 @@ from nema_lc_jax.memory import (
   MemoryState,
   Policy,
   StepOutput,
+  Truth,
   init_state,
   scan_chunks,
 )
@@ -26,6 +27,9 @@ from nema_lc_jax.models import encoder as enc
 from nema_lc_jax.models.config import ModelConfig
 from nema_lc_jax.models.functional import call, init
 from nema_lc_jax.models.policies import make_policy, policy_options
+
+# Fields of a batch that the memory's texts are made of.
+TEXT = ("inputs", "mask", "truth", "voids")
 
 
 @struct.dataclass
@@ -48,7 +52,7 @@ class Model(NamedTuple):
         all_pairs=False, axis_name=None) -> ModelOutput
     keys [B]: one per example (dropout, exploration, the random policy).
     batch: `inputs` [B, L] ids and `mask` [B, L]; `inputs2`, `mask2` to match;
-      optionally `truth` [B, L].
+      optionally `truth` and `voids` [B, L], see data.Dataset.
     num_slots, budget: in place of the model's own; budget 0 is memory off.
     all_pairs: match every first text with every second text of the batch,
       under pmap over all devices of `axis_name`.
@@ -106,6 +110,17 @@ def _init(c: ModelConfig, parts: _Parts, key: Array) -> Params:
   return params
 
 
+def truth_of(chunked: Mapping[str, Array]) -> Truth:
+  """What the task knows of each chunk [N], from `truth` and `voids` [N, T]."""
+  fact = chunked["truth"].max(1).astype(jnp.int32)
+  N, T = chunked["truth"].shape
+  if "voids" not in chunked:
+    return Truth(fact=fact, voids=jnp.zeros(N, jnp.int32))
+  position = chunked["voids"].max(1)
+  ago = jnp.arange(N) - position // T
+  return Truth(fact=fact, voids=jnp.where(position >= 0, ago, 0))
+
+
 class _Mode(NamedTuple):
   """What one call of `apply` asks for (static)."""
 
@@ -119,7 +134,7 @@ def _remember(
   parts: _Parts,
   params: Params,
   key: Array,
-  chunks: tuple[Array, Array, Array | None],
+  chunks: tuple[Array, Array, Truth | None],
   mode: _Mode,
 ) -> tuple[MemoryState, StepOutput]:
   """The memory scan of one text: last state, and step outputs [N, ...]."""
@@ -167,7 +182,7 @@ def _text(
     )
   chunked = {name: x.reshape(L // T, T) for name, x in text.items()}
   valid = chunked["mask"]
-  truth = chunked["truth"].max(1) if "truth" in text else None
+  truth = truth_of(chunked) if "truth" in text else None
   keys = jax.random.split(key, 3)
   x = call(
     parts.encoder,
@@ -202,7 +217,7 @@ def _text(
 
 def _texts(c: ModelConfig, batch: Mapping[str, Array], keys: Array):
   """All texts of a batch, [B, L] or to match [2*B, L], and their keys."""
-  texts = {k: batch[k] for k in ("inputs", "mask", "truth") if k in batch}
+  texts = {k: batch[k] for k in TEXT if k in batch}
   if c.head != "match":
     return texts, keys
   texts = {

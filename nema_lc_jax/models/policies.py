@@ -1,7 +1,9 @@
 """Learned policies, and `make_policy`: every policy by name."""
 
 import functools
+import importlib
 import inspect
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ from nema_lc_jax.memory.state import init_state, log_strength
 from nema_lc_jax.memory.types import (
   FORGET,
   FRESH_USAGE,
+  RETAIN,
   Array,
   Candidates,
   Chunk,
@@ -38,6 +41,9 @@ OBSERVES = {
 }
 
 
+RELAXATIONS = ("strength", "straight_through")
+
+
 def _example(num_slots: int, num_candidates: int, width: int):
   """A state and a chunk to initialise modules with."""
   state = init_state(num_slots=num_slots, width=width)
@@ -51,9 +57,17 @@ def _example(num_slots: int, num_candidates: int, width: int):
   return state, chunk
 
 
-def _require_hidden(hidden: int) -> None:
+def _require(hidden: int, blind: str) -> None:
   if hidden < 1:
     raise ValueError(f"hidden must be at least 1, got {hidden}.")
+  if blind not in controller.BLIND:
+    known = ", ".join(map(repr, controller.BLIND))
+    raise ValueError(f"blind={blind!r} is unknown; known: {known}.")
+
+
+def _straight_through(forward: Array, backward: Array) -> Array:
+  """The value of the one, with the gradient of the other."""
+  return forward + backward - jax.lax.stop_gradient(backward)
 
 
 def _written(
@@ -80,6 +94,7 @@ def _write_gate(
   write_bias: float = 1.0,
   write_threshold: float = 0.1,
   noise: float = 0.3,
+  blind: str = "",
 ) -> Policy:
   """NeMA-Lite: a learned write gate; what a write replaces follows a rule.
 
@@ -90,9 +105,11 @@ def _write_gate(
     write_bias: of the write logit at the start.
     write_threshold: a candidate whose rank is not above it is not written.
     noise: scale of the exploration of ranks in training.
+    blind: an input that the gate is not shown: "context", or "content" of the
+      slots; for ablations.
   """
-  _require_hidden(hidden)
-  gate = controller.WriteGate(hidden, write_bias)
+  _require(hidden, blind)
+  gate = controller.WriteGate(hidden, write_bias, blind)
 
   def init(key, *, num_slots, num_candidates):
     example = _example(num_slots, num_candidates, width)
@@ -120,6 +137,8 @@ def learned(
   update_bias: float = 0.0,
   write_threshold: float = 0.1,
   noise: float = 0.3,
+  blind: str = "",
+  relax: str = "strength",
 ) -> Policy:
   """NeMA-LC: write, retain, update and forget are all learned.
 
@@ -138,17 +157,26 @@ def learned(
     update_bias: of the update logit at the start.
     write_threshold: a candidate whose rank is not above it is not written.
     noise: scale of the exploration of ranks in training.
+    blind: an input that the controller is not shown: "content" of the slots,
+      "age", "usage" or "context"; for ablations.
+    relax: where gradients come from. "straight_through", for ablations: every
+      slot has strength 1, but gradients as if it were its strength; and what a
+      write has to beat is the probability of retaining.
 
   Raises:
-    ValueError: on an unknown `keep`.
+    ValueError: on an option that is unknown or out of its range.
   """
   if keep not in KEEPS:
     raise ValueError(f"keep={keep!r} is unknown; known: {', '.join(KEEPS)}.")
   if not 0 <= max_decay <= 1:
     raise ValueError(f"max_decay must be in [0, 1], got {max_decay}.")
-  _require_hidden(hidden)
-  gate = controller.WriteGate(hidden, write_bias)
-  slots = controller.SlotActions(hidden, (3.0, update_bias, -2.0))
+  if relax not in RELAXATIONS:
+    raise ValueError(
+      f"relax={relax!r} is unknown; known: {', '.join(RELAXATIONS)}."
+    )
+  _require(hidden, blind)
+  gate = controller.WriteGate(hidden, write_bias, blind)
+  slots = controller.SlotActions(hidden, (3.0, update_bias, -2.0), blind)
   allowed = [True, update, forget]  # columns of `Scores.actions`
 
   def init(key, *, num_slots, num_candidates):
@@ -166,12 +194,17 @@ def learned(
     retained = state.alive * (1.0 - max_decay * actions[:, FORGET])
     writes = functional.call(gate, params["gate"], state, chunk)
     rank, strength = _written(key, writes, train, write_threshold, noise)
+    kept = KEEPS[keep](state, retained, chunk.age_bias)
+    if relax == "straight_through":
+      strength = _straight_through(jnp.ones_like(strength), strength)
+      retained = _straight_through(state.alive, retained)
+      kept = actions[:, RETAIN] if keep == "strength" else kept
     return Scores(
       actions=actions,
       proposal=controller.propose(state, chunk),
       write=rank,
       strength=strength,
-      keep=KEEPS[keep](state, retained, chunk.age_bias),
+      keep=kept,
       retained=retained,
     )
 
@@ -184,10 +217,27 @@ POLICIES = {
   "lru": heuristics.lru,
   "lfu": heuristics.lfu,
   "random": heuristics.random,
+  "oracle": heuristics.oracle,
   "write_gate": functools.partial(_write_gate, "fifo"),
   "write_gate_lru": functools.partial(_write_gate, "lru"),
   "learned": learned,
 }
+
+
+def _find(name: str) -> Callable[..., Policy]:
+  """What makes the policy of that name; "module:attribute" is imported."""
+  if name in POLICIES:
+    return POLICIES[name]
+  module, colon, attribute = name.partition(":")
+  if not colon:
+    raise ValueError(
+      f"unknown policy {name!r}; known policies: {', '.join(POLICIES)}; one of"
+      " your own is written module:function."
+    )
+  try:
+    return getattr(importlib.import_module(module), attribute)
+  except (ImportError, AttributeError) as error:
+    raise ValueError(f"policy {name!r} cannot be imported: {error}.") from None
 
 
 def policy_options(name: str) -> tuple[str, ...]:
@@ -196,11 +246,7 @@ def policy_options(name: str) -> tuple[str, ...]:
   Raises:
     ValueError: on an unknown name.
   """
-  if name not in POLICIES:
-    raise ValueError(
-      f"unknown policy {name!r}; known policies: {', '.join(POLICIES)}."
-    )
-  names = inspect.signature(POLICIES[name]).parameters
+  names = inspect.signature(_find(name)).parameters
   return tuple(option for option in names if option != "width")
 
 
@@ -208,7 +254,8 @@ def make_policy(name: str, *, width: int, **options) -> Policy:
   """The policy of that name.
 
   Args:
-    name: one of `POLICIES`.
+    name: one of `POLICIES`, or "module:function" for one of your own, which
+      is called as those are.
     width: D, the width of slots, candidates and queries.
     **options: of that policy; see the functions of this module.
 
@@ -222,4 +269,4 @@ def make_policy(name: str, *, width: int, **options) -> Policy:
         f"policy {name!r} has no option {option!r}; it has:"
         f" {', '.join(known) or 'none'}."
       )
-  return POLICIES[name](width=width, **options)
+  return _find(name)(width=width, **options)

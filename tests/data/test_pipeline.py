@@ -37,6 +37,12 @@ def test_shapes_and_types_are_the_contract(name, pytext):
     "label": (np.int32, (8,)),
     "truth": (np.int8, (8, LENGTH)),
   }
+  if name == "recall":
+    shapes |= {
+      "voids": (np.int32, (8, LENGTH)),
+      "source": (np.int32, (8, LENGTH)),
+      "stale": (np.int32, (8, 8)),
+    }
   if name == "pytext":
     shapes |= {"inputs2": shapes["inputs"], "mask2": shapes["mask"]}
     shapes["group"] = shapes.pop("label")
@@ -137,7 +143,8 @@ def test_evaluation_has_every_example_once_in_order(
     for batch in data.eval_batches(
       dataset, split, batch_size=batch_size, length=LENGTH
     ):
-      weight = batch.pop("weight")
+      weight, index = batch.pop("weight"), batch.pop("index")
+      assert (index[weight > 0] == len(rows) + np.arange(weight.sum())).all()
       assert weight.dtype == np.float32
       assert weight.shape == (batch_size,)
       rows += [

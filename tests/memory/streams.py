@@ -14,6 +14,7 @@ from nema_lc_jax.memory import (
   Candidates,
   Chunk,
   MemoryState,
+  Truth,
   init_state,
   memory_step,
   scan_chunks,
@@ -46,7 +47,10 @@ def make_chunks(seed=0, *, num=N, dtype=jnp.float32, padded=(), lead=()):
     ),
     valid=jnp.asarray(valid),
     age_bias=jnp.full((*lead, num), 0.3, jnp.float32),
-    truth=jnp.asarray(rng.integers(0, 3, (*lead, num)), jnp.int32),
+    truth=Truth(
+      fact=jnp.asarray(rng.integers(0, 3, (*lead, num)), jnp.int32),
+      voids=jnp.asarray(rng.integers(0, 4, (*lead, num)), jnp.int32),
+    ),
   )
 
 
