@@ -34,6 +34,7 @@ def get_config() -> ConfigDict:
   c.model.pool = "last"  # last, mean, slots
   c.model.dropout = 0.0
   c.model.dtype = "float32"  # of activations: float32, bfloat16
+  c.model.read_scale = 5.0  # the most that content adds to a read logit
   c.model.remat = False  # recompute in the backward pass: less memory
   c.model.truncate = config_dict.placeholder(int)  # backprop through n chunks
 
@@ -57,11 +58,11 @@ def get_config() -> ConfigDict:
   c.memory.controller.blind = ""  # or content, age, usage, context: not shown
   c.memory.controller.relax = "strength"  # or straight_through
 
-  # Weights of the lifecycle losses: 0 until `start`, full after `ramp` more
-  # (fractions of the run).
+  # Weights of the lifecycle losses. Forgetting costs from the beginning; the
+  # others 0 until `start`, all after `ramp` more (fractions of the run).
   c.loss = ConfigDict()
-  c.loss.write = 1e-3
-  c.loss.forget = 1e-3
+  c.loss.write = 0.01
+  c.loss.forget = 0.1
   c.loss.stability = 1e-3
   c.loss.start = 0.5
   c.loss.ramp = 0.2
@@ -79,8 +80,7 @@ def get_config() -> ConfigDict:
   c.train.warmup_steps = 50
   c.train.weight_decay = 0.01
   c.train.clip_norm = 1.0
-  c.train.policy_lr_factor = 1.0
-  c.train.policy_start = 0.0  # fraction of the run in which it does not learn
+  c.train.policy_lr_factor = 0.5
   # (until this fraction of the steps, text length, slots), ...; then
   # data.length and memory.num_slots.
   c.train.curriculum = ()

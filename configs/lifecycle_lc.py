@@ -1,74 +1,69 @@
-"""The lifecycle tasks."""
+"""The lifecycle tasks: what only a memory with a good life of slots can do.
+
+python -m nema_lc_jax.main --config=configs/lifecycle_lc.py:TASK
+  recall      3 facts among noise and near misses
+  rebind      3 keys whose values keep changing: the newest is asked for
+  revoke      facts that are taken back: then the answer is "none"
+  pressure    more facts than slots, of different priority
+  delayed_qa  a digit seen early, asked for late, among other digits
+  mqar, forgetting_mqar
+              8 keys and values, each asked for once; the same with 4 of them
+              bound anew. --config.data.pair_vocab=8192 is the size of
+              published results, for accelerators
+Each trains in about 5 minutes on one CPU core, is tested at 1, 4, 16 and 64
+times the training length, and can be solved: the oracle has accuracy 1.
+"""
 
 from ml_collections import ConfigDict
 
 from configs import default
 
+# 16 chunks of one block each, 4 slots.
+FACTS = ("recall", "rebind", "revoke", "pressure", "delayed_qa")
+
 
 def get_config(variant: str = "recall") -> ConfigDict:
-  """The config of a variant."""
-  return default.choose(
-    "configs/lifecycle_lc.py",
-    variant,
-    {
-      "recall": _recall,
-      "rebind": _rebind,
-      "revoke": _revoke,
-      "pressure": _pressure,
-      "delayed_qa": _delayed_qa,
-      "mqar": _mqar,
-      "forgetting_mqar": _forgetting,
-    },
-  )
+  """The config of a variant, one of the tasks above."""
+  variants = dict.fromkeys(FACTS, _facts)
+  variants |= {"mqar": _mqar, "forgetting_mqar": _mqar}
+  c = default.choose("configs/lifecycle_lc.py", variant, variants)
+  c.data.name = variant
+  return c
 
 
-def _common(c, name):
-  c.data.name = name
-  c.data.length = 128
+def _common(c: ConfigDict) -> ConfigDict:
   c.data.num_eval = 1024
   c.data.num_test = 2048
-  c.model.chunk_length = 8
   c.model.num_layers = 1
   c.model.mlp_ratio = 2.0
-  c.memory.num_slots = 4
   c.memory.num_candidates = 1
-  c.train.curriculum = ((0.65, 128, 16),)
-  c.train.steps = 1000
+  c.eval.lengths = (1, 4, 16, 64)
+  c.train.learning_rate = 2e-3
+  c.train.eval_every = 250
+  c.train.checkpoint_every = 250
   return c
 
 
-def _recall(c):
-  return _common(c, "recall")
+def _facts(c: ConfigDict) -> ConfigDict:
+  c = _common(c)
+  c.data.length = 128
+  c.data.block = 8
+  c.model.chunk_length = 8
+  c.memory.num_slots = 4
+  # Short texts, in which reading is learned soon; then all of the text, while
+  # everything fits; then slots become scarce.
+  c.train.curriculum = ((0.3, 48, 16), (0.65, 128, 16))
+  c.train.steps = 2000
+  return c
 
 
-def _rebind(c):
-  return _common(c, "rebind")
-
-
-def _revoke(c):
-  return _common(c, "revoke")
-
-
-def _pressure(c):
-  return _common(c, "pressure")
-
-
-def _delayed_qa(c):
-  return _common(c, "delayed_qa")
-
-
-def _mqar(c):
-  c = _common(c, "mqar")
+def _mqar(c: ConfigDict) -> ConfigDict:
+  c = _common(c)
   c.data.length = 64
+  c.data.num_pairs = 8
   c.data.pair_vocab = 64
-  c.model.chunk_length = 4
-  c.memory.num_candidates = 2
+  c.model.chunk_length = 2  # 32 chunks; a pair or a question in each
   c.memory.num_slots = 8
-  c.train.curriculum = ((0.65, 64, 32),)
-  return c
-
-
-def _forgetting(c):
-  c = _mqar(c)
-  c.data.name = "forgetting_mqar"
+  c.train.curriculum = ((0.6, 64, 32),)
+  c.train.steps = 1500
   return c

@@ -199,7 +199,12 @@ def load_config(workdir: str | Path) -> ConfigDict:
   Raises:
     ConfigError: if the folder holds no run.
   """
-  config = ConfigDict(_load_json(workdir, CONFIG_FILE))
+  return config_from_json(_load_json(workdir, CONFIG_FILE))
+
+
+def config_from_json(values: dict[str, Any]) -> ConfigDict:
+  """A config as it was before it became JSON, which knows no tuples."""
+  config = ConfigDict(values)
   for path, kind in UNSET.items():
     section, field = path.split(".")
     if config[section][field] is None:
@@ -207,6 +212,18 @@ def load_config(workdir: str | Path) -> ConfigDict:
   config.train.curriculum = tuple(map(tuple, config.train.curriculum))
   config.eval.lengths = tuple(config.eval.lengths)
   return config
+
+
+def first_difference(found: Any, wanted: Any, path: str = "config") -> str:
+  """Where two configs, as JSON values, first differ, in words."""
+  for name in sorted({*found, *wanted}):
+    here, there = found.get(name), wanted.get(name)
+    if isinstance(here, dict) and isinstance(there, dict):
+      if here != there:
+        return first_difference(here, there, f"{path}.{name}")
+    elif here != there:
+      return f"{path}.{name} is {here!r} there and {there!r} here"
+  return "no difference"
 
 
 def load_interface(workdir: str | Path) -> Interface:

@@ -73,21 +73,18 @@ def _stages(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
 
 
 def _loss_weights(config: ml_collections.ConfigDict):
-  """Each weight is 0 until `start`, then rises linearly for `ramp`."""
+  """The forget loss counts from the beginning, the others after `start`.
+
+  Before reading is learned, forgetting everything looks good; writing little
+  does not until much is written.
+  """
   steps = config.train.steps
   begin = round(config.loss.start * steps)
   ramp = max(round(config.loss.ramp * steps), 1)
-  return {
-    f"{name}_loss": optax.linear_schedule(0.0, config.loss[name], ramp, begin)
-    for name in LOSSES
-  }
-
-
-def _policy_factor(config: ml_collections.ConfigDict) -> optax.Schedule:
-  """0 until `policy_start`, then rising over as many steps as lie before it."""
-  begin = round(config.train.policy_start * config.train.steps)
-  factor = config.train.policy_lr_factor
-  return optax.linear_schedule(0.0 if begin else factor, factor, begin, begin)
+  late = lambda weight: optax.linear_schedule(0.0, weight, ramp, begin)
+  schedules = {name: late(config.loss[name]) for name in LOSSES}
+  schedules["forget"] = optax.constant_schedule(config.loss.forget)
+  return {f"{name}_loss": schedule for name, schedule in schedules.items()}
 
 
 def _require(config: ml_collections.ConfigDict) -> None:
@@ -105,7 +102,6 @@ def _require(config: ml_collections.ConfigDict) -> None:
   for name, value in {
     "train.weight_decay": train.weight_decay,
     "train.policy_lr_factor": train.policy_lr_factor,
-    "train.policy_start": train.policy_start,
     **{f"loss.{name}": config.loss[name] for name in (*LOSSES, "ramp")},
   }.items():
     if value < 0:
@@ -215,7 +211,7 @@ def make_experiment(
       schedule,
       weight_decay=train.weight_decay,
       clip_norm=train.clip_norm,
-      policy_factor=_policy_factor(config),
+      policy_factor=train.policy_lr_factor,
     ),
     learning_rate=schedule,
     loss_weights=_loss_weights(config),

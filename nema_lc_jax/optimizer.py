@@ -65,7 +65,7 @@ def make_optimizer(
   *,
   weight_decay: float,
   clip_norm: float,
-  policy_factor: optax.ScalarOrSchedule,
+  policy_factor: float,
 ) -> optax.GradientTransformation:
   """AdamW over a model's parameters; non-finite gradients are skipped.
 
@@ -73,17 +73,14 @@ def make_optimizer(
     schedule: learning rate by step.
     weight_decay: of matrices, except the policy's.
     clip_norm: the global norm to which gradients are clipped.
-    policy_factor: the policy's learning rate over that of the rest, or this
-      by step.
+    policy_factor: the policy's learning rate over that of the rest.
   """
 
-  if not callable(policy_factor):
-    policy_factor = optax.constant_schedule(policy_factor)
   tx = optax.chain(
     optax.clip_by_global_norm(clip_norm),
     optax.scale_by_adam(b2=0.98),
     optax.add_decayed_weights(weight_decay, mask=_decayed),
-    optax.masked(optax.scale_by_schedule(policy_factor), _policy),
+    optax.masked(optax.scale(policy_factor), _policy),
     optax.scale_by_learning_rate(schedule),
   )
   return optax.apply_if_finite(tx, max_consecutive_errors=_ALWAYS_SKIP)

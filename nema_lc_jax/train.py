@@ -64,8 +64,8 @@ def _prepare_workdir(
     if found != wanted:
       raise ConfigError(
         f"{workdir} holds a run of another config"
-        f" ({_first_difference(found, wanted)}): choose another --workdir, or"
-        " overwrite it with --force."
+        f" ({evaluate.first_difference(found, wanted)}): choose another"
+        " --workdir, or overwrite it with --force."
       )
   elif workdir.exists() and any(workdir.iterdir()):
     raise ConfigError(f"{workdir} is not empty, and holds no run.")
@@ -74,17 +74,6 @@ def _prepare_workdir(
   report.write_json(
     workdir / evaluate.INTERFACE_FILE, dataclasses.asdict(interface)
   )
-
-
-def _first_difference(found: Any, wanted: Any, path: str = "config") -> str:
-  for name in sorted({*found, *wanted}):
-    here, there = found.get(name), wanted.get(name)
-    if isinstance(here, dict) and isinstance(there, dict):
-      if here != there:
-        return _first_difference(here, there, f"{path}.{name}")
-    elif here != there:
-      return f"{path}.{name} is {here!r} there and {there!r} here"
-  return "no difference"
 
 
 class _Stopper:
@@ -250,6 +239,7 @@ def _finish(run: _Run, workdir: Path) -> dict[str, Any]:
     run.state,
     test,
     best_step=int(best.step),
+    validation_accuracy=run.info["best_accuracy"],
     test_accuracy_by_length=lengths["accuracy_by_length"],
     oracle_accuracy_by_length=lengths["oracle_accuracy_by_length"],
     test_metrics_by_length=lengths["metrics_by_length"],

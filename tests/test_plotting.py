@@ -11,7 +11,6 @@ import pytest
 from nema_lc_jax.plotting import compare, plot_run
 from nema_lc_jax.plotting import style as style_lib
 from nema_lc_jax.plotting.__main__ import main
-from nema_lc_jax.plotting.compare import estimate
 from nema_lc_jax.plotting.records import read_run
 from nema_lc_jax.plotting.timeline import (
   FORGOTTEN,
@@ -22,6 +21,7 @@ from nema_lc_jax.plotting.timeline import (
   memory_timeline,
   shade,
 )
+from nema_lc_jax.statistics import estimate
 from nema_lc_jax.writer import MetricWriter
 
 RUN_FIGURES = {

@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from nema_lc_jax.data.facts import Facts, Item, Script, loader
+from nema_lc_jax.data.facts import Facts, Item, Script, loader, require_share
 from nema_lc_jax.data.types import DataError, require_at_least
 
 ASK = 1
@@ -17,14 +17,16 @@ FIRST_PRIORITY = 2  # the lowest
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pressure(Facts):
-  """`num_facts` facts of which the top `num_kept` may be asked for.
+  """Facts in a share of the blocks; the top `num_kept` may be asked for.
+
+  There are at least `num_kept` and at most `num_keys` facts.
 
   Facts are ordered by priority, equal ones by age, the newest first. A memory
   that always holds the top facts so far scores 1; one that holds m of them
   m/num_kept + (1 - m/num_kept)/num_values.
   """
 
-  num_facts: int = 8
+  fact_rate: float = 0.5
   num_kept: int = 4
   num_priorities: int = 4
 
@@ -38,8 +40,8 @@ class Pressure(Facts):
 
   @property
   def min_blocks(self) -> int:
-    """Blocks for one fact each, and the question."""
-    return self.num_facts + 1
+    """Blocks for the facts to keep, and the question."""
+    return self.num_kept + 1
 
   def check(self) -> None:
     """Raises DataError on options that cannot be."""
@@ -47,15 +49,17 @@ class Pressure(Facts):
     require_at_least(
       1, num_kept=self.num_kept, num_priorities=self.num_priorities
     )
-    if not self.num_kept <= self.num_facts <= self.num_keys:
+    require_share(fact_rate=self.fact_rate)
+    if self.num_keys < self.num_kept:
       raise DataError(
-        f"num_facts {self.num_facts} must be at least num_kept {self.num_kept}"
-        f" and at most num_keys {self.num_keys}"
+        f"num_kept {self.num_kept} is above num_keys {self.num_keys}; every"
+        " fact has a key of its own"
       )
 
   def write(self, rng: np.random.Generator, blocks: int) -> Script:
     """Draws what a text of so many blocks says."""
-    F = self.num_facts
+    drawn = rng.binomial(blocks - 1, self.fact_rate)
+    F = min(max(drawn, self.num_kept), self.num_keys)
     places = np.sort(rng.permutation(blocks - 1)[:F])
     keys = self.first_key + rng.permutation(self.num_keys)[:F]
     values = rng.integers(self.num_values, size=F)

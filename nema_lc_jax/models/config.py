@@ -53,6 +53,9 @@ class ModelConfig:
   # with full attention also "last", are the mean.
   pool: str = "last"
   dtype: str = "float32"  # of activations; memory and parameters: float32
+  # Norm of read queries: the most that content can add to a read logit. Where
+  # it is small, strengths have to tell what is worth reading, and are learned.
+  read_scale: float = 5.0
   remat: bool = False  # recompute layers and steps in the backward pass
   truncate: int | None = None  # backpropagate through so many steps at most
   policy: str = "learned"  # see make_policy
@@ -90,6 +93,10 @@ class ModelConfig:
     if not 0 <= self.dropout < 1:
       raise ValueError(
         f"config.model.dropout must be in [0, 1), got {self.dropout}."
+      )
+    if self.read_scale <= 0:
+      raise ValueError(
+        f"config.model.read_scale must be above 0, got {self.read_scale}."
       )
     if self.truncate is not None and self.truncate < 1:
       raise ValueError(

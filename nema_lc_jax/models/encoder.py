@@ -113,14 +113,16 @@ class Interface(nn.Module):
     """[N, T, D] to queries [N, T, D], candidates [N, K, D], age bias []."""
     D, K = x.shape[-1], self.config.num_candidates
     x = nn.LayerNorm(name="norm")(x.astype(jnp.float32))
-    query = nn.Dense(D, use_bias=False, name="query")(x)
+    unit = nn.LayerNorm(use_scale=False, use_bias=False)
+    query = unit(nn.Dense(D, use_bias=False, name="query")(x))
+    query *= self.config.read_scale * D**-0.5
     pool = self.param("pool", nn.initializers.normal(1.0), (K, D))
     keys = nn.Dense(D, use_bias=False, name="key")(x)
     logits = jnp.einsum("kd,ntd->nkt", pool, keys) * D**-0.5
     logits = jnp.where(valid[:, None], logits, -1e9)
     pooled = jax.nn.softmax(logits, axis=-1) @ nn.Dense(D, name="value")(x)
     # Contents of one norm: a read compares directions, strength is apart.
-    content = nn.LayerNorm(use_scale=False, use_bias=False)(pooled)
+    content = unit(pooled)
     bias = self.param("age_bias", nn.initializers.constant(1.0), ())
     return query, content, jax.nn.softplus(bias)
 

@@ -4,7 +4,6 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from nema_lc_jax.plotting import style
 from nema_lc_jax.plotting.records import SUMMARY_FILE, Run, read_run
+from nema_lc_jax.statistics import estimate
 
 # What a policy's life of slots is compared by, and the title of its panel.
 LIFECYCLE = {
@@ -22,34 +22,6 @@ LIFECYCLE = {
   "update_rate": "Updates per live slot",
   "forget_rate": "Forgets per live slot",
 }
-# Two-sided 95% quantiles of Student's t for 1, 2, ... degrees of freedom.
-T_95 = (
-  *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-  *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-)
-
-
-class Estimate(NamedTuple):
-  """A mean over seeds and the 95% interval of that mean."""
-
-  mean: float
-  # Both nan for a single seed, which says nothing about the others.
-  low: float
-  high: float
-  n: int
-
-
-def estimate(values: Sequence[float]) -> Estimate:
-  """The mean of one value per seed, with its 95% t interval.
-
-  Above 21 seeds the interval is that of 21, a little too wide.
-  """
-  n, mean = len(values), float(np.mean(values))
-  if n < 2:
-    return Estimate(mean, math.nan, math.nan, n)
-  t = T_95[min(n - 1, len(T_95)) - 1]
-  half = t * float(np.std(values, ddof=1)) / math.sqrt(n)
-  return Estimate(mean, mean - half, mean + half, n)
 
 
 def compare(

@@ -1,0 +1,196 @@
+"""What a sweep consists of: policies, settings, seeds, and their runs."""
+
+import ast
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.models.policies import policy_options
+
+# The seed of tuning runs, which no result uses.
+TUNING_SEED = 1000
+# Fields that a sweep sets itself, and the flags that do.
+OWN = {"seed": "--seeds", "memory.policy": "--policies"}
+
+Setting = tuple[tuple[str, Any], ...]  # (field, value) pairs
+
+
+class Cell(NamedTuple):
+  """One row of the result: a policy in a setting."""
+
+  policy: str
+  setting: Setting = ()
+
+  @property
+  def setting_name(self) -> str:
+    """The changes to the config, such as "memory.budget=1"."""
+    return ", ".join(f"{field}={value}" for field, value in self.setting)
+
+  @property
+  def name(self) -> str:
+    """The policy and the changes."""
+    return " · ".join(filter(None, (self.policy, self.setting_name)))
+
+
+class Run(NamedTuple):
+  """One training run of a sweep."""
+
+  cell: Cell
+  seed: int
+  config: ConfigDict
+  folder: str  # below the sweep's
+
+  @property
+  def title(self) -> str:
+    """What progress calls it."""
+    rate = self.config.train.learning_rate
+    return f"{self.cell.name} · rate {rate:g} · seed {self.seed}"
+
+
+class Plan(NamedTuple):
+  """Everything that a sweep is to run."""
+
+  cells: tuple[Cell, ...]
+  seeds: int
+  learning_rates: tuple[float, ...]
+  reference: str
+
+  def runs(
+    self, config: ConfigDict, rates: Mapping[str, float]
+  ) -> Iterator[Run]:
+    """The runs of the result; policies in `rates` have their own rate."""
+    # Seeds outside: a sweep that is cut short has few seeds of everything.
+    for seed, cell in itertools.product(range(self.seeds), self.cells):
+      changes = dict(cell.setting)
+      if cell.policy in rates and "train.learning_rate" not in changes:
+        changes["train.learning_rate"] = rates[cell.policy]
+      yield _run(config, cell, seed, changes, "runs")
+
+  def tuning_runs(self, config: ConfigDict) -> Iterator[Run]:
+    """One run per policy and learning rate, in the setting of the config."""
+    policies = dict.fromkeys(cell.policy for cell in self.cells)
+    for rate, policy in itertools.product(self.learning_rates, policies):
+      changes = {"train.learning_rate": rate, "eval.lengths": (1,)}
+      yield _run(config, Cell(policy), TUNING_SEED, changes, "tuning")
+
+
+def _run(
+  config: ConfigDict,
+  cell: Cell,
+  seed: int,
+  changes: Mapping[str, Any],
+  section: str,
+) -> Run:
+  own = changed(config, {"seed": seed, "memory.policy": cell.policy, **changes})
+  names = [cell.policy.replace(":", ".")]
+  names += [f"{field}={value}" for field, value in cell.setting]
+  if section == "tuning":
+    names.append(f"rate={own.train.learning_rate:g}")
+  # No path separators, blanks or brackets: values may be tuples.
+  safe = "-".join("".join(c for c in n if c.isalnum() or c in "._=,-")
+                  for n in names)  # fmt: skip
+  return Run(cell, seed, own, f"{section}/{safe}/seed{seed}")
+
+
+def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
+  """A copy of the config with some fields set, by their dotted names.
+
+  Raises:
+    ConfigError: on an unknown field or a value of another type.
+  """
+  own = config.copy_and_resolve_references()
+  for field, value in changes.items():
+    try:
+      own.update_from_flattened_dict({field: value})
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+      why = " ".join(str(error).split())
+      raise ConfigError(f"config.{field} cannot be {value!r}: {why}") from None
+  return own
+
+
+def make_plan(
+  config: ConfigDict,
+  *,
+  policies: Sequence[str],
+  seeds: int,
+  grid: Sequence[str] = (),
+  ablate: Sequence[str] = (),
+  learning_rates: str = "",
+  reference: str = "learned",
+) -> Plan:
+  """Checks what is to be run.
+
+  Args:
+    config: what all runs share.
+    policies: their names.
+    seeds: how many, from 0.
+    grid: "field=a,b", in all combinations.
+    ablate: "field=a,b", one change at a time, beside no change.
+    learning_rates: "a,b" to tune among; empty: as the config says.
+    reference: the policy that the others are compared to.
+
+  Raises:
+    ConfigError: in one line, on anything that cannot be.
+  """
+  if seeds < 1:
+    raise ConfigError(f"--seeds must be at least 1, got {seeds}.")
+  if len(set(policies)) < len(policies):
+    raise ConfigError(f"--policies names one twice: {','.join(policies)}.")
+  for policy in policies:
+    policy_options(policy)
+  fields = [_values(text) for text in grid]
+  settings = [
+    tuple(zip([field for field, _ in fields], values, strict=True))
+    for values in itertools.product(*(values for _, values in fields))
+  ]
+  cells = [Cell(policy, s) for s in settings for policy in policies]
+  for field, values in map(_values, ablate):
+    cells += [
+      Cell(policy, (*setting, (field, value)))
+      for setting in settings
+      for value in values
+      for policy in policies
+    ]
+  if len(set(map(str, cells))) < len(cells):
+    raise ConfigError("--grid or --ablate names one setting twice.")
+  for cell in cells:
+    changed(config, dict(cell.setting))
+  rates = [_literal(text) for text in split(learning_rates)]
+  for rate in rates:
+    if not isinstance(rate, int | float) or rate <= 0:
+      raise ConfigError(f"--learning_rates must be above 0, got {rate!r}.")
+  return Plan(tuple(cells), seeds, tuple(map(float, rates)), reference)
+
+
+def _values(text: str) -> tuple[str, list[Any]]:
+  """A field and its values from "config.field=a,b"."""
+  field, equals, values = text.partition("=")
+  field = field.strip().removeprefix("config.")
+  if not equals or not field or not values:
+    raise ConfigError(f"{text!r} must have the form config.FIELD=A,B,...")
+  if field in OWN:
+    raise ConfigError(f"config.{field} is set by {OWN[field]}.")
+  return field, [_literal(value) for value in split(values)]
+
+
+def split(text: str) -> list[str]:
+  """Splits at commas outside of brackets."""
+  parts, depth = [""], 0
+  for c in text:
+    depth += (c in "([{") - (c in ")]}")
+    if c == "," and not depth:
+      parts.append("")
+    else:
+      parts[-1] += c
+  return [part.strip() for part in parts if part.strip()]
+
+
+def _literal(text: str) -> Any:
+  """A Python literal; anything else is a string."""
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    return text

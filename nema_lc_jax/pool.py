@@ -1,0 +1,120 @@
+"""Training runs in worker processes, each on its share of the cores."""
+
+import concurrent.futures
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from nema_lc_jax.errors import RunError
+
+LOG_FILE = "log.txt"
+
+
+class Job(NamedTuple):
+  """A run to be trained."""
+
+  workdir: str
+  config: str  # JSON
+  title: str
+
+
+def work(
+  jobs: Sequence[Job], *, processes: int, out: Path, title: str
+) -> list[str]:
+  """Trains the jobs, so many at a time; returns what failed, a line each.
+
+  What a run prints goes to log.txt in its folder. Compiled programs are
+  shared through `out/compiled`: seeds differ in none.
+
+  Raises:
+    RunError: when interrupted; the runs in work are saved.
+  """
+  if not jobs:
+    return []
+  processes = min(processes, len(jobs))
+  context = multiprocessing.get_context("spawn")
+  numbers = context.SimpleQueue()
+  for number in range(processes):
+    numbers.put(number)
+  failed = []
+  before = signal.signal(signal.SIGTERM, _interrupt)
+  executor = concurrent.futures.ProcessPoolExecutor(
+    processes,
+    mp_context=context,
+    initializer=_start,
+    initargs=(numbers, processes, str(out / "compiled")),
+  )
+  try:
+    futures = {executor.submit(_train, job): job for job in jobs}
+    with tqdm(total=len(jobs), desc=title, unit="run") as progress:
+      for future in concurrent.futures.as_completed(futures):
+        job, error = futures[future], future.exception()
+        line = f"{job.title}: {error or future.result()}"
+        if error:
+          failed.append(line)
+        progress.write(line)
+        progress.update()
+  except KeyboardInterrupt:
+    executor.shutdown(wait=False, cancel_futures=True)
+    for child in multiprocessing.active_children():
+      child.terminate()  # SIGTERM: a run saves and stops.
+    raise RunError("interrupted; the same command resumes.") from None
+  finally:
+    signal.signal(signal.SIGTERM, before)
+    executor.shutdown()
+  return failed
+
+
+def _interrupt(number, frame):
+  del number, frame
+  raise KeyboardInterrupt
+
+
+def _start(numbers, processes: int, cache: str) -> None:
+  """Prepares a worker, before JAX starts its backend."""
+  # Ctrl-C reaches the whole group, but it is the parent that decides.
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  number = numbers.get()
+  if hasattr(os, "sched_setaffinity") and processes > 1:
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[number % len(cores) :: processes])
+  import jax
+
+  jax.config.update("jax_compilation_cache_dir", cache)
+  threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+  """Stops this worker when its parent was killed: nobody would restart it."""
+  multiprocessing.parent_process().join()
+  os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _train(job: Job) -> str:
+  """Trains one run; what to say of it."""
+  import jax
+
+  from nema_lc_jax import train
+  from nema_lc_jax.evaluate import config_from_json
+
+  log = Path(job.workdir) / LOG_FILE
+  log.parent.mkdir(parents=True, exist_ok=True)
+  with (
+    log.open("a", encoding="utf-8") as file,
+    contextlib.redirect_stdout(file),
+    contextlib.redirect_stderr(file),
+  ):
+    summary = train.run(config_from_json(json.loads(job.config)), job.workdir)
+  jax.clear_caches()
+  return (
+    f"test accuracy {summary['test_accuracy']:.4f},"
+    f" {summary['wall_seconds']:.0f} s"
+  )

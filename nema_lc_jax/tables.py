@@ -1,0 +1,283 @@
+"""The tables of a sweep: CSV for machines, Markdown and LaTeX for people."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nema_lc_jax import statistics
+from nema_lc_jax.plan import Cell, Run
+from nema_lc_jax.statistics import Difference, Estimate
+
+MARKDOWN_FILE = "table.md"
+# Means over seeds that the CSV has beside accuracy, from the test metrics.
+METRICS = (
+  "write_precision",
+  "write_recall",
+  "premature_forget_rate",
+  "stale_read_rate",
+  "memory_utilisation",
+  "memory_age",
+  "write_rate",
+  "update_rate",
+  "forget_rate",
+  "churn",
+)
+
+Done = Sequence[tuple[Run, Mapping[str, Any]]]  # runs and their summaries
+
+
+class Row(NamedTuple):
+  """One policy in one setting, over its seeds."""
+
+  cell: Cell
+  accuracy: Estimate
+  by_length: Mapping[str, Estimate]
+  oracle: Mapping[str, float]  # mean over seeds, by length
+  # The reference minus this one, and p after Holm; None for the reference.
+  behind: Difference | None
+  p_holm: float
+  collapsed: int  # runs that warned of their memory
+  learning_rate: float
+  num_parameters: int
+  wall_seconds: float
+  metrics: Mapping[str, float]
+  commits: tuple[str, ...]
+
+
+def cells_of(done: Done) -> dict[Cell, list[tuple[Run, Mapping[str, Any]]]]:
+  """Finished runs by cell, in the order of the sweep."""
+  cells: dict[Cell, list] = {}
+  for run, summary in done:
+    cells.setdefault(run.cell, []).append((run, summary))
+  return cells
+
+
+def make_rows(done: Done, *, reference: str) -> list[Row]:
+  """A row per cell.
+
+  Others are compared to the reference policy in the same setting; the
+  reference itself, where settings are ablations, to the plain config. All
+  comparisons of the table are one family for Holm's adjustment.
+  """
+  cells = cells_of(done)
+  accuracies = {
+    cell: {run.seed: summary["test_accuracy"] for run, summary in runs}
+    for cell, runs in cells.items()
+  }
+  behind: dict[Cell, Difference] = {}
+  for cell, theirs in accuracies.items():
+    other = Cell(reference, cell.setting)
+    if cell.policy == reference:
+      other = Cell(reference)
+    ours = accuracies.get(other, {})
+    if other != cell and set(ours) & set(theirs):
+      behind[cell] = statistics.difference(ours, theirs)
+  adjusted = statistics.holm([gap.p for gap in behind.values()])
+  p_holm = dict(zip(behind, adjusted, strict=True))
+  return [
+    _row(cell, runs, behind.get(cell), p_holm.get(cell, math.nan))
+    for cell, runs in cells.items()
+  ]
+
+
+def _row(
+  cell: Cell, runs: Done, behind: Difference | None, p_holm: float
+) -> Row:
+  summaries = [summary for _, summary in runs]
+  mean = lambda name: float(np.mean([s[name] for s in summaries]))
+  by_length = {
+    times: statistics.estimate(
+      [s["test_accuracy_by_length"][times] for s in summaries]
+    )
+    for times in summaries[0]["test_accuracy_by_length"]
+  }
+  oracles = [s["oracle_accuracy_by_length"] or {} for s in summaries]
+  found = [s["test_metrics"] for s in summaries]
+  return Row(
+    cell=cell,
+    accuracy=statistics.estimate([s["test_accuracy"] for s in summaries]),
+    by_length=by_length,
+    oracle={t: float(np.mean([o[t] for o in oracles])) for t in oracles[0]},
+    behind=behind,
+    p_holm=p_holm,
+    collapsed=sum(bool(s["memory_warning"]) for s in summaries),
+    learning_rate=summaries[0]["config"]["train"]["learning_rate"],
+    num_parameters=summaries[0]["num_parameters"],
+    wall_seconds=mean("wall_seconds"),
+    metrics={
+      name: float(np.mean([m[name] for m in found]))
+      for name in METRICS
+      if all(name in m for m in found)
+    },
+    commits=tuple(sorted({str(s["git_commit"]) for s in summaries})),
+  )
+
+
+def write(rows: Sequence[Row], done: Done, out: Path) -> list[Path]:
+  """Writes table.{csv,md,tex} and runs.csv into `out`; returns the files."""
+  paths = [out / f"table.{kind}" for kind in ("csv", "md", "tex")]
+  _write_csv(paths[0], [_csv_row(row) for row in rows])
+  paths[1].write_text(_markdown(rows), encoding="utf-8")
+  paths[2].write_text(_latex(rows), encoding="utf-8")
+  paths.append(out / "runs.csv")
+  _write_csv(paths[3], [_run_row(run, summary) for run, summary in done])
+  return paths
+
+
+def write_tuning(path: Path, done: Done) -> None:
+  """Writes what each tuning run reached on validation."""
+  _write_csv(
+    path,
+    [
+      {
+        "policy": run.cell.policy,
+        "learning_rate": run.config.train.learning_rate,
+        "seed": run.seed,
+        "validation_accuracy": summary["validation_accuracy"],
+        "git_commit": summary["git_commit"],
+      }
+      for run, summary in done
+    ],
+  )
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+  names = list(dict.fromkeys(name for row in rows for name in row))
+  with path.open("w", newline="", encoding="utf-8") as file:
+    table = csv.DictWriter(file, names, restval="")
+    table.writeheader()
+    table.writerows({k: _cell(v) for k, v in row.items()} for row in rows)
+
+
+def _cell(value: Any) -> Any:
+  if isinstance(value, float):
+    return "" if math.isnan(value) else f"{value:.6g}"
+  return value
+
+
+def _csv_row(row: Row) -> dict[str, Any]:
+  result: dict[str, Any] = {
+    "policy": row.cell.policy,
+    "setting": row.cell.setting_name,
+    "n": row.accuracy.n,
+    "learning_rate": row.learning_rate,
+    "test_accuracy": row.accuracy.mean,
+    "low": row.accuracy.low,
+    "high": row.accuracy.high,
+  }
+  for times, value in row.by_length.items():
+    result[f"accuracy_x{times}"] = value.mean
+    result[f"low_x{times}"], result[f"high_x{times}"] = value.low, value.high
+  result |= {f"oracle_x{times}": value for times, value in row.oracle.items()}
+  if row.behind is not None:
+    gap = row.behind
+    result |= {
+      "reference_minus_this": gap.mean,
+      "gap_low": gap.low,
+      "gap_high": gap.high,
+      "p": gap.p,
+      "p_holm": row.p_holm,
+      "effect_size": gap.effect,
+    }
+  return result | {
+    "collapsed": row.collapsed,
+    **row.metrics,
+    "num_parameters": row.num_parameters,
+    "wall_seconds": row.wall_seconds,
+    "commits": " ".join(row.commits),
+  }
+
+
+def _run_row(run: Run, summary: Mapping[str, Any]) -> dict[str, Any]:
+  lengths = summary["test_accuracy_by_length"]
+  return {
+    "policy": run.cell.policy,
+    "setting": run.cell.setting_name,
+    "seed": run.seed,
+    "learning_rate": summary["config"]["train"]["learning_rate"],
+    "validation_accuracy": summary["validation_accuracy"],
+    "test_accuracy": summary["test_accuracy"],
+    **{f"accuracy_x{times}": value for times, value in lengths.items()},
+    "memory_off": summary["test_accuracy_memory_off"],
+    "memory_warning": summary["memory_warning"] or "",
+    "wall_seconds": summary["wall_seconds"],
+    "git_commit": summary["git_commit"],
+  }
+
+
+def _columns(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+  """Header and cells of the tables for people."""
+  settings = any(row.cell.setting for row in rows)
+  # Further lengths than the training's own, which all rows have in common.
+  lengths = [times for times in rows[0].by_length if times != "1"]
+  header = ["policy", *(["setting"] if settings else []), "n", "accuracy"]
+  header += [f"at {times}x length" for times in lengths]
+  header += ["behind", "p (Holm)", "d", "collapsed"]
+  cells = []
+  for row in rows:
+    line = [row.cell.policy, *([row.cell.setting_name] if settings else [])]
+    line += [str(row.accuracy.n), _interval(row.accuracy)]
+    line += [f"{row.by_length[times].mean:.3f}" for times in lengths]
+    if row.behind is None:
+      line += ["", "", ""]
+    else:
+      effect = row.behind.effect
+      line += [_interval(row.behind), _p(row.p_holm), _number(effect, ".1f")]
+    cells.append([*line, str(row.collapsed)])
+  if rows[0].oracle:
+    oracle = ["oracle", *([""] if settings else []), ""]
+    oracle += [f"{rows[0].oracle[t]:.3f}" for t in ("1", *lengths)]
+    cells.append(oracle + [""] * (len(header) - len(oracle)))
+  return header, cells
+
+
+def _interval(value: Estimate | Difference) -> str:
+  if math.isnan(value.low):
+    return f"{value.mean:.3f}"
+  return f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]"
+
+
+def _p(value: float) -> str:
+  return "" if math.isnan(value) else (
+    "<0.001" if value < 1e-3 else f"{value:.3f}"
+  )  # fmt: skip
+
+
+def _number(value: float, form: str) -> str:
+  return "" if math.isnan(value) else f"{value:{form}}"
+
+
+def _markdown(rows: Sequence[Row]) -> str:
+  header, cells = _columns(rows)
+  lines = [header, ["---"] * len(header), *cells]
+  table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+  return (
+    f"{table}\n\nTest accuracy, mean over n seeds and 95% t interval; behind:"
+    " the reference minus this, paired by seed, p two-sided and adjusted for"
+    " all rows by Holm, d Cohen's d of the paired differences; oracle: a"
+    " perfect reader of the best possible memory, no model.\n"
+  )
+
+
+def _latex(rows: Sequence[Row]) -> str:
+  header, cells = _columns(rows)
+  escape = lambda text: (
+    text.replace("_", r"\_").replace("<", "$<$").replace("%", r"\%")
+  )
+  line = lambda parts: " & ".join(map(escape, parts)) + r" \\"
+  return "\n".join(
+    [
+      rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+      r"\toprule",
+      line(header),
+      r"\midrule",
+      *map(line, cells),
+      r"\bottomrule",
+      r"\end{tabular}",
+      "",
+    ]
+  )
