@@ -50,10 +50,10 @@ def _facts(c: ConfigDict) -> ConfigDict:
   c.data.block = 8
   c.model.chunk_length = 8
   c.memory.num_slots = 4
-  # Short texts, in which reading is learned soon; then all of the text, while
-  # everything fits; then slots become scarce.
-  c.train.curriculum = ((0.3, 48, 16), (0.65, 128, 16))
-  c.train.steps = 2000
+  # Short texts, in which reading is learned soon; then long ones, where what is
+  # too much fades; then as many slots as there are to be.
+  c.train.curriculum = ((0.25, 48, 8), (0.8, 128, 8))
+  c.train.steps = 1600
   return c
 
 
@@ -64,6 +64,6 @@ def _mqar(c: ConfigDict) -> ConfigDict:
   c.data.pair_vocab = 64
   c.model.chunk_length = 2  # 32 chunks; a pair or a question in each
   c.memory.num_slots = 8
-  c.train.curriculum = ((0.6, 64, 32),)
+  c.train.curriculum = ((0.8, 64, 32),)
   c.train.steps = 1500
   return c

@@ -226,6 +226,25 @@ def first_difference(found: Any, wanted: Any, path: str = "config") -> str:
   return "no difference"
 
 
+def override(config: ConfigDict, argv: list[str]) -> ConfigDict:
+  """A config with what `--config.FIELD=VALUE` of a command line sets.
+
+  Raises:
+    ConfigError: on an unknown field or argument, or a value of another type.
+  """
+  values = flags.FlagValues()
+  try:
+    holder = config_flags.DEFINE_config_dict(
+      "config", config, flag_values=values, sys_argv=argv
+    )
+    left = values(argv)[1:]
+  except (flags.Error, AttributeError, KeyError, TypeError) as error:
+    raise ConfigError(" ".join(str(error).split())) from None
+  if left:
+    raise ConfigError(f"unknown argument {left[0]!r}; see --help.")
+  return holder.value
+
+
 def load_interface(workdir: str | Path) -> Interface:
   """What the model of a run was built for."""
   return Interface(**_load_json(workdir, INTERFACE_FILE))
@@ -256,19 +275,8 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, ConfigDict]:
   splits = ("validation", "test")  # Training streams need not end.
   parser.add_argument("--split", default="test", choices=splits)
   args, rest = parser.parse_known_args(argv)
-  config = load_config(args.workdir)
-  values = flags.FlagValues()
-  arguments = [parser.prog, *rest]
-  try:
-    holder = config_flags.DEFINE_config_dict(
-      "config", config, flag_values=values, sys_argv=arguments
-    )
-    left = values(arguments)[1:]
-  except (flags.Error, AttributeError, KeyError, TypeError) as error:
-    raise ConfigError(" ".join(str(error).split())) from None
-  if left:
-    raise ConfigError(f"unknown argument {left[0]!r}; see --help.")
-  return args, holder.value
+  config = override(load_config(args.workdir), [parser.prog, *rest])
+  return args, config
 
 
 def main(argv: list[str] | None = None) -> int:

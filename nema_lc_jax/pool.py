@@ -15,8 +15,6 @@ from tqdm import tqdm
 
 from nema_lc_jax.errors import RunError
 
-LOG_FILE = "log.txt"
-
 
 class Job(NamedTuple):
   """A run to be trained."""
@@ -24,6 +22,7 @@ class Job(NamedTuple):
   workdir: str
   config: str  # JSON
   title: str
+  log: str  # where what it prints goes
 
 
 def work(
@@ -31,8 +30,7 @@ def work(
 ) -> list[str]:
   """Trains the jobs, so many at a time; returns what failed, a line each.
 
-  What a run prints goes to log.txt in its folder. Compiled programs are
-  shared through `out/compiled`: seeds differ in none.
+  Compiled programs are shared through `out/compiled`: seeds differ in none.
 
   Raises:
     RunError: when interrupted; the runs in work are saved.
@@ -105,7 +103,7 @@ def _train(job: Job) -> str:
   from nema_lc_jax import train
   from nema_lc_jax.evaluate import config_from_json
 
-  log = Path(job.workdir) / LOG_FILE
+  log = Path(job.log)
   log.parent.mkdir(parents=True, exist_ok=True)
   with (
     log.open("a", encoding="utf-8") as file,

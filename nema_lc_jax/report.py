@@ -152,17 +152,8 @@ def write_trace(experiment: Experiment, params: Params, path: Path) -> None:
   )
   after = lambda before, last: np.concatenate([before[1:], last[None]])
   alive = after(steps.alive, state.alive)
-  # Of a slot forgotten and written in one step, the write is what is seen.
-  seen = {
-    timeline.REPLACED: steps.allocation.evict,
-    timeline.WRITTEN: steps.allocation.source >= 0,
-    timeline.FORGOTTEN: steps.allocation.forget,
-    timeline.UPDATED: steps.allocation.update,
-    timeline.RETAINED: alive > 0,
-  }
-  operation = np.select([*seen.values()], [*seen], timeline.FREE)
   trace = {
-    "operation": operation.astype(np.int8),
+    "operation": timeline.operations(steps, alive),
     "alive": alive,
     "age": after(steps.age, state.age),
     "attention": steps.attention,

@@ -3,9 +3,9 @@
 python -m nema_lc_jax.sweep --config=FILE[:VARIANT] --policies=fifo,learned \
     --seeds=5 [--grid 'config.memory.budget=1,2,4'] [--ablate ...] [--jobs=2]
 
-A sweep is a folder: runs/ holds each run as main would leave it, sweep.json
-the config that they share. The same command resumes it, runs what is missing,
-and makes the tables and figures anew.
+A sweep is a folder: runs/ holds each run as main would leave it, logs/ what it
+printed, sweep.json the config that they share. The same command resumes it,
+runs what is missing, and makes the tables and figures anew.
 """
 
 import argparse
@@ -173,7 +173,12 @@ def _train(runs: Iterable[plan.Run], args: Arguments, title: str) -> list[str]:
   """Trains what is missing; returns what failed, a line each."""
   missing = [run for run in runs if _finished(run, args.out) is None]
   jobs = [
-    pool.Job(str(args.out / run.folder), run.config.to_json(), run.title)
+    pool.Job(
+      workdir=str(args.out / run.folder),
+      config=run.config.to_json(),
+      title=run.title,
+      log=str(args.out / "logs" / f"{run.folder}.txt"),
+    )
     for run in missing
   ]
   return pool.work(jobs, processes=args.jobs, out=args.out, title=title)

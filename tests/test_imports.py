@@ -81,6 +81,13 @@ def test_nothing_imports_main_and_linen_lives_in_models_only(path):
     assert not {name for name in names if inside(name, ["flax.linen"])}
 
 
+@pytest.mark.parametrize("path", MODULES, ids=module_of)
+def test_nothing_else_imports_the_inspector(path):
+  names = imports_of(path)
+  if not path.is_relative_to(ROOT / "inspect"):
+    assert not {n for n in names if inside(n, [f"{NAME}.inspect"])}
+
+
 def test_the_walk_finds_imports_at_all():
   seen = set().union(*(imports_of(path) for path in MODULES))
   assert {"jax", "flax.linen", f"{NAME}.memory.types.Chunk"} <= seen

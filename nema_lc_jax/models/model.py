@@ -20,6 +20,7 @@ from nema_lc_jax.memory import (
   StepOutput,
   Truth,
   init_state,
+  read_weights,
   scan_chunks,
 )
 from nema_lc_jax.memory.types import Array, Params
@@ -49,13 +50,16 @@ class Model(NamedTuple):
 
   init(key) -> params
   apply(params, keys, batch, *, train=False, num_slots=None, budget=None,
-        all_pairs=False, axis_name=None) -> ModelOutput
+        all_pairs=False, axis_name=None, removed=None) -> ModelOutput
     keys [B]: one per example (dropout, exploration, the random policy).
     batch: `inputs` [B, L] ids and `mask` [B, L]; `inputs2`, `mask2` to match;
       optionally `truth` and `voids` [B, L], see data.Dataset.
     num_slots, budget: in place of the model's own; budget 0 is memory off.
     all_pairs: match every first text with every second text of the batch,
       under pmap over all devices of `axis_name`.
+    removed [B, M] bool, of two texts [2*B, M]: slots that the answer must do
+      without: those of the last chunk's read, or of the slots that are pooled.
+      What the memory does up to then stays as it is.
   """
 
   init: Callable[[Array], Params]
@@ -72,13 +76,14 @@ class _Parts(NamedTuple):
 
 def _parts(c: ModelConfig) -> _Parts:
   known = policy_options(c.policy)
-  learned = {k: v for k, v in c.controller.items() if k in known}
+  options = {"capacity": c.num_slots} | dict(c.controller)
+  options = {k: v for k, v in options.items() if k in known}
   for option in set(c.controller) - set(policy_options("learned")):
     raise ValueError(
       f"config.memory.controller has no field {option!r}; known:"
       f" {', '.join(policy_options('learned'))}."
     )
-  policy = make_policy(c.policy, width=c.width, **learned)
+  policy = make_policy(c.policy, width=c.width, **options)
   return _Parts(
     encoder=enc.Encoder(c),
     interface=enc.Interface(c),
@@ -136,6 +141,7 @@ def _remember(
   key: Array,
   chunks: tuple[Array, Array, Truth | None],
   mode: _Mode,
+  removed: Array | None,
 ) -> tuple[MemoryState, StepOutput]:
   """The memory scan of one text: last state, and step outputs [N, ...]."""
   x, valid, truth = chunks
@@ -146,23 +152,44 @@ def _remember(
   candidates = Candidates(
     content=content, valid=jnp.repeat(valid.any(1)[:, None], K, axis=1)
   )
-  return scan_chunks(
+  chunk = Chunk(
+    query=query,
+    candidates=candidates,
+    valid=valid,
+    age_bias=jnp.broadcast_to(age_bias, (N,)),
+    truth=truth,
+  )
+  scan = functools.partial(
+    scan_chunks,
     params["policy"],
     key,
     init_state(num_slots=mode.num_slots, width=c.width),
-    Chunk(
-      query=query,
-      candidates=candidates,
-      valid=valid,
-      age_bias=jnp.broadcast_to(age_bias, (N,)),
-      truth=truth,
-    ),
     policy=parts.policy,
     budget=mode.budget,
     train=mode.train,
     remat=c.remat,
     truncate=c.truncate,
   )
+  state, steps = scan(chunk)
+  if removed is None:
+    return state, steps
+  last = _last_chunk(valid)
+  # A chunk without a valid token leaves the memory as the one before it did.
+  others = valid & (jnp.arange(N) != last)[:, None]
+  before = _without(scan(chunk.replace(valid=others))[0], removed)
+  weights = read_weights(before, query[last], age_bias=age_bias)
+  weights = jnp.where(valid[last][:, None], weights, 0.0)
+  read = steps.read.at[last].set(weights @ before.content)
+  return _without(state, removed), steps.replace(read=read)
+
+
+def _last_chunk(valid: Array) -> Array:
+  """Number of the last chunk with a valid token, of `valid` [N, T]."""
+  return jnp.max(jnp.where(valid.any(1), jnp.arange(valid.shape[0]), 0))
+
+
+def _without(state: MemoryState, removed: Array) -> MemoryState:
+  return state.replace(alive=jnp.where(removed, 0.0, state.alive))
 
 
 def _text(
@@ -172,6 +199,7 @@ def _text(
   mode: _Mode,
   key: Array,
   text: Mapping[str, Array],
+  removed: Array | None,
 ) -> tuple[Array, StepOutput | None, MemoryState | None]:
   """One text: features [D] ([L, D] to predict), its steps, its last memory."""
   L, T = text["inputs"].shape[0], c.chunk_length
@@ -194,7 +222,9 @@ def _text(
   )
   read, steps, state = None, None, None
   if parts.policy is not None:
-    state, steps = _remember(c, parts, params, keys[1], (x, valid, truth), mode)
+    state, steps = _remember(
+      c, parts, params, keys[1], (x, valid, truth), mode, removed
+    )
     read, steps = steps.read, steps.replace(read=None)
   weights = valid
   if c.pools_slots:
@@ -203,7 +233,7 @@ def _text(
     x, valid = jnp.zeros_like(read, x.dtype), weights > 0
   elif c.pools_last:
     # Layers are chunk-local: of the other chunks nothing more is needed.
-    last = jnp.max(jnp.where(valid.any(1), jnp.arange(L // T), 0))
+    last = _last_chunk(valid)
     x, read, valid, weights = jax.tree.map(
       lambda a: jax.lax.dynamic_slice_in_dim(a, last, 1),
       (x, read, valid, weights),
@@ -257,6 +287,7 @@ def build_model(**fields) -> Model:
     budget=None,
     all_pairs=False,
     axis_name=None,
+    removed=None,
   ):
     mode = _Mode(
       train,
@@ -265,7 +296,7 @@ def build_model(**fields) -> Model:
     )
     text = functools.partial(_text, c, parts, params, mode)
     texts, text_keys = _texts(c, batch, keys)
-    features, steps, state = jax.vmap(text)(text_keys, texts)
+    features, steps, state = jax.vmap(text)(text_keys, texts, removed)
     if c.head == "match":
       x1, x2 = jnp.split(features, 2)
       if all_pairs:

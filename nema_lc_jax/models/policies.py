@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from nema_lc_jax.memory import policies as heuristics
-from nema_lc_jax.memory.state import init_state, log_strength
+from nema_lc_jax.memory.state import init_state
 from nema_lc_jax.memory.types import (
   FORGET,
   FRESH_USAGE,
@@ -27,11 +27,9 @@ from nema_lc_jax.models import controller, functional
 # What a slot's place is worth. Ranks of learned writes lie in (0, 1), so they
 # always beat the two rules, which lie below 0.
 KEEPS = {
-  "strength": lambda state, retained, age_bias: jnp.exp(
-    log_strength(state.replace(alive=retained), age_bias)
-  ),
-  "fifo": lambda state, retained, age_bias: heuristics.oldest_first(state),
-  "lru": lambda state, retained, age_bias: state.usage - 2 * FRESH_USAGE,
+  "strength": lambda state, retained: retained,
+  "fifo": lambda state, retained: heuristics.oldest_first(state),
+  "lru": lambda state, retained: state.usage - 2 * FRESH_USAGE,
 }
 # How usage is observed for it.
 OBSERVES = {
@@ -86,14 +84,37 @@ def _written(
   return jnp.where(rank > threshold, rank, -jnp.inf), strength
 
 
+def _faded(
+  state: MemoryState,
+  retained: Array,
+  kept: Array,
+  capacity: int | None,
+  fade: float,
+) -> Array:
+  """Strengths [M], of which those beyond the best `capacity` slots fade.
+
+  A relaxation of eviction, for training with more slots than there will be. An
+  item that is evicted gets no gradient any more, whatever it would have been
+  good for. One that fades does, for a while: so what is kept and what is
+  crowded out compete in the same reads.
+  """
+  if capacity is None or capacity >= state.alive.shape[0]:
+    return retained
+  order = jnp.where(state.alive > 0, jax.lax.stop_gradient(kept), -jnp.inf)
+  place = jnp.argsort(jnp.argsort(-order))
+  return jnp.where(place >= capacity, fade * retained, retained)
+
+
 def _write_gate(
   keep: str,
   *,
   width: int,
+  capacity: int | None = None,
   hidden: int = 32,
   write_bias: float = 1.0,
-  write_threshold: float = 0.1,
+  write_threshold: float = 0.02,
   noise: float = 0.3,
+  fade: float = 0.5,
   blind: str = "",
 ) -> Policy:
   """NeMA-Lite: a learned write gate; what a write replaces follows a rule.
@@ -101,10 +122,12 @@ def _write_gate(
   Args:
     keep: "fifo" or "lru", which slot a write replaces.
     width: D.
+    capacity: how many slots there are to be; None: as many as there are.
     hidden: width of the gate.
     write_bias: of the write logit at the start.
     write_threshold: a candidate whose rank is not above it is not written.
     noise: scale of the exploration of ranks in training.
+    fade: what a step in training leaves of a strength beyond the capacity.
     blind: an input that the gate is not shown: "context", or "content" of the
       slots; for ablations.
   """
@@ -118,9 +141,10 @@ def _write_gate(
   def score(params, key, state, chunk, *, train):
     logits = functional.call(gate, params["gate"], state, chunk)
     rank, strength = _written(key, logits, train, write_threshold, noise)
-    kept = KEEPS[keep](state, state.alive, None)
+    kept = KEEPS[keep](state, state.alive)
     scores = heuristics.retain_all(state, chunk, kept)
-    return scores.replace(write=rank, strength=strength)
+    left = _faded(state, state.alive, kept, capacity if train else None, fade)
+    return scores.replace(write=rank, strength=strength, retained=left)
 
   return Policy(init, score, OBSERVES[keep])
 
@@ -128,6 +152,7 @@ def _write_gate(
 def learned(
   *,
   width: int,
+  capacity: int | None = None,
   hidden: int = 32,
   keep: str = "strength",
   update: bool = True,
@@ -135,8 +160,9 @@ def learned(
   max_decay: float = 0.3,
   write_bias: float = 1.0,
   update_bias: float = 0.0,
-  write_threshold: float = 0.1,
+  write_threshold: float = 0.02,
   noise: float = 0.3,
+  fade: float = 0.5,
   blind: str = "",
   relax: str = "strength",
 ) -> Policy:
@@ -148,6 +174,7 @@ def learned(
 
   Args:
     width: D.
+    capacity: how many slots there are to be; None: as many as there are.
     hidden: width of the controller.
     keep: "strength" (what remains of it), or "fifo" or "lru".
     update: whether slots may be updated.
@@ -157,6 +184,7 @@ def learned(
     update_bias: of the update logit at the start.
     write_threshold: a candidate whose rank is not above it is not written.
     noise: scale of the exploration of ranks in training.
+    fade: what a step in training leaves of a strength beyond the capacity.
     blind: an input that the controller is not shown: "content" of the slots,
       "age", "usage" or "context"; for ablations.
     relax: where gradients come from. "straight_through", for ablations: every
@@ -170,6 +198,8 @@ def learned(
     raise ValueError(f"keep={keep!r} is unknown; known: {', '.join(KEEPS)}.")
   if not 0 <= max_decay <= 1:
     raise ValueError(f"max_decay must be in [0, 1], got {max_decay}.")
+  if not 0 <= fade <= 1:
+    raise ValueError(f"fade must be in [0, 1], got {fade}.")
   if relax not in RELAXATIONS:
     raise ValueError(
       f"relax={relax!r} is unknown; known: {', '.join(RELAXATIONS)}."
@@ -194,7 +224,8 @@ def learned(
     retained = state.alive * (1.0 - max_decay * actions[:, FORGET])
     writes = functional.call(gate, params["gate"], state, chunk)
     rank, strength = _written(key, writes, train, write_threshold, noise)
-    kept = KEEPS[keep](state, retained, chunk.age_bias)
+    kept = KEEPS[keep](state, retained)
+    retained = _faded(state, retained, kept, capacity if train else None, fade)
     if relax == "straight_through":
       strength = _straight_through(jnp.ones_like(strength), strength)
       retained = _straight_through(state.alive, retained)

@@ -1,7 +1,7 @@
 """The memory timeline: what every slot does at every step of one example."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -51,6 +51,25 @@ def read_trace(path: Path) -> Trace:
     if arrays[name].shape != arrays["operation"].shape:
       raise ValueError(f"{path}: {name!r} and 'operation' differ in shape")
   return Trace(**arrays)
+
+
+def operations(steps: Any, alive: np.ndarray) -> np.ndarray:
+  """A code of OPERATIONS for each step and slot [N, M].
+
+  Of a slot forgotten and written in one step, the write is what is seen.
+
+  Args:
+    steps: a StepOutput of one text, leaves [N, ...].
+    alive: [N, M], strength after each step.
+  """
+  seen = {
+    REPLACED: steps.allocation.evict,
+    WRITTEN: steps.allocation.source >= 0,
+    FORGOTTEN: steps.allocation.forget,
+    UPDATED: steps.allocation.update,
+    RETAINED: alive > 0,
+  }
+  return np.select([*seen.values()], [*seen], FREE).astype(np.int8)
 
 
 def memory_timeline(trace: Trace, *, title: str = "") -> Figure:

@@ -1,0 +1,283 @@
+"""How long items stay in the memory, in texts far longer than in training."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from nema_lc_jax import data
+from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.experiment import Experiment
+from nema_lc_jax.inspect.record import require_memory
+from nema_lc_jax.memory.types import Params, StepOutput
+from nema_lc_jax.plotting import style
+from nema_lc_jax.report import write_json
+
+# Of each rate along the text, the operation whose colour it has.
+RATES = {
+  "write_rate": ("write", "write / candidate"),
+  "update_rate": ("update", "update / slot"),
+  "forget_rate": ("forget", "forget / slot"),
+  "churn": ("replace", "churn / slot"),
+}
+# About so many tokens are run at once.
+TOKENS_AT_ONCE = 2**18
+
+
+class Survival(NamedTuple):
+  """The Kaplan-Meier estimate of how long written items are held."""
+
+  # Steps since the write: 0, 1, ..., up to the longest that was seen.
+  age: np.ndarray  # [A]
+  # Share of the items still held at that age.
+  share: np.ndarray  # [A]
+  # Items that were seen to reach the age before; the fewer, the less sure.
+  at_risk: np.ndarray  # [A]
+
+
+def lifetimes(
+  written: np.ndarray, left: np.ndarray, active: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """How long each written item was held, in steps that are not padding.
+
+  Args:
+    written: [N, M] whether the slot was written in the step.
+    left: [N, M] whether the slot lost its item in the step (it may have been
+      written anew in the same one).
+    active: [N] False in padding.
+
+  Returns:
+    For each item, the steps from its write until it left or the text ended,
+    and whether it left.
+  """
+  clock = np.cumsum(active) - 1
+  durations, ended = [], []
+  for m in range(written.shape[1]):
+    began = clock[np.flatnonzero(written[:, m] & active)]
+    gone = clock[np.flatnonzero(left[:, m] & active)]
+    # A slot's items come one after the other: the i-th to be written is the
+    # i-th to leave. Only the last may be held to the end.
+    until = np.append(gone, clock[-1])[: len(began)]
+    durations.append(until - began)
+    ended.append(np.arange(len(began)) < len(gone))
+  return np.concatenate(durations), np.concatenate(ended)
+
+
+def survival(durations: np.ndarray, ended: np.ndarray) -> Survival:
+  """The Kaplan-Meier curve of items held so long, that left or did not.
+
+  An item that is held at the end counts as held for as long as it was seen,
+  and says nothing of what comes after.
+
+  Args:
+    durations: [I] steps from the write to the leaving, or to the end.
+    ended: [I] whether the item left.
+  """
+  durations = np.asarray(durations, int)
+  last = int(durations.max(initial=0))
+  age = np.arange(last + 1)
+  leaving = np.bincount(durations[ended], minlength=last + 1)
+  reached = np.bincount(durations, minlength=last + 1)
+  at_risk = reached[::-1].cumsum()[::-1]
+  return Survival(
+    age, np.cumprod(1 - leaving / np.maximum(at_risk, 1)), at_risk
+  )
+
+
+def _steps(
+  experiment: Experiment, params: Params, split: str, times: int, examples: int
+) -> Iterator[StepOutput]:
+  """What the memory did, in batches with leaves [B, N, ...]."""
+  length = times * experiment.config.data.length
+  batches = data.eval_batches(
+    experiment.dataset,
+    split,
+    batch_size=int(np.clip(TOKENS_AT_ONCE // length, 1, examples)),
+    length=length,
+    limit=examples,
+  )
+  params = jax.device_get(params)
+  run = jax.jit(lambda *args: experiment.model.apply(*args).steps)
+  for batch in batches:
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(
+      jax.random.key(0), batch["index"]
+    )
+    texts = {k: v for k, v in batch.items() if k not in ("label", "stale")}
+    # Without the rows that fill up a batch, and without any second texts.
+    rows = slice(int(batch["weight"].sum()))
+    yield jax.tree.map(
+      lambda x, r=rows: np.asarray(x)[r], run(params, keys, texts)
+    )
+
+
+def observe(
+  experiment: Experiment,
+  params: Params,
+  *,
+  times: int,
+  examples: int,
+  split: str = "validation",
+) -> dict[str, Any]:
+  """What the memory does in long texts, as JSON values.
+
+  Rates are of the first text of a pair, by step, over all examples: operations
+  per candidate or per slot alive before the step, and `churn`, the share of
+  these that lost their item.
+
+  Args:
+    experiment: whose model and data it is.
+    params: of the model.
+    times: how many times data.length the texts have.
+    examples: how many of them, from the first of the split on.
+    split: "validation" or "test".
+
+  Raises:
+    ConfigError: on numbers below 1, and if the model has no memory.
+  """
+  config = experiment.config
+  require_memory(config)
+  if times < 1 or examples < 1:
+    raise ConfigError(
+      f"--horizon and --examples must be at least 1, got {times}, {examples}."
+    )
+  durations, ended, sums, seen = [], [], None, 0
+  for steps in _steps(experiment, params, split, times, examples):
+    written = steps.allocation.source >= 0
+    lost = steps.occupied & ~steps.kept
+    for text in zip(written, lost, steps.active, strict=True):
+      held, left = lifetimes(*text)
+      durations.append(held)
+      ended.append(left)
+    counts = _counts(steps)
+    sums = counts if sums is None else jax.tree.map(np.add, sums, counts)
+    seen += len(written)
+  durations, ended = np.concatenate(durations), np.concatenate(ended)
+  curve = survival(durations, ended)
+  return {
+    "task": experiment.dataset.name,
+    "policy": config.memory.policy,
+    "split": split,
+    "times": times,
+    "length": times * config.data.length,
+    "examples": seen,
+    "trained_steps": config.data.length // config.model.chunk_length,
+    "items_written": len(durations),
+    "items_held_at_the_end": int((~ended).sum()),
+    "age_at_leaving": np.bincount(durations[ended], minlength=1).tolist(),
+    "survival": {k: v.tolist() for k, v in curve._asdict().items()},
+    "rates": {
+      name: (total / np.maximum(count, 1)).tolist()
+      for name, (total, count) in sums.items()
+    },
+  }
+
+
+def _counts(steps: StepOutput) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+  """By step n, summed over texts [B, N, ...]: how often, out of how many."""
+  active = steps.active[..., None]
+  occupied = steps.occupied & active
+  total = lambda mask: mask.sum((0, 2), dtype=float)
+  slots = total(occupied)
+  return {
+    "write_rate": (
+      total((steps.allocation.source >= 0) & active),
+      total(steps.candidates),
+    ),
+    "update_rate": (total(steps.allocation.update & occupied), slots),
+    "forget_rate": (total(steps.allocation.forget & occupied), slots),
+    "churn": (total(occupied & ~steps.kept), slots),
+  }
+
+
+def write_horizon(
+  experiment: Experiment,
+  params: Params,
+  path: str | Path,
+  *,
+  times: int,
+  examples: int = 64,
+  split: str = "validation",
+) -> list[Path]:
+  """Writes the figure of `observe`, and its numbers as JSON next to it."""
+  found = observe(
+    experiment, params, times=times, examples=examples, split=split
+  )
+  path = Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  title = (
+    f"{found['task']}, {found['policy']}: {found['examples']} texts of"
+    f" {found['length']:,} tokens, {times} times the training length"
+  )
+  with style.STYLE():
+    figure = style.new_figure(9.6, 6.0, title=title)
+    grid = figure.add_gridspec(2, 2)
+    _draw_leaving(figure.add_subplot(grid[0, 0]), found)
+    _draw_survival(figure.add_subplot(grid[0, 1]), found)
+    _draw_rates(figure.add_subplot(grid[1, :]), found)
+    figure.savefig(path, metadata={"Software": None})
+  write_json(path.with_suffix(".json"), found)
+  return [path, path.with_suffix(".json")]
+
+
+def _draw_leaving(ax: Axes, found: dict[str, Any]) -> None:
+  """The histogram of the ages at which items left."""
+  counts = np.asarray(found["age_at_leaving"])
+  width = max(1, -(-len(counts) // 60))
+  edges = np.arange(0, len(counts) + width, width)
+  bins = np.add.reduceat(counts, edges[:-1])
+  ax.bar(edges[:-1], bins, width=0.9 * width, align="edge", color=style.BLUE)
+  _mark_training(ax, found)
+  ax.set_title("Age at which items leave their slot")
+  ax.set_xlabel("age (chunks)")
+  ax.set_ylabel("items")
+  if not counts.any():
+    ax.set_yticks([])
+    ax.text(0.5, 0.5, "none leaves", transform=ax.transAxes, ha="center")
+
+
+def _draw_survival(ax: Axes, found: dict[str, Any]) -> None:
+  """The share of items held for so long."""
+  curve = found["survival"]
+  ax.step(curve["age"], curve["share"], where="post", color=style.BLUE)
+  _mark_training(ax, found)
+  ax.set_ylim(-0.02, 1.02)
+  ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+  ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+  ax.set_title("Written items still held (Kaplan-Meier)")
+  ax.set_xlabel("chunks since the write")
+  ax.set_ylabel("share of items")
+
+
+def _draw_rates(ax: Axes, found: dict[str, Any]) -> None:
+  """The rates of the operations along the text."""
+  labels, seen = [], [[0.0]]
+  for name, (operation, label) in RATES.items():
+    values = found["rates"][name]
+    colour = style.OPERATION_COLOURS[operation]
+    end = style.draw_curve(ax, np.arange(len(values)), values, colour)
+    labels.append((end, label, colour))
+    seen.append(values)
+  _mark_training(ax, found)
+  ax.set_ylim(style.limits(*seen))
+  ax.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+  ax.set_title("Operations along the text")
+  ax.set_xlabel("step (chunk)")
+  ax.set_ylabel("rate")
+  style.label_right(ax, labels)
+
+
+def _mark_training(ax: Axes, found: dict[str, Any]) -> None:
+  """A line at the length of the texts in training, if it is in sight."""
+  low, high = ax.get_xlim()
+  if low <= found["trained_steps"] <= high:
+    ax.axvline(
+      found["trained_steps"], color=style.GREY, linewidth=1, linestyle=":"
+    )
+    ax.text(
+      found["trained_steps"], 1.0, " training length", color=style.GREY,
+      fontsize=7, transform=ax.get_xaxis_transform(), va="top",
+    )  # fmt: skip

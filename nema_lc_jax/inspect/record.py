@@ -1,0 +1,273 @@
+"""Running one text through a model, and recording what its memory did."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from nema_lc_jax.data import text as texts
+from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.experiment import Experiment
+from nema_lc_jax.inspect.names import reads_bytes
+from nema_lc_jax.memory.types import (
+  FRESH_USAGE,
+  MemoryState,
+  Params,
+  StepOutput,
+)
+from nema_lc_jax.models import truth_of
+from nema_lc_jax.plotting import timeline
+
+Batch = Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+  """One text: the life of its slots by step n and slot m, and the answer.
+
+  Of two texts (the head "match") it is the first one's memory.
+  """
+
+  tokens: np.ndarray  # [N, T] ids
+  valid: np.ndarray  # [N, T]; False is padding
+  # A code of plotting.timeline. Of a slot forgotten and written in one step,
+  # it is the write.
+  operation: np.ndarray  # [N, M]
+  # After the step, 0 where the slot is free: strength, age and usage.
+  alive: np.ndarray  # [N, M]
+  age: np.ndarray  # [N, M]
+  usage: np.ndarray  # [N, M]
+  # The chunk that was written into the slot, -1 where it is free.
+  born: np.ndarray  # [N, M]
+  # Which candidate of the chunk was written; -1: none.
+  source: np.ndarray  # [N, M]
+  # Slots alive before the step: the policy has a say on no others.
+  occupied: np.ndarray  # [N, M]
+  forgets: np.ndarray  # [N, M]
+  # Probabilities of retain, update and forget, in the step.
+  actions: np.ndarray  # [N, M, 3]
+  # Mean over the chunk's tokens of the mass that they read from the slot.
+  attention: np.ndarray  # [N, M]
+  # Write strength of each candidate, and whether there was one.
+  strength: np.ndarray  # [N, K]
+  candidates: np.ndarray  # [N, K]
+  # Where the task knows it: 1 a fact, 2 the one asked for; and the chunk of the
+  # fact that this one makes void (-1: none).
+  truth: np.ndarray | None  # [N]
+  voids: np.ndarray | None  # [N]
+  # The chunk that the answer is given in, and the right answer (-1: unknown).
+  asked: int
+  label: int
+  # Share of each slot in what the answer read, or in the pool of slots.
+  mass: np.ndarray  # [M]
+  pooled: bool
+  # Probabilities of the answers when slots are missing: first none of them,
+  # then slot 0, slot 1, ..., at last all.
+  removed: np.ndarray  # [M + 2, C]
+
+  @property
+  def arrays(self) -> dict[str, np.ndarray]:
+    """All that was recorded, by name; what is unknown is left out."""
+    fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+    return {k: np.asarray(v) for k, v in fields.items() if v is not None}
+
+  @property
+  def trace(self) -> timeline.Trace:
+    """What plotting.timeline draws."""
+    return timeline.Trace(
+      self.operation, self.alive, self.attention, self.truth
+    )
+
+
+def require_memory(config: ConfigDict) -> None:
+  """Raises ConfigError if the model of a config has no memory."""
+  if config.model.encoder != "memory":
+    raise ConfigError(
+      f"a model with config.model.encoder={config.model.encoder!r} has no"
+      " memory to look into."
+    )
+
+
+def example_of(experiment: Experiment, split: str, number: int) -> Batch:
+  """Example `number` of a split, as a batch of one.
+
+  Raises:
+    ConfigError: if the split has no such example.
+  """
+  config, dataset = experiment.config, experiment.dataset
+  size = dataset.num_examples[split]
+  if not 0 <= number < size:
+    raise ConfigError(
+      f"there is no example {number}: {split} of {dataset.name} has {size},"
+      f" from 0 to {size - 1}."
+    )
+  example = dataset.evaluation(split, config.data.length)[number]
+  return {name: np.asarray(value)[None] for name, value in example.items()}
+
+
+def read_texts(
+  experiment: Experiment, paths: list[str | Path], other: Batch
+) -> Batch:
+  """The bytes of files as a batch of one, without a label.
+
+  A file is cut to data.length, and filled up to whole chunks. For the head
+  "match", the second text is the second file, else that of the batch `other`.
+
+  Raises:
+    ConfigError: for a model that reads no bytes, and for an empty file.
+  """
+  if not reads_bytes(experiment):
+    raise ConfigError(
+      "--text needs a model that reads bytes; the tokens of"
+      f" {experiment.dataset.name} are none."
+    )
+  most = 2 if experiment.dataset.head == "match" else 1
+  if len(paths) > most:
+    raise ConfigError(f"--text takes {most} of {len(paths)} files here.")
+  longest = experiment.config.data.length
+  T = experiment.config.model.chunk_length
+  found = [Path(path).expanduser().read_bytes()[:longest] for path in paths]
+  for path, content in zip(paths, found, strict=True):
+    if not content:
+      raise ConfigError(f"{path} is empty.")
+  rows = [texts.encode(content) for content in found]
+  if len(rows) < most:
+    rows.append(other["inputs2"][0][other["mask2"][0]])
+  chunks = max(-(-len(row) // T) for row in rows)
+  batch = {}
+  for row, suffix in zip(rows, ("", "2"), strict=False):
+    batch |= texts.tokens(row, chunks * T, suffix)
+  return {name: value[None] for name, value in batch.items()}
+
+
+def record(
+  experiment: Experiment, params: Params, batch: Batch, number: int = 0
+) -> Record:
+  """Runs a batch of one text (or pair) through the model.
+
+  Args:
+    experiment: whose model it is.
+    params: of the model.
+    batch: of one row; without `label`, the right answer is unknown.
+    number: of the example in its split, which policies that draw depend on.
+
+  Raises:
+    ConfigError: if the model has no memory.
+  """
+  config, head = experiment.config, experiment.dataset.head
+  require_memory(config)
+  label, token = _question(batch, head)
+  steps, state, removed = _run(experiment, params, batch, token, number)
+  T = config.model.chunk_length
+  chunked = {
+    k: v[0].reshape(-1, T)
+    for k, v in batch.items()
+    if k in ("inputs", "mask", "truth", "voids")
+  }
+  asked = token // T
+  pooled = config.model.pool == "slots" and head != "predict"
+  share = state.alive / max(state.alive.sum(), 1e-6)
+  return Record(
+    tokens=chunked["inputs"],
+    valid=chunked["mask"],
+    **life(steps, state),
+    **_truth(chunked),
+    asked=asked,
+    label=label,
+    mass=share if pooled else steps.attention[asked],
+    pooled=pooled,
+    removed=removed,
+  )
+
+
+def _run(
+  experiment: Experiment, params: Params, batch: Batch, token: int, number: int
+) -> tuple[StepOutput, MemoryState, np.ndarray]:
+  """Steps and last state of the (first) text, and `Record.removed`."""
+  config, head = experiment.config, experiment.dataset.head
+  T, M = config.model.chunk_length, config.memory.num_slots
+  # After the answer nothing counts; the chunk that gives it is then the last.
+  cut = np.arange(batch["mask"].shape[1]) < (token // T + 1) * T
+  shown = {k: v for k, v in batch.items() if k not in ("label", "stale")}
+  # One row to remove no slot, one for each slot, one for all of them.
+  removed = np.concatenate([np.zeros((1, M)), np.eye(M), np.ones((1, M))]) > 0
+  # Of two texts, the slots of the first.
+  removed = np.stack([removed, np.zeros_like(removed)], 1)
+  removed = removed[:, : 2 if head == "match" else 1]
+  keys = jax.random.fold_in(jax.random.key(0), number)[None]
+  apply = experiment.model.apply
+
+  @jax.jit
+  def run(params, keys, batch, removed):
+    output = apply(params, keys, batch)
+    last = batch | {"mask": batch["mask"] & cut}
+    answer = lambda slots: apply(params, keys, last, removed=slots).logits[0]
+    logits = jax.vmap(answer)(removed)
+    if head == "predict":
+      logits = logits[:, token]
+    first = jax.tree.map(lambda x: x[0], (output.steps, output.state))
+    return *first, jax.nn.softmax(logits.astype(jnp.float32))
+
+  params = jax.device_get(params)  # Off the mesh: one row needs one device.
+  return jax.device_get(run(params, keys, shown, removed))
+
+
+def _question(batch: Batch, head: str) -> tuple[int, int]:
+  """The right answer (-1: unknown), and the token that it is given at."""
+  valid = np.flatnonzero(batch["mask"][0])
+  last = int(valid[-1]) if len(valid) else 0
+  if "label" not in batch:
+    return -1, last
+  if head != "predict":
+    return int(batch["label"][0]), last
+  asked = np.flatnonzero(batch["label"][0] >= 0)
+  if not len(asked):
+    return -1, last
+  return int(batch["label"][0, asked[-1]]), int(asked[-1])
+
+
+def life(steps: StepOutput, state: MemoryState) -> dict[str, np.ndarray]:
+  """The fields of `Record` about the slots of one text.
+
+  Args:
+    steps: leaves [N, ...].
+    state: after the last step.
+  """
+  after = lambda before, last: np.concatenate([before[1:], last[None]])
+  alive, age = after(steps.alive, state.alive), after(steps.age, state.age)
+  written = steps.allocation.source >= 0
+  # `steps.usage` already counts the step's read: the same after the step,
+  # unless the slot was written or freed, or the chunk is padding.
+  usage = np.where(written, FRESH_USAGE, np.where(alive > 0, steps.usage, 0.0))
+  for n in np.flatnonzero(~steps.active):
+    usage[n] = usage[n - 1] if n else 0.0
+  chunk = np.arange(len(alive))[:, None]
+  born = np.maximum.accumulate(np.where(written, chunk, -1))
+  return {
+    "operation": timeline.operations(steps, alive),
+    "alive": alive,
+    "age": age,
+    "usage": usage.astype(np.float32),
+    "born": np.where(alive > 0, born, -1),
+    "source": steps.allocation.source,
+    "occupied": steps.occupied,
+    "forgets": steps.allocation.forget,
+    "actions": steps.actions,
+    "attention": steps.attention,
+    "strength": steps.strength,
+    "candidates": steps.candidates,
+  }
+
+
+def _truth(chunked: Batch) -> dict[str, np.ndarray | None]:
+  """The fields `truth` and `voids`, from those of the tokens [N, T]."""
+  if "truth" not in chunked:
+    return {"truth": None, "voids": None}
+  known = jax.device_get(truth_of(chunked))
+  chunk = np.arange(len(known.fact))
+  voids = np.where(known.voids > 0, chunk - known.voids, -1)
+  return {"truth": known.fact, "voids": voids}

@@ -1,0 +1,122 @@
+"""From the folder of a run to the page of one of its examples."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from nema_lc_jax import evaluate
+from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.experiment import Experiment, make_experiment
+from nema_lc_jax.inspect.names import names_of
+from nema_lc_jax.inspect.page import Inspection, content, render
+from nema_lc_jax.inspect.record import (
+  example_of,
+  read_texts,
+  record,
+  require_memory,
+)
+from nema_lc_jax.memory.types import Params
+
+
+def open_run(
+  workdir: str | Path, config: ConfigDict | None = None
+) -> tuple[Experiment, Params]:
+  """A run's experiment, and its best parameters.
+
+  Args:
+    workdir: folder of the run.
+    config: in place of the run's own.
+
+  Raises:
+    ValueError, RunError: in one line, if there is no such run, or if it has
+      no memory.
+  """
+  config = evaluate.load_config(workdir) if config is None else config
+  require_memory(config)
+  experiment = make_experiment(config, evaluate.load_interface(workdir))
+  return experiment, evaluate.restore_best(experiment, workdir).params
+
+
+def inspect_example(
+  experiment: Experiment,
+  params: Params,
+  example: int = 0,
+  *,
+  split: str = "validation",
+  text: list[str | Path] | None = None,
+) -> Inspection:
+  """What the memory did with one example of a split, or with the user's text.
+
+  Args:
+    experiment: of a run.
+    params: of its model.
+    example: its number in the split.
+    split: "validation" or "test".
+    text: a file to read in place of the example (two, to match two).
+
+  Raises:
+    ConfigError: on an example, a file or a model that can't be inspected.
+  """
+  config = experiment.config
+  batch = None
+  if text is None or (experiment.dataset.head == "match" and len(text) < 2):
+    batch = example_of(experiment, split, example)
+  if text is not None:
+    batch = read_texts(experiment, text, batch)
+  found = record(experiment, params, batch, example)
+  what = f"{split} example {example}"
+  if text is not None:
+    what = " and ".join(Path(path).name for path in text)
+    if "inputs2" in batch and len(text) < 2:
+      what += f" against the second text of {split} example {example}"
+  title = f"{experiment.dataset.name}: {what}"
+  memory = config.memory
+  facts = [
+    f"policy {memory.policy}",
+    f"{memory.num_slots} slots",
+    f"budget {memory.budget} operations per chunk",
+    f"{len(found.tokens)} chunks of {config.model.chunk_length} tokens",
+  ]
+  if experiment.dataset.head == "match":
+    facts.append("the memory of the first text of the pair")
+  for path in text or ():
+    size = Path(path).expanduser().stat().st_size
+    if size > config.data.length:
+      facts.append(f"the first {config.data.length:,} of {size:,} bytes")
+  data = content(found, names_of(experiment), title=title, facts=facts)
+  return Inspection(title, found, render(data))
+
+
+def show(
+  workdir: str | Path,
+  example: int = 0,
+  *,
+  split: str = "validation",
+  text: str | Path | list[str | Path] | None = None,
+  overrides: Mapping[str, Any] | None = None,
+) -> Inspection:
+  """Shows, as the last line of a notebook's cell, an example of a run.
+
+  Args:
+    workdir: folder of the run.
+    example: its number in the split.
+    split: "validation" or "test".
+    text: a file to read in place of the example (two, to match two).
+    overrides: of the run's config, such as {"data.length": 512}.
+
+  Returns:
+    The page, and what it shows as arrays (`.data`).
+
+  Raises:
+    ValueError, RunError: in one line, on what cannot be.
+  """
+  config = evaluate.load_config(workdir)
+  try:
+    config.update_from_flattened_dict(overrides or {})
+  except (AttributeError, KeyError, TypeError) as error:
+    raise ConfigError(" ".join(str(error).split())) from None
+  files = [text] if isinstance(text, str | Path) else text
+  experiment, params = open_run(workdir, config)
+  return inspect_example(experiment, params, example, split=split, text=files)
