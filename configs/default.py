@@ -47,12 +47,12 @@ def get_config() -> ConfigDict:
   c.memory.budget = 2  # operations per chunk
   c.memory.controller = ConfigDict()  # of the learned policies
   c.memory.controller.hidden = 32
-  c.memory.controller.max_decay = 0.3
+  c.memory.controller.max_decay = 0.9
   c.memory.controller.write_bias = 1.0
   c.memory.controller.update_bias = 0.0
-  c.memory.controller.write_threshold = 0.02
+  c.memory.controller.write_threshold = 0.05
   c.memory.controller.noise = 0.3
-  c.memory.controller.fade = 0.5  # beyond num_slots, while training has more
+  c.memory.controller.fade = 0.1  # of what is too much, in training
   c.memory.controller.keep = "strength"  # what is replaced: or fifo, lru
   c.memory.controller.update = True
   c.memory.controller.forget = True
@@ -62,7 +62,7 @@ def get_config() -> ConfigDict:
   # Weights of the lifecycle losses. Forgetting costs from the beginning; the
   # others 0 until `start`, all after `ramp` more (fractions of the run).
   c.loss = ConfigDict()
-  c.loss.write = 1e-3
+  c.loss.write = 0.01
   c.loss.forget = 0.1
   c.loss.stability = 1e-3
   c.loss.start = 0.5

@@ -51,9 +51,9 @@ def _facts(c: ConfigDict) -> ConfigDict:
   c.model.chunk_length = 8
   c.memory.num_slots = 4
   # Short texts, in which reading is learned soon; then long ones, where what is
-  # too much fades; then as many slots as there are to be.
-  c.train.curriculum = ((0.25, 48, 8), (0.8, 128, 8))
-  c.train.steps = 1600
+  # too much fades; at last as many slots as there are to be.
+  c.train.curriculum = ((0.35, 48, 8), (0.65, 128, 8), (0.97, 128, 5))
+  c.train.steps = 2200
   return c
 
 
@@ -64,6 +64,6 @@ def _mqar(c: ConfigDict) -> ConfigDict:
   c.data.pair_vocab = 64
   c.model.chunk_length = 2  # 32 chunks; a pair or a question in each
   c.memory.num_slots = 8
-  c.train.curriculum = ((0.8, 64, 32),)
-  c.train.steps = 1500
+  c.train.curriculum = ((0.35, 32, 16), (0.65, 64, 16), (0.97, 64, 9))
+  c.train.steps = 1600
   return c

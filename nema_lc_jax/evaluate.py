@@ -72,7 +72,8 @@ def eval_batches(experiment: Experiment, split: str, times: int):
   return data.eval_batches(
     experiment.dataset,
     split,
-    batch_size=max(rows // times // devices, 1) * devices,
+    # Few long texts at a time would leave a device idle in the memory scan.
+    batch_size=max(min(rows, 8 * rows // times) // devices, 1) * devices,
     length=times * config.data.length,
     limit=None if times == 1 else config.eval.examples,
   )

@@ -225,7 +225,8 @@ def _truth_sums(steps: StepOutput) -> Sums:
   until = jnp.full(N, last).at[voided].min(chunks, mode="drop")
   held = (holds[until - 1] == chunks[:, None]).any(1)
   count = lambda mask: mask.sum(dtype=jnp.float32)
-  writes = steps.writes.astype(jnp.float32)
+  # What the last chunk writes, nothing reads: it is neither right nor wrong.
+  writes = jnp.where(chunks < last, steps.writes, 0).astype(jnp.float32)
   return {
     "write_precision": (jnp.where(fact, writes, 0).sum(), writes.sum()),
     "write_recall": (count(taken), count(fact)),
@@ -236,10 +237,10 @@ def _truth_sums(steps: StepOutput) -> Sums:
 def truth_sums(steps: StepOutput) -> Sums:
   """What the memory did, held against the truth, as (sum, count).
 
-  write_precision: share of the writes that were in a chunk with a fact worth
-  keeping; write_recall: share of these chunks that were written, or moved a
-  slot towards them; premature_forget_rate: share of those taken in that no
-  slot held any more while they still were of use.
+  write_precision: share of the writes, but those of the last chunk, that were
+  in a chunk with a fact worth keeping; write_recall: share of these chunks that
+  were written, or moved a slot towards them; premature_forget_rate: share of
+  those taken in that no slot held any more while they still were of use.
 
   Args:
     steps: leaves [B, N, ...], of a task that knows the truth.

@@ -1,8 +1,13 @@
-"""Several fake CPU devices for every test; `policy` runs over all policies."""
+"""Several fake CPU devices for every test; `policy` runs over all policies.
+
+pytest --policy=my_module:my_policy tests/memory runs those tests on a policy of
+one's own, from a module in the current folder.
+"""
 
 import hashlib
 import os
 import platform
+import sys
 from pathlib import Path
 
 FAKE_DEVICES = 4
@@ -34,10 +39,29 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
+# `configs`, `tests` and a policy of one's own are found however pytest is run.
+for folder in (str(Path(__file__).parents[1]), os.getcwd()):
+  if folder not in sys.path:
+    sys.path.insert(0, folder)
+
+
+def pytest_addoption(parser):
+  """Adds --policy."""
+  parser.addoption(
+    "--policy",
+    action="append",
+    default=[],
+    metavar="MODULE:FUNCTION",
+    help="a policy that tests of policies run on, in place of all known ones;"
+    " may be given several times",
+  )
+
+
 def pytest_generate_tests(metafunc):
   """A test that takes `policy` runs once per name in `POLICIES`."""
   if "policy" in metafunc.fixturenames:
     # Not at the top: most tests of the data need no jax.
     from nema_lc_jax.models import POLICIES
 
-    metafunc.parametrize("policy", POLICIES)
+    names = metafunc.config.getoption("policy") or list(POLICIES)
+    metafunc.parametrize("policy", names)

@@ -70,24 +70,28 @@ class _Parts(NamedTuple):
   encoder: enc.Encoder
   interface: enc.Interface
   policy: Policy | None
+  # The policy for texts of no more chunks than there are slots: all fits.
+  ample: Policy | None
   decoder: enc.Decoder
   head: enc.Head
 
 
 def _parts(c: ModelConfig) -> _Parts:
   known = policy_options(c.policy)
-  options = {"capacity": c.num_slots} | dict(c.controller)
-  options = {k: v for k, v in options.items() if k in known}
+  options = {k: v for k, v in c.controller.items() if k in known}
+  crowded = {"capacity": c.num_slots} if "capacity" in known else {}
   for option in set(c.controller) - set(policy_options("learned")):
     raise ValueError(
       f"config.memory.controller has no field {option!r}; known:"
       f" {', '.join(policy_options('learned'))}."
     )
-  policy = make_policy(c.policy, width=c.width, **options)
+  policy = make_policy(c.policy, width=c.width, **options, **crowded)
+  ample = make_policy(c.policy, width=c.width, **options)
   return _Parts(
     encoder=enc.Encoder(c),
     interface=enc.Interface(c),
     policy=policy if c.encoder == "memory" else None,
+    ample=ample if c.encoder == "memory" else None,
     decoder=enc.Decoder(c),
     head=enc.Head(c.num_classes, hidden=2 * c.width),
   )
@@ -164,7 +168,7 @@ def _remember(
     params["policy"],
     key,
     init_state(num_slots=mode.num_slots, width=c.width),
-    policy=parts.policy,
+    policy=parts.ample if mode.num_slots >= N else parts.policy,
     budget=mode.budget,
     train=mode.train,
     remat=c.remat,

@@ -14,6 +14,7 @@ from nema_lc_jax.memory.types import (
   FORGET,
   FRESH_USAGE,
   RETAIN,
+  STRENGTH_FLOOR,
   Array,
   Candidates,
   Chunk,
@@ -39,6 +40,9 @@ OBSERVES = {
 }
 
 
+# What is this much better or worse, in units of log strength or of steps, is
+# well inside or outside of what is kept.
+SOFTNESS = 0.25
 RELAXATIONS = ("strength", "straight_through")
 
 
@@ -88,21 +92,35 @@ def _faded(
   state: MemoryState,
   retained: Array,
   kept: Array,
-  capacity: int | None,
+  *,
+  capacity: int,
   fade: float,
 ) -> Array:
   """Strengths [M], of which those beyond the best `capacity` slots fade.
 
-  A relaxation of eviction, for training with more slots than there will be. An
-  item that is evicted gets no gradient any more, whatever it would have been
-  good for. One that fades does, for a while: so what is kept and what is
-  crowded out compete in the same reads.
+  A relaxation of eviction, for training with more slots than there are to be.
+  An item that is evicted gets no gradient any more, whatever it would have
+  been good for. One that fades does, for a while, and the edge is soft: how far
+  an item lies above or below the best one outside, or the worst one inside, has
+  a gradient too. So what is kept and what is crowded out learn from the same
+  reads.
+
+  Args:
+    state: the memory.
+    retained: [M], strengths before fading.
+    kept: [M], which slots are better; differences of SOFTNESS are at the edge.
+    capacity: how many slots there are to be.
+    fade: what a step leaves of a strength that is clearly outside.
   """
-  if capacity is None or capacity >= state.alive.shape[0]:
+  live = state.alive > 0
+  if capacity >= live.shape[0]:
     return retained
-  order = jnp.where(state.alive > 0, jax.lax.stop_gradient(kept), -jnp.inf)
-  place = jnp.argsort(jnp.argsort(-order))
-  return jnp.where(place >= capacity, fade * retained, retained)
+  value = jnp.where(live, kept, -1e9)
+  best = jax.lax.top_k(value, capacity + 1)[0]
+  edge = 0.5 * (best[capacity - 1] + best[capacity])
+  outside = jax.nn.sigmoid((edge - value) / SOFTNESS)
+  outside = jnp.where(live.sum() > capacity, outside, 0.0)
+  return retained * fade**outside
 
 
 def _write_gate(
@@ -112,9 +130,9 @@ def _write_gate(
   capacity: int | None = None,
   hidden: int = 32,
   write_bias: float = 1.0,
-  write_threshold: float = 0.02,
+  write_threshold: float = 0.05,
   noise: float = 0.3,
-  fade: float = 0.5,
+  fade: float = 0.1,
   blind: str = "",
 ) -> Policy:
   """NeMA-Lite: a learned write gate; what a write replaces follows a rule.
@@ -143,8 +161,11 @@ def _write_gate(
     rank, strength = _written(key, logits, train, write_threshold, noise)
     kept = KEEPS[keep](state, state.alive)
     scores = heuristics.retain_all(state, chunk, kept)
-    left = _faded(state, state.alive, kept, capacity if train else None, fade)
-    return scores.replace(write=rank, strength=strength, retained=left)
+    scores = scores.replace(write=rank, strength=strength)
+    if train and capacity is not None:
+      left = _faded(state, state.alive, kept, capacity=capacity, fade=fade)
+      scores = scores.replace(retained=left)
+    return scores
 
   return Policy(init, score, OBSERVES[keep])
 
@@ -157,12 +178,12 @@ def learned(
   keep: str = "strength",
   update: bool = True,
   forget: bool = True,
-  max_decay: float = 0.3,
+  max_decay: float = 0.9,
   write_bias: float = 1.0,
   update_bias: float = 0.0,
-  write_threshold: float = 0.02,
+  write_threshold: float = 0.05,
   noise: float = 0.3,
-  fade: float = 0.5,
+  fade: float = 0.1,
   blind: str = "",
   relax: str = "strength",
 ) -> Policy:
@@ -198,8 +219,8 @@ def learned(
     raise ValueError(f"keep={keep!r} is unknown; known: {', '.join(KEEPS)}.")
   if not 0 <= max_decay <= 1:
     raise ValueError(f"max_decay must be in [0, 1], got {max_decay}.")
-  if not 0 <= fade <= 1:
-    raise ValueError(f"fade must be in [0, 1], got {fade}.")
+  if not 0 < fade <= 1:
+    raise ValueError(f"fade must be in (0, 1], got {fade}.")
   if relax not in RELAXATIONS:
     raise ValueError(
       f"relax={relax!r} is unknown; known: {', '.join(RELAXATIONS)}."
@@ -225,7 +246,11 @@ def learned(
     writes = functional.call(gate, params["gate"], state, chunk)
     rank, strength = _written(key, writes, train, write_threshold, noise)
     kept = KEEPS[keep](state, retained)
-    retained = _faded(state, retained, kept, capacity if train else None, fade)
+    if train and capacity is not None:
+      # Strengths are compared as reads compare them, by ratio.
+      by = jnp.log(jnp.maximum(kept, STRENGTH_FLOOR))
+      by = by if keep == "strength" else kept
+      retained = _faded(state, retained, by, capacity=capacity, fade=fade)
     if relax == "straight_through":
       strength = _straight_through(jnp.ones_like(strength), strength)
       retained = _straight_through(state.alive, retained)

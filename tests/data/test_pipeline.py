@@ -9,6 +9,8 @@ import pytest
 from nema_lc_jax import data
 
 LENGTH = 96
+GENERATED = ["toy", "recall", "rebind", "forgetting_mqar"]
+NAMES = [*GENERATED, "pytext"]
 
 
 def loaded(name, pytext):
@@ -28,7 +30,7 @@ def digest(batch):
   return sha.hexdigest()
 
 
-@pytest.mark.parametrize("name", ["toy", "recall", "pytext"])
+@pytest.mark.parametrize("name", NAMES)
 def test_shapes_and_types_are_the_contract(name, pytext):
   (batch,) = batches(loaded(name, pytext), count=1)
   shapes = {
@@ -37,12 +39,15 @@ def test_shapes_and_types_are_the_contract(name, pytext):
     "label": (np.int32, (8,)),
     "truth": (np.int8, (8, LENGTH)),
   }
-  if name == "recall":
+  if name not in ("toy", "pytext"):
     shapes |= {
       "voids": (np.int32, (8, LENGTH)),
       "source": (np.int32, (8, LENGTH)),
       "stale": (np.int32, (8, 8)),
     }
+  if name == "forgetting_mqar":  # A question at every token.
+    shapes["label"] = np.int32, (8, LENGTH)
+    shapes["stale"] = np.int32, (8, LENGTH, 1)
   if name == "pytext":
     shapes |= {"inputs2": shapes["inputs"], "mask2": shapes["mask"]}
     shapes["group"] = shapes.pop("label")
@@ -50,7 +55,7 @@ def test_shapes_and_types_are_the_contract(name, pytext):
   assert {k: (v.dtype, v.shape) for k, v in batch.items()} == shapes
 
 
-@pytest.mark.parametrize("name", ["toy", "recall", "pytext"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_restored_iterator_continues_bit_for_bit(name, pytext, equal):
   dataset = loaded(name, pytext)
   settings = {"batch_size": 64, "seed": 3, "length": LENGTH}
@@ -65,7 +70,7 @@ def test_a_restored_iterator_continues_bit_for_bit(name, pytext, equal):
     assert equal(batch, next(restored))
 
 
-@pytest.mark.parametrize("name", ["toy", "recall", "pytext"])
+@pytest.mark.parametrize("name", NAMES)
 def test_the_seed_decides_the_stream(name, pytext, equal):
   dataset = loaded(name, pytext)
   first, again, other = (
@@ -80,7 +85,7 @@ def test_streams_are_the_same_in_another_process():
     "import hashlib, sys; sys.path.insert(0, sys.argv[1])\n"
     "import test_pipeline as t\n"
     "from nema_lc_jax import data\n"
-    "for name in ('toy', 'recall', 'pytext'):\n"
+    "for name in t.NAMES:\n"
     "  dataset = data.load(name, length=256)\n"
     "  print(t.digest(t.batches(dataset)[-1]), dataset.fingerprint,\n"
     "    t.digest(dataset.evaluation('test', 96)[5]))\n"
@@ -93,7 +98,7 @@ def test_streams_are_the_same_in_another_process():
     capture_output=True,
     text=True,
   ).stdout.splitlines()
-  for name, line in zip(("toy", "recall", "pytext"), lines, strict=True):
+  for name, line in zip(NAMES, lines, strict=True):
     dataset = data.load(name, length=256)
     assert line.split() == [
       digest(batches(dataset)[-1]),
@@ -102,7 +107,7 @@ def test_streams_are_the_same_in_another_process():
     ]
 
 
-@pytest.mark.parametrize("name", ["toy", "recall"])
+@pytest.mark.parametrize("name", GENERATED)
 def test_examples_depend_on_seed_split_index_and_length(name, equal):
   dataset, other = data.load(name, seed=0), data.load(name, seed=1)
   example = dataset.evaluation("test", 192)[3]
@@ -115,7 +120,7 @@ def test_examples_depend_on_seed_split_index_and_length(name, equal):
   assert not np.array_equal(example["inputs"], longer[:192])
 
 
-@pytest.mark.parametrize("name", ["toy", "recall"])
+@pytest.mark.parametrize("name", GENERATED)
 def test_no_text_is_in_two_splits(name):
   dataset = data.load(name)
   seen = {}
@@ -128,7 +133,7 @@ def test_no_text_is_in_two_splits(name):
   assert not seen["validation"] & seen["test"]
 
 
-@pytest.mark.parametrize("name", ["toy", "recall", "pytext"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("batch_size", [1, 7, 16])
 def test_evaluation_has_every_example_once_in_order(
   name, batch_size, pytext, equal

@@ -7,6 +7,7 @@ from nema_lc_jax import data
 from nema_lc_jax.data.recall import ASK, MARK
 
 KEYS, VALUES = range(3, 11), range(11, 19)  # eight of each; noise from 19
+LENGTH = 128
 
 
 def asked_key(text):
@@ -36,15 +37,8 @@ def near_misses(text):
 @pytest.fixture(scope="module")
 def examples():
   recall = data.load("recall", num_test=500)
-  source = recall.evaluation("test", 192)
+  source = recall.evaluation("test", LENGTH)
   return [source[i] for i in range(500)]
-
-
-def test_reading_marked_facts_solves_it(examples):
-  for example in examples:
-    text = example["inputs"]
-    value = facts(text)[asked_key(text)]
-    assert value - VALUES[0] == example["label"]
 
 
 def test_reading_near_misses_never_solves_it(examples):
@@ -52,11 +46,16 @@ def test_reading_near_misses_never_solves_it(examples):
     text = example["inputs"]
     key, known = asked_key(text), facts(text)
     misses = near_misses(text)
-    assert len(misses) == 6
     for missed_key, value in misses:
       assert known[missed_key] != value  # a fact's key, never its value
     told = {value - VALUES[0] for k, value in misses if k == key}
     assert example["label"] not in told
+
+
+def test_near_misses_are_in_half_of_the_other_blocks(examples):
+  counts = [len(near_misses(e["inputs"])) for e in examples]
+  assert np.mean(counts) == pytest.approx(6, abs=0.3)  # 12 blocks are left
+  assert np.var(counts) == pytest.approx(3, abs=0.6)  # each by itself
 
 
 def test_near_misses_are_about_the_asked_key_too(examples):
@@ -81,56 +80,39 @@ def test_a_block_holds_one_item_and_none_straddles(examples):
     assert (blocks == ASK).sum() == 1
 
 
-def test_truth_marks_the_facts_and_the_asked_one(examples):
-  for example in examples:
-    text, truth = example["inputs"], example["truth"]
-    for m in np.flatnonzero(text == MARK):
-      expected = 2 if text[m + 1] == asked_key(text) else 1
-      assert (truth[m : m + 3] == expected).all()
-    assert (truth > 0).sum() == 9
-
-
-def test_labels_and_places_are_uniform(examples):
-  labels = np.bincount([e["label"] for e in examples], minlength=8)
-  assert labels.min() > 35  # 62 expected
+def test_facts_stand_anywhere_and_near_misses_too(examples):
   places = np.concatenate([np.flatnonzero(e["truth"] == 2) for e in examples])
-  assert set(places // 8) == set(range(23))
-  assert data.load("recall").baselines("test", 192) == {
-    "chance": 1 / 8,
-    "best_possible": 1.0,
-  }
+  assert set(places // 8) == set(range(15))
+  firsts = [np.flatnonzero(e["inputs"] == MARK)[0] // 8 for e in examples]
+  misses = [near_misses(e["inputs"][: 8 * f]) for e, f in
+            zip(examples, firsts, strict=True)]  # fmt: skip
+  assert sum(map(bool, misses)) > 100  # before the first fact
 
 
-def test_distractor_rate_scales_with_length():
-  recall = data.load("recall", distractor_rate=0.25, num_distractors=0)
-  for length in (192, 1920):
-    source = recall.evaluation("test", length)
-    counts = [len(near_misses(source[i]["inputs"])) for i in range(50)]
-    free = length // 8 - 4
-    assert abs(np.mean(counts) / free - 0.25) < 0.05
+def test_no_key_is_asked_more_often_than_another(examples):
+  asked = np.bincount([asked_key(e["inputs"]) for e in examples])[3:]
+  assert len(asked) == 8
+  assert asked.min() > 35  # 62 expected
 
 
-def test_min_length_mixes_lengths_in_training_only(equal):
-  recall = data.load("recall", min_length=96)
-  train = recall.train(192, 0)
-  seen = set()
-  for i in range(300):
-    example = train[i]
-    size = int(example["mask"].sum())
-    assert example["mask"][:size].all()
-    assert not example["inputs"][size:].any()
-    assert (example["inputs"][:size] > 0).all()
-    text = example["inputs"][:size]
-    assert facts(text)[asked_key(text)] - VALUES[0] == example["label"]
-    seen.add(size)
-  assert seen == set(range(96, 193, 8))
-  full = data.load("recall").evaluation("test", 192)
-  assert equal(recall.evaluation("test", 192)[7], full[7])
-  assert full[7]["mask"].all()
+@pytest.mark.parametrize("length", [128, 1920])
+def test_distractor_rate_scales_with_length(length):
+  recall = data.load("recall", distractor_rate=0.25)
+  source = recall.evaluation("test", length)
+  counts = [len(near_misses(source[i]["inputs"])) for i in range(60)]
+  free = length // 8 - 4
+  assert abs(np.mean(counts) / free - 0.25) < 0.06
+
+
+@pytest.mark.parametrize(("rate", "misses"), [(0, 0), (1, 12)])
+def test_none_or_all_of_the_other_blocks_hold_near_misses(rate, misses):
+  source = data.load("recall", distractor_rate=rate).evaluation("test", LENGTH)
+  for i in range(30):
+    assert len(near_misses(source[i]["inputs"])) == misses
 
 
 def test_examples_are_cheap_enough_to_draw_during_a_step():
-  source = data.load("recall").evaluation("test", 192)
+  source = data.load("recall").evaluation("test", LENGTH)
   source[0]
   times = []
   for _ in range(5):  # the best of five: the machine is shared
@@ -139,20 +121,3 @@ def test_examples_are_cheap_enough_to_draw_during_a_step():
       source[i]
     times.append((time.perf_counter() - start) / 200)
   assert min(times) < 5e-4  # 7e-5 when alone
-
-
-@pytest.mark.parametrize(
-  ("options", "message"),
-  [
-    ({"length": 190}, "a length that is a multiple of block=8 and at least 80"),
-    ({"length": 72}, "at least 80, one block for each item"),
-    ({"min_length": 40}, "a min_length that is a multiple of block=8"),
-    ({"min_length": 384}, "min_length 384 is above length 192"),
-    ({"num_facts": 9}, "num_facts 9 is above num_keys 8"),
-    ({"distractor_rate": 1.5}, "distractor_rate must be in [0, 1] or None"),
-    ({"block": 2}, "block must be an integer of at least 3, got 2"),
-    ({"num_values": 1}, "num_values must be an integer of at least 2, got 1"),
-  ],
-)
-def test_errors_name_the_option(options, message, error_of):
-  assert message in error_of(data.load, "recall", **options)

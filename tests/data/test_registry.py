@@ -5,10 +5,21 @@ import pytest
 
 from nema_lc_jax import data
 
+TASKS = (
+  "delayed_qa",
+  "forgetting_mqar",
+  "mqar",
+  "pressure",
+  "rebind",
+  "recall",
+  "revoke",
+)
+
 
 def test_unknown_names_list_the_known(error_of):
   assert error_of(data.load, "imdb") == (
-    "unknown data set 'imdb'; known: aan, file, pytext, recall, toy"
+    "unknown data set 'imdb'; known: aan, delayed_qa, file, forgetting_mqar,"
+    " mqar, pressure, pytext, rebind, recall, revoke, toy"
   )
 
 
@@ -19,7 +30,7 @@ def test_unknown_options_list_the_known(error_of):
   )
 
 
-@pytest.mark.parametrize("name", ["toy", "recall"])
+@pytest.mark.parametrize("name", ["toy", *TASKS])
 def test_common_options_are_accepted_by_all(name):
   bare = data.load(name)
   common = data.load(name, dir="/x", path=None, length=None, seed=0)
@@ -37,12 +48,21 @@ def test_common_options_are_checked(error_of):
 
 
 def test_fingerprints_tell_data_apart():
+  names = ("toy", *TASKS)
   prints = {
     data.load(name, **options).fingerprint
-    for name in ("toy", "recall")
+    for name in names
     for options in ({}, {"seed": 1}, {"noise_vocab": 5}, {"num_test": 3})
   }
-  assert len(prints) == 6  # Seeds share theirs.
+  assert len(prints) == 3 * len(names)  # Seeds share theirs.
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_options_of_a_task_are_its_keywords(name):
+  known = data.options_of(name)
+  common = {"seed", "length", "num_eval", "num_test", "noise_vocab"}
+  assert known > common
+  assert "name" not in known
 
 
 def test_a_data_set_is_one_line_when_printed(pytext):

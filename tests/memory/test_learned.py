@@ -30,6 +30,7 @@ from nema_lc_jax.memory import (
   scan_chunks,
 )
 from nema_lc_jax.models import POLICIES, make_policy
+from nema_lc_jax.models.policies import policy_options
 
 KEY = jax.random.key(3)
 LEARNED = ("write_gate", "write_gate_lru", "learned")
@@ -304,11 +305,14 @@ def test_an_unknown_option_lists_those_of_the_policy(policy):
   text = error_of(policy, nois=1.0)
   assert "'nois'" in text
   assert repr(policy) in text
+  known = policy_options(policy)
+  assert all(option in text for option in known)
   if policy in LEARNED:
-    assert "noise" in text
-    assert "write_threshold" in text
-  else:
-    assert "none" in text
+    assert {"noise", "write_threshold"} < set(known)
+  elif policy in POLICIES:
+    assert known == ()
+  if not known:
+    assert text.endswith("it has: none.")
 
 
 def test_an_unknown_keep_is_an_error_that_lists_the_known_ones():
