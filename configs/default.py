@@ -52,7 +52,7 @@ def get_config() -> ConfigDict:
   c.memory.controller.update_bias = 0.0
   c.memory.controller.write_threshold = 0.05
   c.memory.controller.noise = 0.3
-  c.memory.controller.fade = 0.1  # of what is too much, in training
+  c.memory.controller.fade = 0.02  # of what is too much, in training
   c.memory.controller.keep = "strength"  # what is replaced: or fifo, lru
   c.memory.controller.update = True
   c.memory.controller.forget = True

@@ -34,13 +34,15 @@ def get_config(variant: str = "recall") -> ConfigDict:
 def _common(c: ConfigDict) -> ConfigDict:
   c.data.num_eval = 1024
   c.data.num_test = 2048
-  c.model.num_layers = 1
+  # What a chunk says is the set of its tokens: a layer before the memory would
+  # only mix them, and is most of the time of a step.
+  c.model.num_layers = 0
   c.model.mlp_ratio = 2.0
   c.memory.num_candidates = 1
   c.eval.lengths = (1, 4, 16, 64)
   c.train.learning_rate = 2e-3
-  c.train.eval_every = 250
-  c.train.checkpoint_every = 250
+  c.train.eval_every = 500
+  c.train.checkpoint_every = 500
   return c
 
 
@@ -52,8 +54,8 @@ def _facts(c: ConfigDict) -> ConfigDict:
   c.memory.num_slots = 4
   # Short texts, in which reading is learned soon; then long ones, where what is
   # too much fades; at last as many slots as there are to be.
-  c.train.curriculum = ((0.35, 48, 8), (0.65, 128, 8), (0.97, 128, 5))
-  c.train.steps = 2200
+  c.train.curriculum = ((0.3, 48, 8), (0.65, 128, 8), (0.97, 128, 5))
+  c.train.steps = 4000
   return c
 
 

@@ -97,6 +97,15 @@ def _require(config: ml_collections.ConfigDict) -> None:
       raise ConfigError(
         f"config.train.{name} must be at least {least}, got {train[name]}."
       )
+  for times in config.eval.lengths:
+    if not isinstance(times, int) or times < 1:
+      raise ConfigError(
+        f"config.eval.lengths must be whole numbers from 1, got {times!r}."
+      )
+  if config.eval.examples < 1:
+    raise ConfigError(
+      f"config.eval.examples must be at least 1, got {config.eval.examples}."
+    )
   if config.seed < 0:
     raise ConfigError(f"config.seed must be at least 0, got {config.seed}.")
   for name, value in {

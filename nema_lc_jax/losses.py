@@ -217,15 +217,15 @@ def _truth_sums(steps: StepOutput) -> Sums:
   """`truth_sums` of one text, leaves [N, ...]."""
   N = steps.active.shape[0]
   chunks, holds = jnp.arange(N), origins(steps)
-  fact = (steps.truth.fact > 0) & steps.active
-  taken = fact & (holds == chunks[:, None]).any(1)
-  # A fact is of use until it becomes void, or the last chunk asks.
+  # A fact is of use until it becomes void, or the last chunk asks; what the
+  # last chunk writes, nothing reads: it is neither right nor wrong.
   last = jnp.max(jnp.where(steps.active, chunks, 0))
+  fact = (steps.truth.fact > 0) & steps.active & (chunks < last)
+  taken = fact & (holds == chunks[:, None]).any(1)
   voided = jnp.where(steps.truth.voids > 0, chunks - steps.truth.voids, N)
   until = jnp.full(N, last).at[voided].min(chunks, mode="drop")
   held = (holds[until - 1] == chunks[:, None]).any(1)
   count = lambda mask: mask.sum(dtype=jnp.float32)
-  # What the last chunk writes, nothing reads: it is neither right nor wrong.
   writes = jnp.where(chunks < last, steps.writes, 0).astype(jnp.float32)
   return {
     "write_precision": (jnp.where(fact, writes, 0).sum(), writes.sum()),
@@ -237,10 +237,11 @@ def _truth_sums(steps: StepOutput) -> Sums:
 def truth_sums(steps: StepOutput) -> Sums:
   """What the memory did, held against the truth, as (sum, count).
 
-  write_precision: share of the writes, but those of the last chunk, that were
-  in a chunk with a fact worth keeping; write_recall: share of these chunks that
-  were written, or moved a slot towards them; premature_forget_rate: share of
-  those taken in that no slot held any more while they still were of use.
+  write_precision: share of the writes that were in a chunk with a fact worth
+  keeping; write_recall: share of these chunks that were written, or moved a
+  slot towards them; premature_forget_rate: share of those taken in that no
+  slot held any more while they still were of use. The last chunk counts for
+  nothing.
 
   Args:
     steps: leaves [B, N, ...], of a task that knows the truth.

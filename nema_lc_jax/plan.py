@@ -101,7 +101,7 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
   Raises:
     ConfigError: on an unknown field or a value of another type.
   """
-  own = config.copy_and_resolve_references()
+  own = config.copy_and_resolve_references().lock()
   for field, value in changes.items():
     try:
       own.update_from_flattened_dict({field: value})
@@ -135,11 +135,11 @@ def make_plan(
   Raises:
     ConfigError: in one line, on anything that cannot be.
   """
-  if seeds < 1:
-    raise ConfigError(f"--seeds must be at least 1, got {seeds}.")
+  if not 1 <= seeds <= TUNING_SEED:
+    raise ConfigError(f"--seeds must be from 1 to {TUNING_SEED}, got {seeds}.")
   if len(set(policies)) < len(policies):
     raise ConfigError(f"--policies names one twice: {','.join(policies)}.")
-  for policy in policies:
+  for policy in (*policies, reference):
     policy_options(policy)
   fields = [_values(text) for text in grid]
   settings = [
@@ -154,14 +154,21 @@ def make_plan(
       for value in values
       for policy in policies
     ]
-  if len(set(map(str, cells))) < len(cells):
-    raise ConfigError("--grid or --ablate names one setting twice.")
+  seen = set()
   for cell in cells:
-    changed(config, dict(cell.setting))
+    own = changed(config, dict(cell.setting)).to_json()
+    fields = [field for field, _ in cell.setting]
+    if (cell.policy, own) in seen or len(set(fields)) < len(fields):
+      raise ConfigError(
+        f"--grid or --ablate gives a setting twice: {cell.setting_name}."
+      )
+    seen.add((cell.policy, own))
   rates = [_literal(text) for text in split(learning_rates)]
   for rate in rates:
     if not isinstance(rate, int | float) or rate <= 0:
       raise ConfigError(f"--learning_rates must be above 0, got {rate!r}.")
+  if len(set(rates)) < len(rates):
+    raise ConfigError(f"--learning_rates names one twice: {learning_rates}.")
   return Plan(tuple(cells), seeds, tuple(map(float, rates)), reference)
 
 
@@ -173,7 +180,10 @@ def _values(text: str) -> tuple[str, list[Any]]:
     raise ConfigError(f"{text!r} must have the form config.FIELD=A,B,...")
   if field in OWN:
     raise ConfigError(f"config.{field} is set by {OWN[field]}.")
-  return field, [_literal(value) for value in split(values)]
+  found = [_literal(value) for value in split(values)]
+  if not found:
+    raise ConfigError(f"{text!r} has no values.")
+  return field, found
 
 
 def split(text: str) -> list[str]:

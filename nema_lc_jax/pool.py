@@ -30,7 +30,8 @@ def work(
 ) -> list[str]:
   """Trains the jobs, so many at a time; returns what failed, a line each.
 
-  Compiled programs are shared through `out/compiled`: seeds differ in none.
+  Compiled programs are shared through `out/compiled`, or the folder that
+  JAX_COMPILATION_CACHE_DIR names: seeds differ in none.
 
   Raises:
     RunError: when interrupted; the runs in work are saved.
@@ -86,7 +87,8 @@ def _start(numbers, processes: int, cache: str) -> None:
     os.sched_setaffinity(0, cores[number % len(cores) :: processes])
   import jax
 
-  jax.config.update("jax_compilation_cache_dir", cache)
+  if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+    jax.config.update("jax_compilation_cache_dir", cache)
   threading.Thread(target=_follow_parent, daemon=True).start()
 
 

@@ -27,6 +27,12 @@ METRICS = (
   "churn",
 )
 
+# What LaTeX would take for a command.
+LATEX = str.maketrans(
+  {c: f"\\{c}" for c in "_%#&$}{"}
+  | {"<": "$<$", "^": r"\^{}", "~": r"\~{}", "\\": r"\textbackslash{}"}
+)
+
 Done = Sequence[tuple[Run, Mapping[str, Any]]]  # runs and their summaries
 
 
@@ -230,7 +236,8 @@ def _columns(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     cells.append([*line, str(row.collapsed)])
   if rows[0].oracle:
     oracle = ["oracle", *([""] if settings else []), ""]
-    oracle += [f"{rows[0].oracle[t]:.3f}" for t in ("1", *lengths)]
+    found = [rows[0].oracle.get(t, math.nan) for t in ("1", *lengths)]
+    oracle += [_number(value, ".3f") for value in found]
     cells.append(oracle + [""] * (len(header) - len(oracle)))
   return header, cells
 
@@ -265,10 +272,7 @@ def _markdown(rows: Sequence[Row]) -> str:
 
 def _latex(rows: Sequence[Row]) -> str:
   header, cells = _columns(rows)
-  escape = lambda text: (
-    text.replace("_", r"\_").replace("<", "$<$").replace("%", r"\%")
-  )
-  line = lambda parts: " & ".join(map(escape, parts)) + r" \\"
+  line = lambda parts: " & ".join(p.translate(LATEX) for p in parts) + r" \\"
   return "\n".join(
     [
       rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",

@@ -36,7 +36,7 @@ RECALL = "--config=configs/lifecycle_lc.py:recall"
     ((RECALL, "--wrkdir=x"), ["wrkdir", "workdir"]),
     ((RECALL, "--config.train.steps=many"), ["many"]),
     ((RECALL, "extra"), ["unknown argument 'extra'"]),
-    (("--config=configs/toy_lc.py:recal",), ["'recal'", "toy, recall"]),
+    (("--config=configs/toy_lc.py:recal",), ["'recal'", "toy"]),
     (("--config=configs/nothing.py",), ["configs/nothing.py"]),
     (
       (RECALL, "--config.model.num_heads=3"),

@@ -68,7 +68,7 @@ def expected_sums(steps):
     text = jax.tree.map(lambda x, b=b: np.asarray(x[b]), steps)
     history = held_after(text)
     last = max(n for n in range(len(history)) if text.active[n])
-    for n in range(last + 1):
+    for n in range(last):  # What the last chunk writes, nothing reads.
       fact, writes = text.truth.fact[n] > 0, int(text.writes[n])
       sums["write_precision"][0] += writes * fact
       sums["write_precision"][1] += writes
@@ -223,10 +223,10 @@ HAND = {
     ["w", "u", ".."], [1, 1, 0], [0, 1, 0],
     [[0, -1], [1, -1], [1, -1]], (1, 1), (2, 2), (0, 2),
   ),
-  # In the chunk that asks nothing is needed any more.
+  # In the chunk that asks nothing is needed any more, and no write is wrong.
   "replaced by the question": (
     ["w", "..", "e"], [1, 0, 0], [0, 0, 0],
-    [[0, -1], [0, -1], [2, -1]], (1, 2), (1, 1), (0, 1),
+    [[0, -1], [0, -1], [2, -1]], (1, 1), (1, 1), (0, 1),
   ),
 }  # fmt: skip
 

@@ -114,6 +114,7 @@ class Facts:
     require_at_least(self.longest, block=self.block)
     require_at_least(2, num_values=self.num_values)
     require_at_least(1, noise_vocab=self.noise_vocab)
+    require_at_least(0, num_keys=self.num_keys)
     require_at_least(1, num_eval=self.num_eval, num_test=self.num_test)
     if self.min_length is not None:
       require_at_least(1, min_length=self.min_length)

@@ -91,10 +91,13 @@ def _load(
 ) -> Dataset:
   require_at_least(1, num_pairs=num_pairs, noise_vocab=noise_vocab)
   require_at_least(1, num_eval=sizes[0], num_test=sizes[1])
-  if pair_vocab // 2 - 1 < num_pairs or pair_vocab < 4:
+  require_at_least(4, pair_vocab=pair_vocab)
+  if not isinstance(power, int | float) or not -10 <= power <= 10:
+    raise DataError(f"power must be a number from -10 to 10, got {power!r}")
+  if pair_vocab // 2 - 1 < num_pairs:
     raise DataError(
-      f"pair_vocab {pair_vocab} must be at least {max(4, 2 * num_pairs + 2)},"
-      f" for {num_pairs} keys"
+      f"pair_vocab {pair_vocab} must be at least {2 * num_pairs + 2}, for"
+      f" {num_pairs} keys"
     )
 
   def check(length: int) -> None:
@@ -172,6 +175,8 @@ def _draw(
   questions = 2 * (P + asked)
   inputs[questions], label[questions] = keys, values
   source[questions] = newest
+  # Each pair is asked for once, and of no use from there on.
+  voids[questions] = newest
   return {
     "inputs": inputs,
     "mask": np.ones(length, bool),

@@ -68,7 +68,12 @@ class Revoke(Facts):
     for number, place in enumerate(places):
       # The first three are bind, unbind, bind: so both answers exist.
       coin = number != 1 and rng.random() < 0.5
-      binds = not bound or (coin and len(bound) < self.num_live)
+      full = len(bound) == self.num_live
+      binds = not bound or (coin and not full)
+      if number == events - 1 and len(bound) == 1:
+        if full:
+          break
+        binds = True  # A key must be left to ask for.
       if binds:
         free = [k for k in range(self.num_keys) if k not in bound]
         key, value = rng.choice(free), int(rng.integers(self.num_values))

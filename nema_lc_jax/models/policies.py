@@ -132,7 +132,7 @@ def _write_gate(
   write_bias: float = 1.0,
   write_threshold: float = 0.05,
   noise: float = 0.3,
-  fade: float = 0.1,
+  fade: float = 0.02,
   blind: str = "",
 ) -> Policy:
   """NeMA-Lite: a learned write gate; what a write replaces follows a rule.
@@ -183,7 +183,7 @@ def learned(
   update_bias: float = 0.0,
   write_threshold: float = 0.05,
   noise: float = 0.3,
-  fade: float = 0.1,
+  fade: float = 0.02,
   blind: str = "",
   relax: str = "strength",
 ) -> Policy:
@@ -291,9 +291,12 @@ def _find(name: str) -> Callable[..., Policy]:
       " your own is written module:function."
     )
   try:
-    return getattr(importlib.import_module(module), attribute)
-  except (ImportError, AttributeError) as error:
+    found = getattr(importlib.import_module(module), attribute)
+  except (ImportError, AttributeError, ValueError) as error:
     raise ValueError(f"policy {name!r} cannot be imported: {error}.") from None
+  if not callable(found):
+    raise ValueError(f"policy {name!r} is no function, but {found!r}.")
+  return found
 
 
 def policy_options(name: str) -> tuple[str, ...]:

@@ -28,7 +28,8 @@ def read(text):
 
   Returns:
     label, source and stale by position of the question; what became void by
-    position of the new pair; and the positions of all pairs.
+    token of the new pair or of the question, after which it is of no use; and
+    the positions of all pairs.
   """
   known, first, label, source, stale, voids, pairs = {}, {}, {}, {}, {}, {}, []
   for at in range(0, len(text), 2):
@@ -39,13 +40,14 @@ def read(text):
       continue
     if HALF <= value < VOCAB:
       if key in known:
-        voids[at] = known[key][1]
+        voids[at] = voids[at + 1] = known[key][1]
         first[key] = known[key][0]
       known[key] = value - HALF, at
       pairs.append(at)
     else:
       assert value >= VOCAB
       label[at], source[at] = known[key]
+      voids[at] = source[at]
       if key in first:
         stale[at] = first[key]
   return label, source, stale, voids, pairs
@@ -61,8 +63,7 @@ def assert_reads_right(example):
   assert sparse(example["label"]) == label
   assert sparse(example["source"]) == source
   assert sparse(example["stale"][:, 0]) == stale
-  both = {at + i: old for at, old in voids.items() for i in (0, 1)}
-  assert sparse(example["voids"]) == both
+  assert sparse(example["voids"]) == voids
   truth = np.zeros(len(text), int)
   for at in pairs:
     truth[at : at + 2] = 2 if at in source.values() else 1
@@ -76,7 +77,7 @@ def test_the_reader_reads_a_text_by_hand():
   assert label == {6: 41 - 32, 10: 33 - 32}
   assert source == {6: 2, 10: 8}
   assert stale == {10: 40 - 32}
-  assert voids == {8: 0}
+  assert voids == {6: 2, 8: 0, 9: 0, 10: 8}
   assert pairs == [0, 2, 8]
 
 
@@ -153,7 +154,7 @@ def test_forgetting_asks_for_the_newest_value(examples):
   assert np.mean(rebound) > 2
   for example in examples["mqar"]:
     assert (example["stale"] == -1).all()
-    assert (example["voids"] == -1).all()
+    np.testing.assert_array_equal(example["voids"], example["source"])
 
 
 def test_no_key_bound_anew_is_plain_mqar(equal):
@@ -197,7 +198,10 @@ def test_small_gaps_are_common_among_many_pairs_too():
     ({"length": 30}, "an even length of at least 32, 4 per pair; got 30"),
     ({"num_pairs": 0}, "num_pairs must be an integer of at least 1, got 0"),
     ({"pair_vocab": 16}, "pair_vocab 16 must be at least 18, for 8 keys"),
-    ({"pair_vocab": 3, "num_pairs": 1}, "pair_vocab 3 must be at least 4"),
+    (
+      {"pair_vocab": 3, "num_pairs": 1},
+      "pair_vocab must be an integer of at least 4, got 3",
+    ),
     ({"noise_vocab": 0}, "noise_vocab must be an integer of at least 1, got 0"),
     ({"pair_vocab": 64.5}, "pair_vocab must be an integer of at least "),
     ({"power": float("nan")}, "power must be "),

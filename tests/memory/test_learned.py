@@ -29,7 +29,7 @@ from nema_lc_jax.memory import (
   UPDATE,
   scan_chunks,
 )
-from nema_lc_jax.models import POLICIES, make_policy
+from nema_lc_jax.models import POLICIES, make_policy, policies
 from nema_lc_jax.models.policies import policy_options
 
 KEY = jax.random.key(3)
@@ -207,7 +207,7 @@ def test_strength_decays_boundedly_and_never_below_the_floor():
   state = make_states(3)
   state = state.replace(alive=jnp.array([1.0, 0.5, 0.0]))
   after, out = jitted("learned", budget=0)(eager_to_forget(), chunks, state)
-  np.testing.assert_allclose(out.alive[1], [0.7, 0.35, 0.0], rtol=1e-5)
+  np.testing.assert_allclose(out.alive[1], [0.1, 0.05, 0.0], rtol=1e-5)
   floor = np.float32(STRENGTH_FLOOR)
   np.testing.assert_array_equal(after.alive, [floor, floor, 0.0])
   assert out.alive[:, :2].min() >= floor
@@ -240,14 +240,53 @@ def score(params, state, chunk, **options):
   return policy.score(params, KEY, state, chunk, train=False)
 
 
-def test_slots_compete_with_what_is_left_of_their_strength_at_their_age():
+def test_slots_compete_with_what_is_left_of_their_strength_at_any_age():
   state = make_states(3).replace(alive=jnp.array([1.0, 0.5, 0.0]))
   state = state.replace(age=jnp.array([3, 0, 0]))
   chunk = at(make_chunks(0), 0).replace(age_bias=jnp.float32(2.0))
   scores = score(eager_to_forget(), state, chunk)
-  # p_forget is 1 and costs 0.3; age 3 divides by (1 + 3)^2.
-  np.testing.assert_allclose(scores.keep, [0.7 / 16, 0.35, 0.0], rtol=1e-5)
-  np.testing.assert_allclose(scores.retained, [0.7, 0.35, 0.0], rtol=1e-5)
+  # p_forget is 1 and costs 0.9 of it.
+  np.testing.assert_allclose(scores.keep, [0.1, 0.05, 0.0], rtol=1e-5)
+  np.testing.assert_array_equal(scores.keep, scores.retained)
+
+
+def faded(alive, kept, capacity=2, fade=0.1):
+  state = make_states(3).replace(alive=jnp.asarray(alive))
+  kept = jnp.asarray(kept)
+  left = policies._faded(state, state.alive, kept, capacity=capacity, fade=fade)
+  return np.asarray(left)
+
+
+def test_what_is_clearly_beyond_the_capacity_fades():
+  # The edge lies half-way between the second best and the third.
+  left = faded([0.8, 0.4, 0.2], [10.0, 0.0, 20.0])
+  np.testing.assert_allclose(left, [0.8, 0.04, 0.2], rtol=1e-5)
+  # At the edge itself, each keeps the square root.
+  left = faded([0.8, 0.4, 0.2], [5.0, 5.0, 20.0])
+  root = 0.1**0.5
+  np.testing.assert_allclose(left, [0.8 * root, 0.4 * root, 0.2], rtol=1e-5)
+
+
+def test_nothing_fades_while_it_fits():
+  alive = [0.8, 0.0, 0.2]
+  np.testing.assert_allclose(faded(alive, [10.0, 0.0, 20.0]), alive, rtol=1e-6)
+  full = [0.8, 0.4, 0.2]
+  np.testing.assert_array_equal(
+    faded(full, [3.0, 2.0, 1.0], capacity=3), np.float32(full)
+  )
+
+
+def test_to_fade_has_a_gradient_to_the_margin():
+  state = make_states(3).replace(alive=jnp.array([0.8, 0.4, 0.2]))
+
+  def left(kept, slot):
+    return policies._faded(state, state.alive, kept, capacity=2, fade=0.1)[slot]
+
+  kept = jnp.array([0.3, 0.1, 0.5])
+  slope = jax.grad(left)(kept, 1)
+  assert slope[1] > 0  # being better keeps more of it
+  assert slope[0] < 0  # its rival being better, less
+  assert slope[2] == 0  # far inside
 
 
 def test_a_new_policy_remembers():

@@ -247,7 +247,7 @@ def test_any_split_of_a_stream_gives_the_same(name):
 
 @pytest.mark.parametrize("name", ["random", "learned"])
 def test_the_number_of_a_step_decides_its_draws(name):
-  run, chunks = runner(name, train=True), make_chunks(9)
+  run, chunks = runner(name, train=True), make_chunks(9, num=30)
   outs = [run(lively(name), KEY, empty(), chunks, n)[1] for n in range(8)]
   assert len({str(out.allocation.source.tolist()) for out in outs}) > 1
 
