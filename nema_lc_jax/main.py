@@ -14,7 +14,7 @@ from nema_lc_jax.errors import RunError, one_line
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
   None,
-  "Config file, with a variant after a colon: configs/toy_lc.py:recall.",
+  "Config file, with a variant after a colon: configs/lifecycle_lc.py:recall.",
 )
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the run; by default runs/TASK-POLICY-seedSEED."
