@@ -64,7 +64,11 @@ def work(
   except KeyboardInterrupt:
     executor.shutdown(wait=False, cancel_futures=True)
     for child in multiprocessing.active_children():
-      child.terminate()  # SIGTERM: a run saves and stops.
+      # At SIGTERM a run saves and stops; more than once, since a worker may
+      # have a next run at hand already.
+      while child.is_alive():
+        child.terminate()
+        child.join(5)
     raise RunError("interrupted; the same command resumes.") from None
   finally:
     signal.signal(signal.SIGTERM, before)
