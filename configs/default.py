@@ -50,7 +50,7 @@ def get_config() -> ConfigDict:
   c.memory.controller.max_decay = 0.9
   c.memory.controller.write_bias = 1.0
   c.memory.controller.update_bias = 0.0
-  c.memory.controller.write_threshold = 0.05
+  c.memory.controller.write_threshold = 0.02
   c.memory.controller.noise = 0.3
   c.memory.controller.fade = 0.02  # of what is too much, in training
   c.memory.controller.keep = "strength"  # what is replaced: or fifo, lru
@@ -65,7 +65,7 @@ def get_config() -> ConfigDict:
   c.loss.write = 0.01
   c.loss.forget = 0.1
   c.loss.stability = 1e-3
-  c.loss.start = 0.5
+  c.loss.start = 0.2
   c.loss.ramp = 0.2
 
   # The test is repeated at so many times the length, on so many examples.

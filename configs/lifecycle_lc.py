@@ -52,10 +52,11 @@ def _facts(c: ConfigDict) -> ConfigDict:
   c.data.block = 8
   c.model.chunk_length = 8
   c.memory.num_slots = 4
-  # Short texts, in which reading is learned soon; then long ones, where what is
-  # too much fades; at last as many slots as there are to be.
-  c.train.curriculum = ((0.3, 48, 8), (0.65, 128, 8), (0.97, 128, 5))
-  c.train.steps = 4000
+  # With a slot for every chunk, where reading is learned and what is stale is in
+  # its way; with fewer, where what is too much fades; at last with as many as
+  # there are to be.
+  c.train.curriculum = ((0.4, 128, 16), (0.95, 128, 6))
+  c.train.steps = 2000
   return c
 
 
@@ -66,6 +67,6 @@ def _mqar(c: ConfigDict) -> ConfigDict:
   c.data.pair_vocab = 64
   c.model.chunk_length = 2  # 32 chunks; a pair or a question in each
   c.memory.num_slots = 8
-  c.train.curriculum = ((0.35, 32, 16), (0.65, 64, 16), (0.97, 64, 9))
-  c.train.steps = 1600
+  c.train.curriculum = ((0.2, 32, 16), (0.6, 64, 16), (0.95, 64, 10))
+  c.train.steps = 1200
   return c

@@ -203,7 +203,6 @@ def make_experiment(
   if config.model.chunk_length >= 1:
     _check_lengths(stages, config)
   schedule = learning_rate_schedule(
-    peak=train.learning_rate,
     steps=train.steps,
     warmup_steps=min(train.warmup_steps, train.steps),
     schedule=train.schedule,
@@ -217,12 +216,11 @@ def make_experiment(
   trainer = Trainer(
     model=model,
     tx=make_optimizer(
-      schedule,
       weight_decay=train.weight_decay,
       clip_norm=train.clip_norm,
       policy_factor=train.policy_lr_factor,
     ),
-    learning_rate=schedule,
+    schedule=schedule,
     loss_weights=_loss_weights(config),
     budget=config.memory.budget,
   )
@@ -284,5 +282,5 @@ def state_template(experiment: Experiment) -> TrainState:
     lambda x: jax.ShapeDtypeStruct(
       x.shape, x.dtype, sharding=experiment.parallel.state_sharding
     ),
-    jax.eval_shape(experiment.parallel.init, np.uint32(0)),
+    jax.eval_shape(experiment.parallel.init, np.uint32(0), np.float32(0)),
   )

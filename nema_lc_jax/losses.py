@@ -17,6 +17,8 @@ Sums = dict[str, tuple[Array, Array]]
 
 # Steps in which the cost of forgetting a young slot falls by a factor of e.
 YOUTH = 8.0
+# A write of this strength counts as half a write.
+FAINT = 0.03
 
 
 def masked(values: Array, mask: Array) -> tuple[Array, Array]:
@@ -133,7 +135,9 @@ def only(steps: StepOutput, rows: Array) -> StepOutput:
 def lifecycle_sums(steps: StepOutput) -> Sums:
   """The write, forget and stability losses, as (sum, count).
 
-  write_loss: mean write strength over valid candidates.
+  write_loss: a smooth count of writes, the mean of s / (s + FAINT) over the
+    strengths s of valid candidates. A mean of s itself would press most on the
+    strong: on the facts, and hardly on the faint noise between them.
   forget_loss: mean p_forget * phi over the slots alive before the step, where
     phi = (exp(-age / 8) + usage / (1 + usage)) / 2 grows for young and for
     much-used slots.
@@ -151,7 +155,9 @@ def lifecycle_sums(steps: StepOutput) -> Sums:
   change = jnp.square(steps.actions[:, 1:] - steps.actions[:, :-1]).mean(-1)
   same = steps.kept[:, :-1] & active[:, :-1] & active[:, 1:]
   return {
-    "write_loss": masked(steps.strength, steps.candidates),
+    "write_loss": masked(
+      steps.strength / (steps.strength + FAINT), steps.candidates
+    ),
     "forget_loss": masked(
       steps.actions[..., FORGET] * phi, steps.occupied & active
     ),

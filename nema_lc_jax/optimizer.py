@@ -14,11 +14,12 @@ _ALWAYS_SKIP = jnp.iinfo(jnp.int32).max
 
 
 def learning_rate_schedule(
-  *, peak: float, steps: int, warmup_steps: int, schedule: str = "cosine"
+  *, steps: int, warmup_steps: int, schedule: str = "cosine"
 ) -> optax.Schedule:
-  """Linear warm-up from 0 to `peak`, then "cosine" to 0, "constant", "rsqrt".
+  """Learning rate by step, as a share of its peak.
 
-  rsqrt: peak * sqrt(warmup_steps / step) after the warm-up.
+  Linear warm-up from 0 to 1, then "cosine" to 0, "constant", or "rsqrt":
+  sqrt(warmup_steps / step).
 
   Raises:
     ValueError: on an unknown schedule, or a warm-up longer than the run.
@@ -29,10 +30,10 @@ def learning_rate_schedule(
       f" config.train.steps={steps}."
     )
   after = {
-    "cosine": optax.cosine_decay_schedule(peak, max(steps - warmup_steps, 1)),
-    "constant": optax.constant_schedule(peak),
-    "rsqrt": lambda step: (
-      peak * jnp.sqrt(max(warmup_steps, 1) / (step + max(warmup_steps, 1)))
+    "cosine": optax.cosine_decay_schedule(1.0, max(steps - warmup_steps, 1)),
+    "constant": optax.constant_schedule(1.0),
+    "rsqrt": lambda step: jnp.sqrt(
+      max(warmup_steps, 1) / (step + max(warmup_steps, 1))
     ),
   }
   if schedule not in after:
@@ -40,7 +41,7 @@ def learning_rate_schedule(
       f"config.train.schedule={schedule!r} is unknown; known:"
       f" {', '.join(after)}."
     )
-  warmup = optax.linear_schedule(0.0, peak, max(warmup_steps, 1))
+  warmup = optax.linear_schedule(0.0, 1.0, max(warmup_steps, 1))
   return optax.join_schedules([warmup, after[schedule]], [warmup_steps])
 
 
@@ -61,7 +62,6 @@ def _decayed(params: Params) -> Any:
 
 
 def make_optimizer(
-  schedule: optax.Schedule,
   *,
   weight_decay: float,
   clip_norm: float,
@@ -69,8 +69,9 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
   """AdamW over a model's parameters; non-finite gradients are skipped.
 
+  What it returns is yet to be multiplied with minus the learning rate.
+
   Args:
-    schedule: learning rate by step.
     weight_decay: of matrices, except the policy's.
     clip_norm: the global norm to which gradients are clipped.
     policy_factor: the policy's learning rate over that of the rest.
@@ -81,6 +82,5 @@ def make_optimizer(
     optax.scale_by_adam(b2=0.98),
     optax.add_decayed_weights(weight_decay, mask=_decayed),
     optax.masked(optax.scale(policy_factor), _policy),
-    optax.scale_by_learning_rate(schedule),
   )
   return optax.apply_if_finite(tx, max_consecutive_errors=_ALWAYS_SKIP)

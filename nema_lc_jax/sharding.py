@@ -22,7 +22,7 @@ KINDS = ("jit", "pmap")
 class Parallel(NamedTuple):
   """How a run is spread over devices.
 
-  init(seed) -> TrainState, replicated.
+  init(seed, peak learning rate) -> TrainState, replicated.
   train_step(num_slots) -> compiled (state, batch) -> (state, metrics); jit
     donates the state.
   eval_step(budget) -> compiled (params, batch) -> (metrics, right).
@@ -30,7 +30,7 @@ class Parallel(NamedTuple):
   state_sharding: of every leaf, for restoring.
   """
 
-  init: Callable[[int], TrainState]
+  init: Callable[[int, float], TrainState]
   train_step: Callable[[int | None], Callable]
   eval_step: Callable[[int | None], Callable]
   put: Callable[[Mapping[str, np.ndarray]], Mapping[str, Any]]

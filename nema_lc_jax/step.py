@@ -25,9 +25,10 @@ class TrainState:
   step: Array  # [] i32, updates done
   params: Params
   opt_state: optax.OptState
-  # The run's random seed: step n draws from fold_in(key(seed + 1), n). It is
-  # no constant of the program, so that all seeds share a compiled one.
-  seed: Array  # [] u32
+  # Set once, and no constants of the program: runs of all seeds and learning
+  # rates share a compiled one.
+  seed: Array  # [] u32; step n draws from fold_in(key(seed + 1), n)
+  peak: Array  # [] f32, of the learning rate
 
 
 class Trainer(NamedTuple):
@@ -35,14 +36,17 @@ class Trainer(NamedTuple):
 
   model: Model
   tx: optax.GradientTransformation
-  learning_rate: optax.Schedule
+  # The learning rate by step, as a share of its peak; `tx` leaves it out.
+  schedule: optax.Schedule
   # Name of a lifecycle loss to its weight by step.
   loss_weights: Mapping[str, optax.Schedule]
   # The model's budget, for `budget_used`.
   budget: int
 
 
-def init_train_state(trainer: Trainer, seed: int | Array) -> TrainState:
+def init_train_state(
+  trainer: Trainer, seed: int | Array, peak: float | Array
+) -> TrainState:
   """Parameters and optimizer state before the first step."""
   params = trainer.model.init(jax.random.key(seed))
   return TrainState(
@@ -50,6 +54,7 @@ def init_train_state(trainer: Trainer, seed: int | Array) -> TrainState:
     params=params,
     opt_state=trainer.tx.init(params),
     seed=jnp.asarray(seed, jnp.uint32),
+    peak=jnp.asarray(peak, jnp.float32),
   )
 
 
@@ -116,18 +121,21 @@ def train_step(
 
   grads, sums = jax.grad(share_of_loss, has_aux=True)(state.params)
   grads, sums = _psum((grads, sums), axis_name)
-  updates, opt_state = trainer.tx.update(grads, state.opt_state, state.params)
+  directions, opt_state = trainer.tx.update(
+    grads, state.opt_state, state.params
+  )
+  rate = state.peak * trainer.schedule(state.step)
+  updates = jax.tree.map(lambda d: -rate * d, directions)
   one = jnp.ones(())
   sums |= {
     "loss": (losses.total_loss(sums, weights), one),
-    "learning_rate": (trainer.learning_rate(state.step), one),
+    "learning_rate": (rate, one),
     "grad_norm": (optax.tree.norm(grads), one),
   }
-  state = TrainState(
+  state = state.replace(
     step=state.step + 1,
     params=optax.apply_updates(state.params, updates),
     opt_state=opt_state,
-    seed=state.seed,
   )
   return state, metrics.from_sums(metrics.TrainMetrics, sums)
 

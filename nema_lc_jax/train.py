@@ -135,7 +135,8 @@ class _Run:
     if restored is None:
       self.writer.truncate_after(-1)
       self.state = self.experiment.parallel.init(
-        np.uint32(self.experiment.config.seed)
+        np.uint32(self.experiment.config.seed),
+        np.float32(self.train.learning_rate),
       )
       self.iterator = training_data(self.experiment, self.stage_at(0))
       return 0
@@ -157,7 +158,8 @@ class _Run:
     )
     self.writer.write(step, "validation", values)
     accuracy = values["accuracy"]
-    if accuracy > self.info["best_accuracy"]:
+    # The last of equals: it has seen more, and is better at longer texts.
+    if accuracy >= self.info["best_accuracy"]:
       self.info |= {"best_accuracy": accuracy, "best_step": step}
       self.best.save(step, self.state, info=self.info)
     progress.message(

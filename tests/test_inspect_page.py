@@ -31,7 +31,7 @@ def save_run(config, folder):
     folder / evaluate.INTERFACE_FILE,
     dataclasses.asdict(interface_of(experiment.dataset)),
   )
-  state = experiment.parallel.init(np.uint32(0))
+  state = experiment.parallel.init(np.uint32(0), np.float32(1e-3))
   with checkpoint.Checkpoints(folder, checkpoint.BEST, keep=1) as best:
     best.save(1, state, info={})
   return folder

@@ -50,7 +50,7 @@ def mean(pair) -> float:
 
 def test_lifecycle_losses_equal_hand_computed_values():
   sums = losses.lifecycle_sums(hand_steps())
-  assert mean(sums["write_loss"]) == pytest.approx((0.8 + 0.4) / 2)
+  assert mean(sums["write_loss"]) == pytest.approx((80 / 83 + 40 / 43) / 2)
   # Only slot 0 in step 1 was alive in an active step: age 0, usage 1.
   phi = 0.5 * (1.0 + 0.5)
   assert mean(sums["forget_loss"]) == pytest.approx(0.4 * phi)

@@ -29,7 +29,8 @@ def single_device(experiment):
   step = jax.jit(
     functools.partial(steps.train_step, trainer=experiment.trainer)
   )
-  state = jax.jit(lambda: steps.init_train_state(experiment.trainer, 0))()
+  init = functools.partial(steps.init_train_state, experiment.trainer)
+  state = jax.jit(init)(0, 1e-3)
   for batch in batches(experiment):
     state, values = step(state, batch)
   return state, values
@@ -37,7 +38,7 @@ def single_device(experiment):
 
 def parallel(experiment, kind):
   run = make_parallel(experiment.trainer, kind=kind)
-  state = run.init(0)
+  state = run.init(0, 1e-3)
   for batch in batches(experiment):
     state, values = run.train_step(None)(state, run.put(batch))
   return state, values
@@ -72,7 +73,7 @@ def test_all_devices_equal_one_by_jit_and_by_pmap(make):
 def test_the_step_is_traced_once_per_number_of_slots():
   experiment = make_experiment(tiny_config())
   run = make_parallel(experiment.trainer)
-  state = run.init(0)
+  state = run.init(0, 1e-3)
   for batch in batches(experiment):
     state, _ = run.train_step(None)(state, run.put(batch))
   assert run.train_step(None)._cache_size() == 1

@@ -28,6 +28,14 @@ def _clean(x: Array) -> Array:
   return jnp.where(x == 0, 0.0, x)
 
 
+def _at(index: Array, size: int, where: Array) -> Array:
+  """True at [i, index[i]] where `where` [I] is: a mask [I, size].
+
+  In place of indexed writes, which become loops on CPUs.
+  """
+  return (index[:, None] == jnp.arange(size)) & where[:, None]
+
+
 def _utilities(scores: Scores, state: MemoryState, candidates: Candidates):
   """The operation each slot asks for [M], and utilities [M], [K]."""
   probs = _clean(scores.actions)
@@ -76,7 +84,7 @@ def allocate(
   utility = jnp.concatenate([slots, writes])
   # By index: a threshold on the value would let equal scores in together.
   best, chosen = jax.lax.top_k(utility, min(budget, M + K))
-  executed = jnp.zeros(M + K, bool).at[chosen].set(best > -jnp.inf)
+  executed = _at(chosen, M + K, best > -jnp.inf).any(0)
   update = executed[:M] & (wanted == UPDATE)
   forget = executed[:M] & (wanted == FORGET)
 
@@ -93,8 +101,7 @@ def allocate(
   places, writers = places[:pairs], writers[:pairs]
   beats = ranks[writers] > jnp.where(live, keep, -jnp.inf)[places]
   lands = beats & ~update[places]
-  source = jnp.full(M, -1, jnp.int32)
-  source = source.at[places].set(jnp.where(lands, writers, -1))
+  source = jnp.where(_at(places, M, lands), writers[:, None], -1).max(0)
   return Allocation(
     update=update, forget=forget, source=source, evict=live & (source >= 0)
   )
@@ -115,19 +122,22 @@ def commit(
   written = allocation.source >= 0
   freed = allocation.forget & ~written
   live = (state.alive > 0) & ~freed
-  source = jnp.maximum(allocation.source, 0)
+  # By mask: the gradient of an indexed read is an indexed write.
+  chosen = _at(allocation.source, scores.write.shape[0], written)
 
   p_update = scores.actions[:, UPDATE, None]
   moved = state.content + p_update * (scores.proposal - state.content)
   content = jnp.where(allocation.update[:, None], moved, state.content)
   content = jnp.where(live[:, None], content, 0.0)
-  offered = candidates.content.astype(jnp.float32)[source]
+  offered = candidates.content.astype(jnp.float32)
+  offered = jnp.where(chosen[:, :, None], offered, 0.0).sum(1)
 
   alive = state.alive
   if scores.retained is not None:
     alive = jnp.where(allocation.update, alive, scores.retained)
   alive = jnp.where(live, jnp.clip(alive, STRENGTH_FLOOR, 1.0), 0.0)
-  strength = jnp.clip(scores.strength, STRENGTH_FLOOR, 1.0)[source]
+  strength = jnp.clip(scores.strength, STRENGTH_FLOOR, 1.0)
+  strength = jnp.where(chosen, strength, 0.0).sum(1)
 
   return MemoryState(
     content=jnp.where(written[:, None], offered, content),

@@ -134,15 +134,16 @@ def scan_chunks(
   )
 
   def body(state, numbered):
-    number, chunk = numbered
+    number, key, chunk = numbered
     if truncate is not None:
       cut = number % truncate == 0
       state = jax.tree.map(
         lambda x: jnp.where(cut, jax.lax.stop_gradient(x), x), state
       )
-    return step(params, jax.random.fold_in(key, number), state, chunk)
+    return step(params, key, state, chunk)
 
   if remat:
     body = jax.checkpoint(body, prevent_cse=False)
   numbers = start + jnp.arange(chunks.valid.shape[0])
-  return jax.lax.scan(body, state, (numbers, chunks))
+  keys = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
+  return jax.lax.scan(body, state, (numbers, keys, chunks))

@@ -4,6 +4,8 @@ Everything here is over the chunks of one text at once, [N, T, D]: none of it
 depends on what happens in the memory, so chunks are computed in parallel.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -77,7 +79,9 @@ class Embedding(nn.Module):
     embed = nn.Embed(
       self.config.vocab_size, D, embedding_init=init, name="token"
     )
-    x = embed(tokens) + self.param("position", init, (tokens.shape[1], D))
+    # Weak at first: a token is to be found again wherever it stands.
+    near = nn.initializers.normal(0.1)
+    x = embed(tokens) + self.param("position", near, (tokens.shape[1], D))
     if self.config.encoder == "full":
       rates = 10_000.0 ** (-jnp.arange(0, D, 2) / D)
       angles = jnp.arange(tokens.shape[0])[:, None] * rates
@@ -100,6 +104,11 @@ class Encoder(nn.Module):
     )
 
 
+def _identity(key, shape, dtype=jnp.float32):
+  del key
+  return jnp.eye(*shape, dtype=dtype)
+
+
 class Interface(nn.Module):
   """What a chunk asks the memory for, and what it offers to it.
 
@@ -114,13 +123,17 @@ class Interface(nn.Module):
     D, K = x.shape[-1], self.config.num_candidates
     x = nn.LayerNorm(name="norm")(x.astype(jnp.float32))
     unit = nn.LayerNorm(use_scale=False, use_bias=False)
-    query = unit(nn.Dense(D, use_bias=False, name="query")(x))
+    # One space at first: a token finds the slots whose chunks have it, long
+    # before queries and contents could be learned from each other.
+    dense = functools.partial(nn.Dense, D, kernel_init=_identity)
+    query = unit(dense(use_bias=False, name="query")(x))
     query *= self.config.read_scale * D**-0.5
     pool = self.param("pool", nn.initializers.normal(1.0), (K, D))
-    keys = nn.Dense(D, use_bias=False, name="key")(x)
-    logits = jnp.einsum("kd,ntd->nkt", pool, keys) * D**-0.5
+    # Projected are the few pools and what they gather, not all the tokens.
+    pool = nn.Dense(D, use_bias=False, name="key")(pool)
+    logits = jnp.einsum("kd,ntd->nkt", pool, x) * D**-0.5
     logits = jnp.where(valid[:, None], logits, -1e9)
-    pooled = jax.nn.softmax(logits, axis=-1) @ nn.Dense(D, name="value")(x)
+    pooled = dense(name="value")(jax.nn.softmax(logits, axis=-1) @ x)
     # Contents of one norm: a read compares directions, strength is apart.
     content = unit(pooled)
     bias = self.param("age_bias", nn.initializers.constant(1.0), ())

@@ -289,3 +289,22 @@ def test_the_gradient_of_an_early_token_passes_through_the_memory():
     row = grads["encoder"]["embedding"]["token"]["embedding"][10]
     assert row.shape == (D,)
     assert row.any() == learns
+
+
+def test_before_training_a_token_reads_the_chunks_that_have_it():
+  N, wide = 4, {"width": 64, "num_layers": 0, "num_slots": 4}
+  model = model_of(**wide, policy="fifo")
+  params = model.init(jax.random.key(0))
+  params["interface"]["age_bias"] = -20.0  # by content alone
+  # Chunk n holds the tokens 2n+1 and 2n+2; the last asks for one of them.
+  texts = np.repeat(np.arange(1, 2 * N + 1).reshape(N, 2), T // 2, axis=1)
+  asked = np.arange(1, 2 * N + 1)
+  inputs = np.zeros((len(asked), (N + 1) * T), np.int32)
+  inputs[:, : N * T] = texts.reshape(-1)
+  inputs[:, N * T] = asked
+  mask = inputs > 0
+  keys = jax.random.split(jax.random.key(1), len(asked))
+  out = model.apply(params, keys, {"inputs": inputs, "mask": mask})
+  # In each text the slot of the chunk with its token.
+  most = np.asarray(out.steps.attention)[:, N].argmax(-1)
+  np.testing.assert_array_equal(most, (asked - 1) // 2)
