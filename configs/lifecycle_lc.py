@@ -52,9 +52,9 @@ def _facts(c: ConfigDict) -> ConfigDict:
   c.data.block = 8
   c.model.chunk_length = 8
   c.memory.num_slots = 4
-  # With a slot for every chunk, where reading is learned and what is stale is in
-  # its way; with fewer, where what is too much fades; at last with as many as
-  # there are to be.
+  # With a slot for every chunk, where reading is learned and what is stale is
+  # in its way; with fewer, where what is too much fades; at last with as many
+  # as there are to be.
   c.train.curriculum = ((0.4, 128, 16), (0.95, 128, 6))
   c.train.steps = 2000
   return c

@@ -56,9 +56,7 @@ def test_schedules():
   assert [float(cosine(s)) for s in (0, 5, 10, 55, 100)] == pytest.approx(
     [0.0, 0.5, 1.0, 0.5, 0.0], abs=1e-6
   )
-  rsqrt = learning_rate_schedule(
-    steps=100, warmup_steps=10, schedule="rsqrt"
-  )
+  rsqrt = learning_rate_schedule(steps=100, warmup_steps=10, schedule="rsqrt")
   assert float(rsqrt(40)) == pytest.approx(0.5)
   with pytest.raises(ValueError, match="known: cosine, constant, rsqrt"):
     learning_rate_schedule(steps=9, warmup_steps=1, schedule="step")
