@@ -62,7 +62,7 @@ def get_config() -> ConfigDict:
   # Weights of the lifecycle losses. Forgetting costs from the beginning; the
   # others 0 until `start`, all after `ramp` more (fractions of the run).
   c.loss = ConfigDict()
-  c.loss.write = 0.01
+  c.loss.write = 0.003
   c.loss.forget = 0.1
   c.loss.stability = 1e-3
   c.loss.start = 0.2

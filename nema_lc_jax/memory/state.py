@@ -4,7 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from nema_lc_jax.memory.types import Array, MemoryState
+from nema_lc_jax.memory.types import OLDEST, Array, MemoryState
 
 
 def init_state(*, num_slots: int, width: int) -> MemoryState:
@@ -30,14 +30,14 @@ def log_strength(
 ) -> Array:
   """What strength and age add to a slot's read logit [M]; free slots: -inf.
 
-  log(alive) - age_bias * log(1 + age), None standing for 0. The same number,
-  exponentiated, is the strength with which a slot competes for its place.
+  log(alive) - age_bias * log(1 + min(age, OLDEST)), None standing for 0.
   """
   live = state.alive > 0
   # The inner `where` keeps the gradient of log finite at free slots.
   strength = jnp.log(jnp.where(live, state.alive, 1.0))
   if age_bias is not None:
-    strength -= age_bias * jnp.log1p(state.age.astype(jnp.float32))
+    age = jnp.minimum(state.age, OLDEST).astype(jnp.float32)
+    strength -= age_bias * jnp.log1p(age)
   return jnp.where(live, strength, -jnp.inf)
 
 
@@ -66,6 +66,7 @@ def read(
   """What each query [T, D] reads from the memory: [T, D] f32.
 
   An empty memory reads exactly 0. The values read are the slots' contents.
-  `age_bias` b >= 0 prefers young slots: -b*log(1+age) is added to the logits.
+  `age_bias` b >= 0 prefers young slots: -b * log(1 + min(age, OLDEST)) is added
+  to the logits.
   """
   return read_weights(state, query, age_bias=age_bias) @ state.content

@@ -19,6 +19,9 @@ Params = Any  # a pytree of arrays; () for a policy that learns nothing
 
 # Strength below which decay does not go: only a forget frees a slot.
 STRENGTH_FLOOR = 1e-3
+# Reads take a slot that is older for one of this age. Otherwise an item that is
+# kept for long would fade from reads, however strong.
+OLDEST = 15
 # Usage of a slot in the step that wrote it.
 FRESH_USAGE = 1.0
 # Share of the usage that is left after one step.
@@ -71,7 +74,8 @@ class Chunk:
   candidates: Candidates
   # False for padding; a chunk with no valid token leaves the state as it is.
   valid: Array  # [T] bool
-  # How much reads prefer young slots (b in -b*log(1+age)); None means 0.
+  # How much reads prefer young slots: b in -b * log(1 + min(age, OLDEST));
+  # None means 0.
   age_bias: Array | None = None  # [] f32
   # Synthetic tasks only; no policy but an oracle may look at it.
   truth: Truth | None = None

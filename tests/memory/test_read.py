@@ -103,6 +103,15 @@ def test_age_bias_prefers_the_younger_of_two_equal_slots():
   assert unbiased[0] == unbiased[1]
 
 
+def test_reads_tell_no_difference_between_old_and_ancient():
+  old = memory([X, Y], [1.0, 0.5], age=[15, 0])
+  ancient = memory([X, Y], [1.0, 0.5], age=[100_000, 0])
+  weights = [read_weights(s, QUERY, age_bias=1.3) for s in (old, ancient)]
+  np.testing.assert_array_equal(*weights)
+  younger = memory([X, Y], [1.0, 0.5], age=[14, 0])
+  assert (read_weights(younger, QUERY, age_bias=1.3) > weights[0])[0, 0]
+
+
 def test_age_bias_is_learnable_from_reads_of_old_slots():
   state = memory([X, Y], [1.0, 0.5], age=[3, 0])
   slope = jax.grad(lambda b: read(state, QUERY, age_bias=b)[0, 0])(0.0)
