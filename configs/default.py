@@ -43,6 +43,7 @@ def get_config() -> ConfigDict:
   # or one of your own as module:function
   c.memory.policy = "learned"
   c.memory.num_slots = 16
+  c.memory.spare_slots = 0  # more in training, for what is to fade
   c.memory.num_candidates = 2
   c.memory.budget = 2  # operations per chunk
   c.memory.controller = ConfigDict()  # of the learned policies
@@ -83,7 +84,7 @@ def get_config() -> ConfigDict:
   c.train.clip_norm = 1.0
   c.train.policy_lr_factor = 0.5
   # (until this fraction of the steps, text length, slots), ...; then
-  # data.length and memory.num_slots.
+  # data.length and memory.num_slots. Spare slots come on top.
   c.train.curriculum = ()
   c.train.log_every = 20
   c.train.eval_every = 200

@@ -38,11 +38,13 @@ def _common(c: ConfigDict) -> ConfigDict:
   # only mix them, and is most of the time of a step.
   c.model.num_layers = 0
   c.model.mlp_ratio = 2.0
+  c.model.remat = True  # what it recomputes is cheaper than what it stores
   c.memory.num_candidates = 1
+  c.memory.spare_slots = 2
   c.eval.lengths = (1, 4, 16, 64)
   c.train.learning_rate = 2e-3
-  c.train.eval_every = 500
-  c.train.checkpoint_every = 500
+  c.train.eval_every = 400
+  c.train.checkpoint_every = 400
   return c
 
 
@@ -52,11 +54,10 @@ def _facts(c: ConfigDict) -> ConfigDict:
   c.data.block = 8
   c.model.chunk_length = 8
   c.memory.num_slots = 4
-  # With a slot for every chunk, where reading is learned and what is stale is
-  # in its way; with fewer, where what is too much fades; at last with as many
-  # as there are to be.
-  c.train.curriculum = ((0.4, 128, 16), (0.95, 128, 6))
-  c.train.steps = 2000
+  # First a slot for every chunk, where reading is learned and what is stale is
+  # in its way.
+  c.train.curriculum = ((0.4, 128, 16),)
+  c.train.steps = 1200
   return c
 
 
@@ -67,6 +68,6 @@ def _mqar(c: ConfigDict) -> ConfigDict:
   c.data.pair_vocab = 64
   c.model.chunk_length = 2  # 32 chunks; a pair or a question in each
   c.memory.num_slots = 8
-  c.train.curriculum = ((0.2, 32, 16), (0.6, 64, 16), (0.95, 64, 10))
+  c.train.curriculum = ((0.2, 32, 16), (0.6, 64, 16))
   c.train.steps = 1200
   return c

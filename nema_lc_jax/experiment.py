@@ -5,6 +5,8 @@ before anything is computed.
 """
 
 import dataclasses
+import functools
+import json
 
 import grain
 import jax
@@ -20,6 +22,10 @@ from nema_lc_jax.sharding import Parallel, make_parallel, require_divisible
 from nema_lc_jax.step import Trainer, TrainState
 
 LOSSES = ("write", "forget", "stability")
+# Fields of config.train that no compiled program depends on.
+NO_PROGRAM = (
+  "learning_rate", "curriculum", "log_every", "eval_every", "checkpoint_every"
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,19 +208,32 @@ def make_experiment(
   stages = _stages(config)
   if config.model.chunk_length >= 1:
     _check_lengths(stages, config)
+  dataset = load_data(config)
+  interface = interface or interface_of(dataset)
+  interface.check(dataset)
+  programs = {name: config[name] for name in ("model", "memory", "loss")}
+  programs["train"] = {k: v for k, v in train.items() if k not in NO_PROGRAM}
+  trainer, parallel = _machinery(
+    interface, ml_collections.ConfigDict(programs).to_json()
+  )
+  return Experiment(config, dataset, trainer.model, trainer, parallel, stages)
+
+
+# A process that runs many seeds, as a sweep's does, traces and compiles once.
+@functools.lru_cache(maxsize=16)
+def _machinery(interface: Interface, fields: str) -> tuple[Trainer, Parallel]:
+  """What computes, from the config's fields (JSON) that it depends on."""
+  config = ml_collections.ConfigDict(json.loads(fields))
+  train = config.train
   schedule = learning_rate_schedule(
     steps=train.steps,
     warmup_steps=min(train.warmup_steps, train.steps),
     schedule=train.schedule,
   )
-  dataset = load_data(config)
-  interface = interface or interface_of(dataset)
-  interface.check(dataset)
-  model = models.build_model(
-    **dataclasses.asdict(interface), **config.model, **config.memory
-  )
   trainer = Trainer(
-    model=model,
+    model=models.build_model(
+      **dataclasses.asdict(interface), **config.model, **config.memory
+    ),
     tx=make_optimizer(
       weight_decay=train.weight_decay,
       clip_norm=train.clip_norm,
@@ -224,8 +243,7 @@ def make_experiment(
     loss_weights=_loss_weights(config),
     budget=config.memory.budget,
   )
-  parallel = make_parallel(trainer, kind=train.parallel)
-  return Experiment(config, dataset, model, trainer, parallel, stages)
+  return trainer, make_parallel(trainer, kind=train.parallel)
 
 
 def training_data(

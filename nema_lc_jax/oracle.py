@@ -1,6 +1,7 @@
 """The best that a memory of so many slots can do, without any model."""
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,12 @@ def accuracy(
   reader guesses among all classes. None for a task that knows no truth.
   """
   held, count = 0.0, 0.0
-  held_share = jax.jit(jax.vmap(lambda text: _held(config, text)))
+  held_share = _held_share(
+    config.model.chunk_length,
+    config.memory.num_candidates,
+    config.memory.num_slots,
+    config.memory.budget,
+  )
   for batch in batches:
     if "source" not in batch:
       return None
@@ -37,9 +43,16 @@ def accuracy(
   return share + (1 - share) / dataset.num_classes
 
 
-def _held(config: ConfigDict, text: Mapping[str, Array]) -> Array:
+@functools.cache
+def _held_share(T: int, K: int, num_slots: int, budget: int) -> Callable:
+  """`_held` of a batch, compiled."""
+  return jax.jit(jax.vmap(functools.partial(_held, T, K, num_slots, budget)))
+
+
+def _held(
+  T: int, K: int, num_slots: int, budget: int, text: Mapping[str, Array]
+) -> Array:
   """Share of the questions of one text [L] whose fact is held when asked."""
-  T, K = config.model.chunk_length, config.memory.num_candidates
   chunked = {name: x.reshape(-1, T) for name, x in text.items()}
   N = chunked["mask"].shape[0]
   chunks = Chunk(
@@ -54,10 +67,10 @@ def _held(config: ConfigDict, text: Mapping[str, Array]) -> Array:
   _, steps = scan_chunks(
     (),
     jax.random.key(0),
-    init_state(num_slots=config.memory.num_slots, width=1),
+    init_state(num_slots=num_slots, width=1),
     chunks,
     policy=oracle(width=1),
-    budget=config.memory.budget,
+    budget=budget,
   )
   before = jnp.roll(origins(steps), 1, axis=0)  # held when a chunk reads
   source = chunked["source"]

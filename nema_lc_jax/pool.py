@@ -104,8 +104,6 @@ def _follow_parent() -> None:
 
 def _train(job: Job) -> str:
   """Trains one run; what to say of it."""
-  import jax
-
   from nema_lc_jax import train
   from nema_lc_jax.evaluate import config_from_json
 
@@ -117,7 +115,6 @@ def _train(job: Job) -> str:
     contextlib.redirect_stderr(file),
   ):
     summary = train.run(config_from_json(json.loads(job.config)), job.workdir)
-  jax.clear_caches()
   return (
     f"test accuracy {summary['test_accuracy']:.4f},"
     f" {summary['wall_seconds']:.0f} s"

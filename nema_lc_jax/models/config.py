@@ -21,6 +21,7 @@ LEAST = {
   "num_layers_after": (0, "model"),
   "num_heads": (1, "model"),
   "num_slots": (1, "memory"),
+  "spare_slots": (0, "memory"),
   "num_candidates": (1, "memory"),
   "budget": (0, "memory"),
 }
@@ -60,6 +61,9 @@ class ModelConfig:
   truncate: int | None = None  # backpropagate through so many steps at most
   policy: str = "learned"  # see make_policy
   num_slots: int = 16  # M
+  # So many more in training, for policies that know a capacity: what is too
+  # much fades there instead of being lost at once, and can be learned from.
+  spare_slots: int = 0
   num_candidates: int = 2  # K per chunk
   budget: int = 2  # hard limit on memory operations per chunk
   # Options of the learned policies, which the others ignore.

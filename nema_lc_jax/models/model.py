@@ -70,8 +70,9 @@ class _Parts(NamedTuple):
   encoder: enc.Encoder
   interface: enc.Interface
   policy: Policy | None
-  # The policy for texts of no more chunks than there are slots: all fits.
-  ample: Policy | None
+  # capacity -> the policy for training with spare slots, where what is beyond
+  # that capacity fades; None if it knows no such thing.
+  crowded: Callable[[int], Policy] | None
   decoder: enc.Decoder
   head: enc.Head
 
@@ -79,19 +80,19 @@ class _Parts(NamedTuple):
 def _parts(c: ModelConfig) -> _Parts:
   known = policy_options(c.policy)
   options = {k: v for k, v in c.controller.items() if k in known}
-  crowded = {"capacity": c.num_slots} if "capacity" in known else {}
   for option in set(c.controller) - set(policy_options("learned")):
     raise ValueError(
       f"config.memory.controller has no field {option!r}; known:"
       f" {', '.join(policy_options('learned'))}."
     )
-  policy = make_policy(c.policy, width=c.width, **options, **crowded)
-  ample = make_policy(c.policy, width=c.width, **options)
+  make = functools.partial(make_policy, c.policy, width=c.width, **options)
+  fades = c.spare_slots > 0 and "capacity" in known
+  policy, crowded = make(), lambda capacity: make(capacity=capacity)
   return _Parts(
     encoder=enc.Encoder(c),
     interface=enc.Interface(c),
     policy=policy if c.encoder == "memory" else None,
-    ample=ample if c.encoder == "memory" else None,
+    crowded=crowded if fades else None,
     decoder=enc.Decoder(c),
     head=enc.Head(c.num_classes, hidden=2 * c.width),
   )
@@ -163,12 +164,16 @@ def _remember(
     age_bias=jnp.broadcast_to(age_bias, (N,)),
     truth=truth,
   )
+  M, policy = mode.num_slots, parts.policy
+  # Where each chunk may have a slot of its own, all fits.
+  if mode.train and M < N and parts.crowded is not None:
+    M, policy = M + c.spare_slots, parts.crowded(M)
   scan = functools.partial(
     scan_chunks,
     params["policy"],
     key,
-    init_state(num_slots=mode.num_slots, width=c.width),
-    policy=parts.ample if mode.num_slots >= N else parts.policy,
+    init_state(num_slots=M, width=c.width),
+    policy=policy,
     budget=mode.budget,
     train=mode.train,
     remat=c.remat,

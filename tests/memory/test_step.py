@@ -248,8 +248,10 @@ def test_any_split_of_a_stream_gives_the_same(name):
 @pytest.mark.parametrize("name", ["random", "learned"])
 def test_the_number_of_a_step_decides_its_draws(name):
   run, chunks = runner(name, train=True), make_chunks(9, num=30)
-  outs = [run(lively(name), KEY, empty(), chunks, n)[1] for n in range(8)]
-  assert len({str(out.allocation.source.tolist()) for out in outs}) > 1
+  # At the start candidates score alike, so that the noise decides.
+  params = params_of(policy_of(name))
+  outs = [run(params, KEY, empty(), chunks, n)[1] for n in range(8)]
+  assert len({str(out.allocation.source.tolist()) for out in outs}) == 8
 
 
 def test_vmap_equals_single_steps_and_permuted_rows_permute_outputs(policy):
