@@ -43,8 +43,8 @@ def _common(c: ConfigDict) -> ConfigDict:
   c.memory.spare_slots = 2
   c.eval.lengths = (1, 4, 16, 64)
   c.train.learning_rate = 2e-3
-  c.train.eval_every = 400
-  c.train.checkpoint_every = 400
+  c.train.eval_every = 500
+  c.train.checkpoint_every = 500
   return c
 
 
@@ -57,7 +57,7 @@ def _facts(c: ConfigDict) -> ConfigDict:
   # First a slot for every chunk, where reading is learned and what is stale is
   # in its way.
   c.train.curriculum = ((0.4, 128, 16),)
-  c.train.steps = 1200
+  c.train.steps = 1000
   return c
 
 
@@ -69,5 +69,5 @@ def _mqar(c: ConfigDict) -> ConfigDict:
   c.model.chunk_length = 2  # 32 chunks; a pair or a question in each
   c.memory.num_slots = 8
   c.train.curriculum = ((0.2, 32, 16), (0.6, 64, 16))
-  c.train.steps = 1200
+  c.train.steps = 1000
   return c

@@ -211,6 +211,11 @@ def _run_row(run: Run, summary: Mapping[str, Any]) -> dict[str, Any]:
     "memory_off": summary["test_accuracy_memory_off"],
     "memory_warning": summary["memory_warning"] or "",
     "wall_seconds": summary["wall_seconds"],
+    "params_sha256": summary["params_sha256"],
+    "hardware": "{devices} x {device} ({machine})".format(
+      **summary["hardware"]
+    ),
+    "jax": summary["versions"]["jax"],
     "git_commit": summary["git_commit"],
   }
 

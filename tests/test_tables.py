@@ -25,6 +25,9 @@ def summary(accuracy, *, warning=None, oracle=(1.0, 0.75), **more):
     "num_parameters": 1234,
     "wall_seconds": 10.0,
     "git_commit": "abc",
+    "params_sha256": "def",
+    "hardware": {"devices": 1, "device": "cpu", "machine": "x86_64"},
+    "versions": {"jax": "0.10.2"},
     "validation_accuracy": accuracy,
     "test_accuracy_memory_off": 0.125,
   } | more

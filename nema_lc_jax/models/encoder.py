@@ -76,9 +76,9 @@ class Embedding(nn.Module):
   def __call__(self, tokens: Array) -> Array:
     """Ids [N, T] to [N, T, D]."""
     D, init = self.config.width, nn.initializers.normal(0.5)
-    embed = nn.Embed(
-      self.config.vocab_size, D, embedding_init=init, name="token"
-    )
+    # In eights: data sets of nearly the same vocabulary share their programs.
+    rows = -(-self.config.vocab_size // 8) * 8
+    embed = nn.Embed(rows, D, embedding_init=init, name="token")
     # Weak at first: a token is to be found again wherever it stands.
     near = nn.initializers.normal(0.1)
     x = embed(tokens) + self.param("position", near, (tokens.shape[1], D))
@@ -136,7 +136,9 @@ class Interface(nn.Module):
     pooled = dense(name="value")(jax.nn.softmax(logits, axis=-1) @ x)
     # Contents of one norm: a read compares directions, strength is apart.
     content = unit(pooled)
-    bias = self.param("age_bias", nn.initializers.constant(1.0), ())
+    # Little at first: if the newest can be told by its age alone, nothing
+    # teaches to forget what it replaced.
+    bias = self.param("age_bias", nn.initializers.constant(-1.0), ())
     return query, content, jax.nn.softplus(bias)
 
 

@@ -230,7 +230,9 @@ def learned(
     )
   _require(hidden, blind)
   gate = controller.WriteGate(hidden, write_bias, blind)
-  slots = controller.SlotActions(hidden, (3.0, update_bias, -2.0), blind)
+  # Retaining is likely at first, and forgetting not so rare (0.045) that it
+  # would have no gradient.
+  slots = controller.SlotActions(hidden, (3.0, update_bias, 0.0), blind)
   allowed = [True, update, forget]  # columns of `Scores.actions`
 
   def init(key, *, num_slots, num_candidates):
