@@ -15,7 +15,7 @@ from configs import lifecycle_lc, lra_lc, toy_lc
 from nema_lc_jax import evaluate, train
 from nema_lc_jax import step as steps
 from nema_lc_jax.errors import RunError
-from nema_lc_jax.experiment import Interface
+from nema_lc_jax.experiment import Interface, make_experiment
 from nema_lc_jax.plotting import compare
 from nema_lc_jax.writer import read_metrics
 from tests.helpers import tiny_config
@@ -175,6 +175,15 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
   assert [p for p in latest.iterdir() if p.name.isdigit()]
 
 
+def test_seeds_and_learning_rates_share_their_programs():
+  other = tiny_config(learning_rate=0.5)
+  other.seed = 1
+  one = make_experiment(tiny_config()).parallel
+  assert make_experiment(other).parallel is one
+  other.memory.budget = 1
+  assert make_experiment(other).parallel is not one
+
+
 def test_too_many_non_finite_steps_stop_the_run(tmp_path, monkeypatch):
   real = steps.losses.total_loss
 
@@ -182,6 +191,7 @@ def test_too_many_non_finite_steps_stop_the_run(tmp_path, monkeypatch):
     return real(*args, **kwargs) * jnp.nan
 
   monkeypatch.setattr(steps.losses, "total_loss", broken)
+  # No other test has this config, so none gets programs made of this.
   config = tiny_config(max_skipped=1)
   with pytest.raises(RunError, match=r"2 steps had non-finite gradients"):
     train.run(config, str(tmp_path / "run"))

@@ -164,6 +164,24 @@ def test_free_slots_more_than_trained_with_change_nothing():
   close(many.logits, few.logits)
 
 
+@pytest.mark.parametrize(
+  ("name", "slots", "train", "expected"),
+  [
+    ("learned", 2, True, 4),
+    ("write_gate", 2, True, 4),
+    ("learned", 2, False, 2),  # what is tested has only what there is to be
+    ("learned", 3, True, 3),  # a slot for each of 3 chunks: nothing to fade
+    ("fifo", 2, True, 2),  # cannot fade
+  ],
+)
+def test_spare_slots_are_for_training_what_fades(name, slots, train, expected):
+  model = model_of(policy=name, num_slots=slots, spare_slots=2)
+  params = jax.eval_shape(model.init, jax.random.key(0))
+  apply = functools.partial(model.apply, train=train)
+  state = jax.eval_shape(apply, params, KEYS, make_batch()).state
+  assert state.alive.shape == (B, expected)
+
+
 def test_a_budget_given_to_the_call_is_kept():
   batch = make_batch()
   fields = {"num_candidates": 2}

@@ -33,7 +33,7 @@ def model_of(**fields):
 # Where a policy starts; all other biases are 0 and scales 1.
 STARTS = {
   "['policy']['gate']['logit']['bias']": [1.0],
-  "['policy']['slots']['logits']['bias']": [3.0, 0.0, -2.0],
+  "['policy']['slots']['logits']['bias']": [3.0, 0.0, 0.0],
   "['interface']['age_bias']": -2.0,
 }
 

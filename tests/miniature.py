@@ -1,0 +1,49 @@
+"""Trains a miniature of `recall` and prints validation accuracies as JSON.
+
+python tests/miniature.py POLICY SEEDS
+
+8 chunks, two of them facts, 2 slots, about 12 s a seed on one core beside the
+compilation. A process of its own, since the flags that tests compile with make
+programs slow.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import jax
+import numpy as np
+
+from configs import lifecycle_lc
+from nema_lc_jax import evaluate
+from nema_lc_jax.experiment import make_experiment, training_data
+
+
+def accuracy(policy: str, seed: int) -> float:
+  """Validation accuracy after training."""
+  c = lifecycle_lc.get_config("recall")
+  c.seed = seed
+  c.data.update(length=64, num_facts=2, num_eval=256)
+  c.model.width = 32
+  c.memory.update(policy=policy, num_slots=2)
+  c.train.update(
+    steps=500, learning_rate=4e-3, warmup_steps=20, curriculum=((0.4, 64, 8),)
+  )
+  experiment = make_experiment(c)
+  parallel = experiment.parallel
+  state = parallel.init(np.uint32(seed), np.float32(c.train.learning_rate))
+  for stage in experiment.stages:
+    step = parallel.train_step(stage.num_slots)
+    batches = training_data(experiment, stage)
+    for _ in range(stage.start, stage.stop):
+      state, _ = step(state, parallel.put(next(batches)))
+      jax.block_until_ready(state)
+  values, _ = evaluate.evaluate(experiment, state.params, "validation")
+  return values["accuracy"]
+
+
+if __name__ == "__main__":
+  found = [accuracy(sys.argv[1], seed) for seed in range(int(sys.argv[2]))]
+  print(json.dumps(found))
