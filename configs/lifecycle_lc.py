@@ -10,8 +10,9 @@ python -m nema_lc_jax.main --config=configs/lifecycle_lc.py:TASK
               8 keys and values, each asked for once; the same with 4 of them
               bound anew. --config.data.pair_vocab=8192 is the size of
               published results, for accelerators
-Each trains in about 5 minutes on one CPU core, is tested at 1, 4, 16 and 64
-times the training length, and can be solved: the oracle has accuracy 1.
+Each trains in 1 to 3 minutes on one CPU core (after compiling, 2 more), is
+tested at 1, 4, 16 and 64 times the training length, and can be solved: the
+oracle has accuracy 1. Results are in docs/results.
 """
 
 from ml_collections import ConfigDict
@@ -19,12 +20,13 @@ from ml_collections import ConfigDict
 from configs import default
 
 # 16 chunks of one block each, 4 slots.
-FACTS = ("recall", "rebind", "revoke", "pressure", "delayed_qa")
+FACTS = ("recall", "rebind", "revoke", "pressure")
 
 
 def get_config(variant: str = "recall") -> ConfigDict:
   """The config of a variant, one of the tasks above."""
   variants = dict.fromkeys(FACTS, _facts)
+  variants |= {"delayed_qa": _delayed_qa}
   variants |= {"mqar": _mqar, "forgetting_mqar": _mqar}
   c = default.choose("configs/lifecycle_lc.py", variant, variants)
   c.data.name = variant
@@ -58,6 +60,13 @@ def _facts(c: ConfigDict) -> ConfigDict:
   # in its way.
   c.train.curriculum = ((0.4, 128, 16),)
   c.train.steps = 1000
+  return c
+
+
+def _delayed_qa(c: ConfigDict) -> ConfigDict:
+  c = _facts(c)
+  # Its noise is digits, too: which one is marked, the set does not say.
+  c.model.num_layers = 1
   return c
 
 
