@@ -11,7 +11,12 @@ from nema_lc_jax.experiment import load_data
 from nema_lc_jax.memory import Candidates, Chunk, init_state, memory_step
 from nema_lc_jax.models import make_policy
 
-TASKS = (*lifecycle_lc.FACTS, "mqar", "forgetting_mqar")
+TASKS = (
+  *lifecycle_lc.FACTS,
+  "delayed_qa",
+  "mqar",
+  "forgetting_mqar",
+)
 
 
 def make(task, *, num_slots=None, budget=None, **options):
