@@ -48,8 +48,11 @@ def test_the_page_says_what_the_memory_did(recall):
   operation = np.array(page["operation"])
   np.testing.assert_array_equal(operation == timeline.REPLACED, done.evict)
   np.testing.assert_array_equal(
-    (operation == timeline.WRITTEN) | (operation == timeline.REPLACED),
+    np.isin(operation, (timeline.WRITTEN, timeline.REPLACED, timeline.RENEWED)),
     done.source >= 0,
+  )
+  np.testing.assert_array_equal(
+    np.isin(operation, (timeline.FORGOTTEN, timeline.RENEWED)), done.forget
   )
   np.testing.assert_allclose(page["attention"], steps.attention, atol=1e-4)
   np.testing.assert_allclose(page["actions"], steps.actions, atol=1e-4)

@@ -162,7 +162,8 @@ def test_the_horizon_is_drawn_and_written(run, capsys):
 def made_up(N, M, K=2):
   """A record of any size, with all operations in it."""
   rng = np.random.default_rng(0)
-  operation = rng.choice(6, (N, M), p=[0.1, 0.6, 0.08, 0.06, 0.08, 0.08])
+  shares = [0.1, 0.56, 0.08, 0.06, 0.08, 0.08, 0.04]
+  operation = rng.choice(len(timeline.OPERATIONS), (N, M), p=shares)
   operation[0] = timeline.WRITTEN
   live = (operation != timeline.FREE) & (operation != timeline.FORGOTTEN)
   fresh = operation >= timeline.WRITTEN
@@ -179,7 +180,7 @@ def made_up(N, M, K=2):
     born=np.where(live, born, -1),
     source=np.where(fresh, rng.integers(K, size=(N, M)), -1),
     occupied=np.vstack([np.zeros((1, M), bool), live[:-1]]),
-    forgets=operation == timeline.FORGOTTEN,
+    forgets=np.isin(operation, (timeline.FORGOTTEN, timeline.RENEWED)),
     actions=share,
     attention=rng.dirichlet(np.ones(M + 1), N)[:, 1:],
     strength=rng.random((N, K)),

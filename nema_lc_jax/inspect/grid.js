@@ -9,7 +9,7 @@ addEventListener("error", (e) => {
 const $ = (id) => document.getElementById(id);
 const D = JSON.parse($("data").textContent);
 const N = D.operation.length, M = D.operation[0].length;
-const [FREE, RETAINED, UPDATED, FORGOTTEN, WRITTEN, REPLACED] =
+const [FREE, RETAINED, UPDATED, FORGOTTEN, WRITTEN, REPLACED, RENEWED] =
   D.operations.keys();
 const FACT = 1, ASKED = 2;
 const scroller = $("scroller"), canvas = $("grid");

@@ -76,7 +76,7 @@ function fate(end, m) {
     return `replaced in step ${n} by chunk ${n} (candidate ${k}, strength ` +
       `${number(D.strength[n][k])})`;
   }
-  if (code === WRITTEN) return `forgotten in step ${n}, then written anew`;
+  if (code === RENEWED) return `forgotten in step ${n}, then written anew`;
   return `forgotten in step ${n}`;
 }
 
@@ -206,7 +206,9 @@ function listen() {
 
 function writeLegend() {
   const entry = (sign, name) => make("li", {}, sign, name);
-  for (const code of [WRITTEN, REPLACED, UPDATED, RETAINED, FORGOTTEN, FREE]) {
+  const codes =
+    [WRITTEN, REPLACED, RENEWED, UPDATED, RETAINED, FORGOTTEN, FREE];
+  for (const code of codes) {
     const hue = code === FREE ? "var(--free)" : D.colours[code];
     $("legend").append(
       entry(make("i", {style: `background:${hue}`}), D.operations[code]));

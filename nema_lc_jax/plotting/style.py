@@ -19,6 +19,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 BLACK, GREY = "#000000", "#777777"
 ORANGE, SKY, GREEN = "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
+BROWN = "#7A3B0C"
 
 # In the order in which figures list them. Grey is left to the baselines;
 # random's olive stands in for the scheme's yellow, too pale for a line.
@@ -41,6 +42,7 @@ OPERATION_COLOURS = {
   "forget": VERMILLION,
   "retain": BLUE,
   "replace": PURPLE,
+  "renew": BROWN,
 }
 SPLIT_COLOURS = {"train": SKY, "validation": BLUE}
 

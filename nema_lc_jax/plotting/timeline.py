@@ -14,8 +14,16 @@ from matplotlib.ticker import MaxNLocator
 from nema_lc_jax.plotting import style
 
 # The codes of `Trace.operation`, and what the legend calls them.
-OPERATIONS = ("free", "retained", "updated", "forgotten", "written", "replaced")
-FREE, RETAINED, UPDATED, FORGOTTEN, WRITTEN, REPLACED = range(6)
+OPERATIONS = (
+  "free",
+  "retained",
+  "updated",
+  "forgotten",
+  "written",
+  "replaced",
+  "forgotten, rewritten",
+)
+FREE, RETAINED, UPDATED, FORGOTTEN, WRITTEN, REPLACED, RENEWED = range(7)
 COLOURS = (
   "#ECECEC",
   style.OPERATION_COLOURS["retain"],
@@ -23,6 +31,7 @@ COLOURS = (
   style.OPERATION_COLOURS["forget"],
   style.OPERATION_COLOURS["write"],
   style.OPERATION_COLOURS["replace"],
+  style.OPERATION_COLOURS["renew"],
 )
 # Codes of `Trace.truth`.
 FACT, ASKED = 1, 2
@@ -56,7 +65,8 @@ def read_trace(path: Path) -> Trace:
 def operations(steps: Any, alive: np.ndarray) -> np.ndarray:
   """A code of OPERATIONS for each step and slot [N, M].
 
-  Of a slot forgotten and written in one step, the write is what is seen.
+  A slot forgotten by decision and written again in one step is renewed; one
+  whose item had to give way to a write is replaced.
 
   Args:
     steps: a StepOutput of one text, leaves [N, ...].
@@ -64,6 +74,7 @@ def operations(steps: Any, alive: np.ndarray) -> np.ndarray:
   """
   seen = {
     REPLACED: steps.allocation.evict,
+    RENEWED: steps.allocation.forget & (steps.allocation.source >= 0),
     WRITTEN: steps.allocation.source >= 0,
     FORGOTTEN: steps.allocation.forget,
     UPDATED: steps.allocation.update,
@@ -79,7 +90,7 @@ def memory_timeline(trace: Trace, *, title: str = "") -> Figure:
   each step read.
   """
   N, M = trace.operation.shape
-  width = float(np.clip(2.4 + 0.16 * N, 7.0, 13.0))
+  width = float(np.clip(2.4 + 0.16 * N, 7.8, 13.0))
   tracks = float(np.clip(0.30 * M, 1.5, 5.2))
   # From the top: legend, facts, operations, attention.
   heights = [0.2, 0.22, tracks, 0.6 * tracks]
@@ -163,7 +174,15 @@ def _draw_legend(ax: Axes, trace: Trace) -> None:
   colours = shade(Trace(every, np.ones_like(every), every))[0]
   handles: list[Patch | Line2D] = [
     Patch(color=colours[code], label=OPERATIONS[code])
-    for code in (WRITTEN, REPLACED, UPDATED, RETAINED, FORGOTTEN, FREE)
+    for code in (
+      WRITTEN,
+      REPLACED,
+      RENEWED,
+      UPDATED,
+      RETAINED,
+      FORGOTTEN,
+      FREE,
+    )
   ]
   if trace.truth is not None:
     dot = {"linestyle": "", "marker": "o", "markersize": 4}

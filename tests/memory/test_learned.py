@@ -293,7 +293,9 @@ def test_a_new_policy_remembers():
   params, chunk = params_of(policy_of("learned")), at(make_chunks(0), 0)
   scores = score(params, make_states(4), chunk)
   assert (scores.actions[:, RETAIN] > 0.8).all()
-  assert (scores.actions[:, FORGET] < 0.05).all()
+  # Rare, about 0.045, but not so rare that it has no gradient.
+  assert (scores.actions[:, FORGET] > 0.02).all()
+  assert (scores.actions[:, FORGET] < 0.1).all()
   np.testing.assert_allclose(scores.strength, 0.73, atol=0.1)  # sigmoid(1)
   assert (scores.write > 0).all()
 
