@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -54,7 +55,7 @@ class Plan(NamedTuple):
   """Everything that a sweep is to run."""
 
   cells: tuple[Cell, ...]
-  seeds: int
+  seeds: tuple[int, ...]
   learning_rates: tuple[float, ...]
   reference: str
 
@@ -63,7 +64,7 @@ class Plan(NamedTuple):
   ) -> Iterator[Run]:
     """The runs of the result; policies in `rates` have their own rate."""
     # Seeds outside: a sweep that is cut short has few seeds of everything.
-    for seed, cell in itertools.product(range(self.seeds), self.cells):
+    for seed, cell in itertools.product(self.seeds, self.cells):
       changes = dict(cell.setting)
       if cell.policy in rates and "train.learning_rate" not in changes:
         changes["train.learning_rate"] = rates[cell.policy]
@@ -115,7 +116,7 @@ def make_plan(
   config: ConfigDict,
   *,
   policies: Sequence[str],
-  seeds: int,
+  seeds: str,
   grid: Sequence[str] = (),
   ablate: Sequence[str] = (),
   learning_rates: str = "",
@@ -126,7 +127,7 @@ def make_plan(
   Args:
     config: what all runs share.
     policies: their names.
-    seeds: how many, from 0.
+    seeds: how many, from 0; or the first and the last, such as "10-14".
     grid: "field=a,b", in all combinations.
     ablate: "field=a,b", one change at a time, beside no change.
     learning_rates: "a,b" to tune among; empty: as the config says.
@@ -135,8 +136,6 @@ def make_plan(
   Raises:
     ConfigError: in one line, on anything that cannot be.
   """
-  if not 1 <= seeds <= TUNING_SEED:
-    raise ConfigError(f"--seeds must be from 1 to {TUNING_SEED}, got {seeds}.")
   if len(set(policies)) < len(policies):
     raise ConfigError(f"--policies names one twice: {','.join(policies)}.")
   for policy in (*policies, reference):
@@ -169,7 +168,24 @@ def make_plan(
       raise ConfigError(f"--learning_rates must be above 0, got {rate!r}.")
   if len(set(rates)) < len(rates):
     raise ConfigError(f"--learning_rates names one twice: {learning_rates}.")
-  return Plan(tuple(cells), seeds, tuple(map(float, rates)), reference)
+  return Plan(tuple(cells), _seeds(seeds), tuple(map(float, rates)), reference)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+  """The seeds that "5" or "10-14" stands for, both of five."""
+  found = re.fullmatch(r"(\d+)(?:-(\d+))?", text.strip(), re.ASCII)
+  if not found:
+    raise ConfigError(
+      f"--seeds must be a number or a range such as 10-14, got {text!r}."
+    )
+  first, last = found.groups()
+  if last is None:
+    first, last = "0", str(int(first) - 1)
+  if not int(first) <= int(last) < TUNING_SEED:
+    raise ConfigError(
+      f"--seeds must be at least one seed below {TUNING_SEED}, got {text}."
+    )
+  return tuple(range(int(first), int(last) + 1))
 
 
 def _values(text: str) -> tuple[str, list[Any]]:

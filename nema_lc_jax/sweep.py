@@ -64,7 +64,11 @@ def make_parser() -> argparse.ArgumentParser:
   add(
     "--policies", default="fifo,lru,learned", help="names, or module:function"
   )
-  add("--seeds", type=int, default=3, help="how many; they count from 0")
+  add(
+    "--seeds",
+    default="3",
+    help="how many, from 0; or the first and the last, such as 10-14",
+  )
   add(
     "--grid",
     action="append",

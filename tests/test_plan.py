@@ -18,7 +18,7 @@ def config():
 
 
 def plan_of(config, policies=("fifo", "learned"), seeds=2, **options):
-  return make_plan(config, policies=policies, seeds=seeds, **options)
+  return make_plan(config, policies=policies, seeds=str(seeds), **options)
 
 
 def error_of(config, **options):
@@ -128,7 +128,7 @@ def test_folders_are_unique_and_safe_paths(config):
   found = make_plan(
     config,
     policies=["fifo", "learned", "nema_lc_jax.memory.policies:lru"],
-    seeds=3,
+    seeds="3",
     grid=[
       "train.curriculum=(),((0.5,48,6),),((0.5,48,16),)",
       "memory.controller.blind=,age".replace("=,", "='',"),
@@ -173,6 +173,12 @@ def test_results_never_use_the_tuning_seed(config):
   found = plan_of(config, seeds=1000, policies=["fifo"], learning_rates="1e-3")
   tuning = {run.seed for run in found.tuning_runs(config)}
   assert not tuning & {run.seed for run in found.runs(config, {})}
+
+
+def test_seeds_can_be_a_range(config):
+  found = plan_of(config, seeds="10-12", policies=["fifo"])
+  assert [run.seed for run in found.runs(config, {})] == [10, 11, 12]
+  assert found.seeds == plan_of(config, seeds=13).seeds[10:]
 
 
 def test_no_rates_no_tuning(config):
@@ -248,7 +254,11 @@ def test_an_own_policy_is_a_policy(config):
     ({"policies": [""]}, "unknown policy ''"),
     ({"policies": ["fifo", "fifo"]}, "--policies names one twice: fifo,fifo."),
     ({"policies": ["os:nothing"]}, "policy 'os:nothing' cannot be imported"),
-    ({"seeds": 0}, "--seeds must be from 1 to 1000, got 0."),
+    ({"seeds": 0}, "--seeds must be at least one seed below 1000, got 0."),
+    ({"seeds": "14-10"}, "--seeds must be at least one seed below 1000, got"),
+    ({"seeds": "998-1000"}, "--seeds must be at least one seed below 1000, g"),
+    ({"seeds": "few"}, "--seeds must be a number or a range such as 10-14, g"),
+    ({"seeds": "-1"}, "--seeds must be a number or a range such as 10-14, got"),
     ({"grid": ["memory.slots=1"]}, "config.memory.slots cannot be 1: "),
     ({"grid": ["memory.budget.x=1"]}, "config.memory.budget.x cannot be 1: "),
     ({"grid": ["memory=1"]}, "config.memory cannot be 1: "),

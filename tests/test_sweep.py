@@ -243,7 +243,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path, capsys):
   ("arguments", "message"),
   [
     (["--policies=fifo,lrru"], "unknown policy 'lrru'"),
-    (["--seeds=0"], "--seeds must be from 1 to 1000, got 0"),
+    (["--seeds=0"], "--seeds must be at least one seed below 1000, got 0"),
     (["--jobs=0"], "--jobs must be at least 1, got 0"),
     (["--grid=config.memory.budget"], "config.FIELD=A,B"),
     (["--grid=config.memory.slots=1,2"], "config.memory.slots cannot be 1"),
