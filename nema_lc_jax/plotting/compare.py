@@ -109,27 +109,41 @@ def _accuracy_figure(groups: Mapping[str, Sequence[Run]], title: str):
 
 
 def _curves_figure(groups: Mapping[str, Sequence[Run]], title: str):
-  figure = style.new_figure(6.6, 4.0, title=f"Validation accuracy · {title}")
-  ax = figure.add_subplot()
+  figure = style.new_figure(9.6, 4.0, title=f"Learning curves · {title}")
+  panels = {
+    "train": "Training, as it goes",
+    "validation": "Validation",
+  }
+  axes = figure.subplots(1, 2, sharex=True, sharey=True)
+  seen: list = [[value] for value in _baselines(groups).values()]
+  for ax, (split, name) in zip(axes, panels.items(), strict=True):
+    labels = _curves(ax, groups, split, seen)
+    for baseline, value in _baselines(groups).items():
+      ax.axhline(value, color=style.GREY, linewidth=1, linestyle=(0, (4, 3)))
+      labels.append((value, baseline.replace("_", " "), style.GREY))
+    style.step_axis(ax)
+    ax.set_title(name)
+  axes[0].set_ylabel("accuracy")
+  axes[0].set_ylim(style.limits(*seen, floor=0.0, ceiling=1.02))
+  style.label_right(ax, labels)
+  figure.supxlabel(_note("", groups), fontsize=8, color=style.GREY)
+  return figure
+
+
+def _curves(
+  ax: Axes, groups: Mapping[str, Sequence[Run]], split: str, seen: list
+) -> list[tuple[float, str, str]]:
+  """A curve per policy, added to `seen`; returns heights, names, colours."""
   colours = style.policy_colours(list(groups))
-  labels, seen = [], []
+  labels = []
   for policy, runs in groups.items():
-    curves = [run.series("validation", "accuracy") for run in runs]
+    curves = [run.series(split, "accuracy") for run in runs]
     curves = [(steps, values) for steps, values in curves if len(steps)]
     seen += [values for _, values in curves]
     last = _draw_band(ax, curves, colours[policy])
     if last is not None:
       labels.append((last, f"{policy} (n={len(curves)})", colours[policy]))
-  for name, value in _baselines(groups).items():
-    ax.axhline(value, color=style.GREY, linewidth=1, linestyle=(0, (4, 3)))
-    labels.append((value, name.replace("_", " "), style.GREY))
-    seen.append([value])
-  style.step_axis(ax)
-  ax.set_xlabel(_note("training step", groups))
-  ax.set_ylabel("validation accuracy")
-  ax.set_ylim(style.limits(*seen, floor=0.0, ceiling=1.02))
-  style.label_right(ax, labels)
-  return figure
+  return labels
 
 
 def _draw_band(ax: Axes, curves, colour: str) -> float | None:
