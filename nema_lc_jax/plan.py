@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.models.policies import policy_options
 
-# The seed of tuning runs, which no result uses.
+# Seeds from here on are those of tuning runs, which no result uses.
 TUNING_SEED = 1000
 # Fields that a sweep sets itself, and the flags that do.
 OWN = {"seed": "--seeds", "memory.policy": "--policies"}
@@ -57,6 +57,7 @@ class Plan(NamedTuple):
   cells: tuple[Cell, ...]
   seeds: tuple[int, ...]
   learning_rates: tuple[float, ...]
+  tuning_seeds: tuple[int, ...]
   reference: str
 
   def runs(
@@ -71,11 +72,13 @@ class Plan(NamedTuple):
       yield _run(config, cell, seed, changes, "runs")
 
   def tuning_runs(self, config: ConfigDict) -> Iterator[Run]:
-    """One run per policy and learning rate, in the setting of the config."""
+    """Each policy with each learning rate, in the setting of the config."""
     policies = dict.fromkeys(cell.policy for cell in self.cells)
-    for rate, policy in itertools.product(self.learning_rates, policies):
+    for seed, rate, policy in itertools.product(
+      self.tuning_seeds, self.learning_rates, policies
+    ):
       changes = {"train.learning_rate": rate, "eval.lengths": (1,)}
-      yield _run(config, Cell(policy), TUNING_SEED, changes, "tuning")
+      yield _run(config, Cell(policy), seed, changes, "tuning")
 
 
 def _run(
@@ -120,6 +123,7 @@ def make_plan(
   grid: Sequence[str] = (),
   ablate: Sequence[str] = (),
   learning_rates: str = "",
+  tuning_seeds: int = 1,
   reference: str = "learned",
 ) -> Plan:
   """Checks what is to be run.
@@ -131,6 +135,7 @@ def make_plan(
     grid: "field=a,b", in all combinations.
     ablate: "field=a,b", one change at a time, beside no change.
     learning_rates: "a,b" to tune among; empty: as the config says.
+    tuning_seeds: how many runs decide on a rate.
     reference: the policy that the others are compared to.
 
   Raises:
@@ -168,7 +173,15 @@ def make_plan(
       raise ConfigError(f"--learning_rates must be above 0, got {rate!r}.")
   if len(set(rates)) < len(rates):
     raise ConfigError(f"--learning_rates names one twice: {learning_rates}.")
-  return Plan(tuple(cells), _seeds(seeds), tuple(map(float, rates)), reference)
+  if tuning_seeds < 1:
+    raise ConfigError(f"--tuning_seeds must be at least 1, got {tuning_seeds}.")
+  return Plan(
+    cells=tuple(cells),
+    seeds=_seeds(seeds),
+    learning_rates=tuple(map(float, rates)),
+    tuning_seeds=tuple(range(TUNING_SEED, TUNING_SEED + tuning_seeds)),
+    reference=reference,
+  )
 
 
 def _seeds(text: str) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
@@ -30,8 +31,8 @@ examples:
       --policies=none,fifo,lru,learned --seeds=5 --jobs=2
       every policy on seeds 0 to 4, two runs at a time
   ... --learning_rates=5e-4,1e-3,2e-3
-      first finds each policy's best rate by validation accuracy, on one seed
-      that is not among those of the result
+      first finds each policy's best rate by validation accuracy, on a seed
+      that is not among those of the result; on several by --tuning_seeds=3
   ... --grid 'config.memory.num_slots=2,4,8' --grid 'config.memory.budget=1,2'
       every combination, for every policy
   ... --policies=learned --ablate 'config.loss.write=0' \\
@@ -89,6 +90,12 @@ def make_parser() -> argparse.ArgumentParser:
     metavar="A,B,...",
     help="tune the learning rate of each policy among these",
   )
+  add(
+    "--tuning_seeds",
+    type=int,
+    default=1,
+    help="runs of each that decide on the learning rate",
+  )
   add("--reference", default="learned", help="what the others are compared to")
   add("--out", default=None, help="folder; by default sweeps/TASK")
   add("--jobs", type=int, default=1, help="runs at a time")  # fmt: skip
@@ -113,6 +120,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     grid=args.grid,
     ablate=args.ablate,
     learning_rates=args.learning_rates,
+    tuning_seeds=args.tuning_seeds,
     reference=args.reference,
   )
   out = Path(args.out or f"sweeps/{config.data.name}")
@@ -189,7 +197,7 @@ def _train(runs: Iterable[plan.Run], args: Arguments, title: str) -> list[str]:
 
 
 def _tune(args: Arguments) -> tuple[dict[str, float], list[str]]:
-  """The best learning rate of each policy, by validation accuracy."""
+  """The best learning rate of each policy, by mean validation accuracy."""
   runs = list(args.plan.tuning_runs(args.config))
   if not runs:
     return {}, []
@@ -197,12 +205,16 @@ def _tune(args: Arguments) -> tuple[dict[str, float], list[str]]:
   results = [(run, _finished(run, args.out)) for run in runs]
   done = [(run, summary) for run, summary in results if summary]
   tables.write_tuning(args.out / "tuning.csv", done)
-  best: dict[str, tuple[float, float]] = {}
+  scores: dict[str, dict[float, list[float]]] = {}
   for run, summary in done:
-    score = summary["validation_accuracy"], run.config.train.learning_rate
-    policy = run.cell.policy
-    best[policy] = max(best.get(policy, score), score, key=lambda s: s[0])
-  return {policy: rate for policy, (_, rate) in best.items()}, failed
+    rates = scores.setdefault(run.cell.policy, {})
+    found = rates.setdefault(run.config.train.learning_rate, [])
+    found.append(summary["validation_accuracy"])
+  best = {
+    policy: max(rates, key=lambda rate: np.mean(rates[rate]))
+    for policy, rates in scores.items()
+  }
+  return best, failed
 
 
 def run(args: Arguments) -> list[str]:

@@ -169,6 +169,20 @@ def test_tuning_uses_a_seed_that_no_result_has(config):
   assert all(run.folder.startswith("tuning/") for run in runs)
 
 
+def test_several_seeds_can_decide_on_a_rate(config):
+  found = plan_of(
+    config, policies=["fifo"], learning_rates="1e-3,2e-3", tuning_seeds=2
+  )
+  runs = list(found.tuning_runs(config))
+  assert [(r.seed, r.config.train.learning_rate) for r in runs] == [
+    (1000, 1e-3),
+    (1000, 2e-3),
+    (1001, 1e-3),
+    (1001, 2e-3),
+  ]
+  assert len({r.folder for r in runs}) == 4
+
+
 def test_results_never_use_the_tuning_seed(config):
   found = plan_of(config, seeds=1000, policies=["fifo"], learning_rates="1e-3")
   tuning = {run.seed for run in found.tuning_runs(config)}
@@ -255,6 +269,7 @@ def test_an_own_policy_is_a_policy(config):
     ({"policies": ["fifo", "fifo"]}, "--policies names one twice: fifo,fifo."),
     ({"policies": ["os:nothing"]}, "policy 'os:nothing' cannot be imported"),
     ({"seeds": 0}, "--seeds must be at least one seed below 1000, got 0."),
+    ({"tuning_seeds": 0}, "--tuning_seeds must be at least 1, got 0."),
     ({"seeds": "14-10"}, "--seeds must be at least one seed below 1000, got"),
     ({"seeds": "998-1000"}, "--seeds must be at least one seed below 1000, g"),
     ({"seeds": "few"}, "--seeds must be a number or a range such as 10-14, g"),

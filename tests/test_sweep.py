@@ -313,3 +313,25 @@ def test_a_killed_sweep_says_how_to_go_on_and_does(first, tmp_path):
   rows = [json.loads(line) for line in metrics.read_text().splitlines()]
   steps = [row["step"] for row in rows if row["split"] == "train"]
   assert steps == list(range(1, 31))
+
+
+def test_the_best_rate_is_that_of_the_best_mean(tmp_path, monkeypatch):
+  """A lucky run does not decide where there are several."""
+  reached = {
+    (1000, 1e-3): 0.8, (1001, 1e-3): 0.7,
+    (1000, 2e-3): 0.9, (1001, 2e-3): 0.2,
+  }  # fmt: skip
+
+  def finished(run, out):
+    rate = run.config.train.learning_rate
+    score = reached[run.seed, rate]
+    return {"validation_accuracy": score, "git_commit": ""}
+
+  monkeypatch.setattr(sweep, "_train", lambda *_: [])
+  monkeypatch.setattr(sweep, "_finished", finished)
+  arguments = *TINY, f"--out={tmp_path}", *ONE, "--learning_rates=1e-3,2e-3"
+  one = sweep.parse(arguments)
+  assert sweep._tune(one) == ({"fifo": 2e-3}, [])
+  two = sweep.parse([*arguments, "--tuning_seeds=2"])
+  assert sweep._tune(two) == ({"fifo": 1e-3}, [])
+  assert len((tmp_path / "tuning.csv").read_text().splitlines()) == 5
