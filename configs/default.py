@@ -69,6 +69,13 @@ def get_config() -> ConfigDict:
   c.loss.start = 0.2
   c.loss.ramp = 0.2
 
+  # Steps of self-supervised training on the task's own texts, before the task.
+  c.pretrain = ConfigDict()
+  c.pretrain.steps = 0
+  c.pretrain.objective = "masked"  # or next
+  c.pretrain.mask_rate = 0.15
+  c.pretrain.learning_rate = 1e-3
+
   # The test is repeated at so many times the length, on so many examples.
   c.eval = ConfigDict()
   c.eval.lengths = (1,)

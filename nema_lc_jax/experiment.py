@@ -112,6 +112,10 @@ def _require(config: ml_collections.ConfigDict) -> None:
     raise ConfigError(
       f"config.eval.examples must be at least 1, got {config.eval.examples}."
     )
+  if config.pretrain.steps < 0:
+    raise ConfigError(
+      f"config.pretrain.steps must be at least 0, got {config.pretrain.steps}."
+    )
   if config.seed < 0:
     raise ConfigError(f"config.seed must be at least 0, got {config.seed}.")
   for name, value in {
@@ -123,6 +127,7 @@ def _require(config: ml_collections.ConfigDict) -> None:
       raise ConfigError(f"config.{name} must be at least 0, got {value}.")
   for name, value in {
     "train.learning_rate": train.learning_rate,
+    "pretrain.learning_rate": config.pretrain.learning_rate,
     "train.clip_norm": train.clip_norm,
   }.items():
     if value <= 0:
@@ -201,18 +206,61 @@ def make_experiment(
   Raises:
     ValueError: in one line, on anything that cannot be.
   """
-  _require(config)
-  train = config.train
-  require_divisible("batch_size", train.batch_size)
-  require_divisible("eval_batch_size", train.eval_batch_size)
-  stages = _stages(config)
-  if config.model.chunk_length >= 1:
-    _check_lengths(stages, config)
+  stages = _checked_stages(config)
   dataset = load_data(config)
   interface = interface or interface_of(dataset)
   interface.check(dataset)
+  return _assemble(config, stages, dataset, interface)
+
+
+def make_pretraining(experiment: Experiment) -> Experiment:
+  """The self-supervised training that goes before, as `config.pretrain` says.
+
+  The same model but for its head, on the same texts at their full length.
+
+  Raises:
+    ValueError: in one line, on anything that cannot be.
+  """
+  config = experiment.config.copy_and_resolve_references()
+  own = config.pretrain
+  config.train.steps = own.steps
+  config.train.learning_rate = own.learning_rate
+  config.train.curriculum = ()
+  dataset = data.cloze(
+    experiment.dataset,
+    own.objective,
+    mask_rate=own.mask_rate,
+    seed=config.seed,
+  )
+  stages = _checked_stages(config)
+  return _assemble(config, stages, dataset, interface_of(dataset))
+
+
+def carry_over(pretrained: Params, params: Params) -> Params:
+  """`params` of the task's model, all but its head as they were pretrained."""
+  return pretrained | {"head": params["head"]}
+
+
+def _checked_stages(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
+  _require(config)
+  require_divisible("batch_size", config.train.batch_size)
+  require_divisible("eval_batch_size", config.train.eval_batch_size)
+  stages = _stages(config)
+  if config.model.chunk_length >= 1:
+    _check_lengths(stages, config)
+  return stages
+
+
+def _assemble(
+  config: ml_collections.ConfigDict,
+  stages: tuple[Stage, ...],
+  dataset: data.Dataset,
+  interface: Interface,
+) -> Experiment:
   programs = {name: config[name] for name in ("model", "memory", "loss")}
-  programs["train"] = {k: v for k, v in train.items() if k not in NO_PROGRAM}
+  programs["train"] = {
+    k: v for k, v in config.train.items() if k not in NO_PROGRAM
+  }
   trainer, parallel = _machinery(
     interface, ml_collections.ConfigDict(programs).to_json()
   )

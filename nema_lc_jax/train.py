@@ -1,7 +1,7 @@
 """Training a run from its config to its summary.
 
-`run` reads from top to bottom: prepare, train stage by stage, evaluate the
-best checkpoint on test once, write the summary and the plots.
+`run` reads from top to bottom: prepare, pretrain if asked to, train stage by
+stage, evaluate the best checkpoint on test once, write summary and plots.
 """
 
 import contextlib
@@ -24,15 +24,20 @@ from nema_lc_jax.experiment import (
   Experiment,
   Interface,
   Stage,
+  carry_over,
   describe,
   interface_of,
   make_experiment,
+  make_pretraining,
   state_template,
   training_data,
 )
 from nema_lc_jax.plotting.records import SUMMARY_FILE, TRACE_FILE
 from nema_lc_jax.step import TrainState
 from nema_lc_jax.writer import METRICS_FILE, MetricWriter, Progress
+
+# Folder of the training that went before, within the run's.
+PRETRAIN = "pretrain"
 
 
 def default_workdir(config: ConfigDict) -> str:
@@ -47,7 +52,7 @@ def _prepare_workdir(
   saved, wanted = workdir / evaluate.CONFIG_FILE, json.loads(config.to_json())
   if force and saved.exists():
     # Only what a run writes, and only where there is a run.
-    for name in ("checkpoints", "plots", "tensorboard"):
+    for name in ("checkpoints", "plots", "tensorboard", PRETRAIN):
       shutil.rmtree(workdir / name, ignore_errors=True)
     for name in (
       METRICS_FILE, SUMMARY_FILE, TRACE_FILE,
@@ -225,6 +230,22 @@ def _slots(stage: Stage, experiment: Experiment) -> int | None:
   return stage.num_slots
 
 
+def _pretrain(experiment: Experiment, workdir: Path, stopper: _Stopper) -> Any:
+  """Trains, or resumes, what goes before the task; its last parameters."""
+  with contextlib.ExitStack() as stack:
+    this = _Run(make_pretraining(experiment), workdir, stack, stopper)
+    first = this.start()
+    print(
+      f"pretraining on {this.experiment.dataset.description}, from step {first}"
+      f" to {this.train.steps}",
+      flush=True,
+    )
+    progress = Progress(this.train.steps, initial=first)
+    stack.callback(progress.close)
+    this.fit(first, progress)
+    return this.state.params
+
+
 def _finish(run: _Run, workdir: Path) -> dict[str, Any]:
   """Tests the best state once, and writes summary, trace and plots."""
   experiment = run.experiment
@@ -291,9 +312,13 @@ def run(
   """
   folder = Path(workdir or default_workdir(config))
   experiment = make_experiment(config)
-  for stage in experiment.stages:
-    # What is impossible in a later stage is found now, not an hour later.
-    training_data(experiment, stage)
+  parts = [experiment]
+  if config.pretrain.steps:
+    parts.append(make_pretraining(experiment))
+  for part in parts:
+    for stage in part.stages:
+      # What is impossible in a later stage is found now, not an hour later.
+      training_data(part, stage)
   _prepare_workdir(
     config, interface_of(experiment.dataset), folder, force=force
   )
@@ -304,9 +329,13 @@ def run(
     first = this.start()
     if first:
       print(f"resuming after step {first}", flush=True)
-    progress = Progress(config.train.steps, initial=first)
-    stack.callback(progress.close)
     with stopper.listening():
+      if config.pretrain.steps and not first:
+        params = _pretrain(experiment, folder / PRETRAIN, stopper)
+        params = carry_over(params, this.state.params)
+        this.state = this.state.replace(params=params)
+      progress = Progress(config.train.steps, initial=first)
+      stack.callback(progress.close)
       this.fit(first, progress)
     progress.close()
     summary = _finish(this, folder)

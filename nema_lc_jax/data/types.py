@@ -56,7 +56,7 @@ class Dataset:
   """
 
   name: str
-  head: str  # "classify", "match" or "predict"
+  head: str  # "classify", "match", "predict" or "fill"
   vocab_size: int  # ids are 0..vocab_size-1; 0 is padding
   num_classes: int
   num_examples: Mapping[str, int]  # train, validation, test

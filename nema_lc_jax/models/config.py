@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 CHOICES = {
-  "head": ("classify", "match", "predict"),
+  "head": ("classify", "match", "predict", "fill"),
   "encoder": ("memory", "local", "full"),
   "pool": ("last", "mean", "slots"),
   "dtype": ("float32", "bfloat16"),
@@ -35,7 +35,9 @@ class ModelConfig:
     ValueError: naming the field, its value, and what is allowed.
   """
 
-  head: str  # "classify" one text, "match" two, "predict" every token
+  # "classify" one text, "match" two; at every token, "predict" what follows,
+  # "fill" in what is hidden.
+  head: str
   vocab_size: int  # V; ids lie in [0, V)
   num_classes: int  # C
   chunk_length: int = 64  # T; texts are cut into chunks of T tokens
@@ -114,11 +116,18 @@ class ModelConfig:
     return self.head == "predict"
 
   @property
+  def per_token(self) -> bool:
+    """Whether every token has an answer of its own."""
+    return self.head in ("predict", "fill")
+
+  @property
   def pools_last(self) -> bool:
     """Whether layers after the read are needed for the last chunk alone."""
-    return self.pool == "last" and not self.causal and self.encoder != "full"
+    return self.pool == "last" and not self.per_token and self.encoder != "full"
 
   @property
   def pools_slots(self) -> bool:
     """Whether the memory itself is what is pooled."""
-    return self.pool == "slots" and not self.causal and self.encoder == "memory"
+    return (
+      self.pool == "slots" and not self.per_token and self.encoder == "memory"
+    )

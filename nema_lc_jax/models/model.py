@@ -37,7 +37,7 @@ TEXT = ("inputs", "mask", "truth", "voids")
 class ModelOutput:
   """What a model says of a batch, and what its memory did."""
 
-  # classify, match: [B, C]; predict: [B, L, C]; all pairs: [B, B, C].
+  # classify, match: [B, C]; predict, fill: [B, L, C]; all pairs: [B, B, C].
   logits: Array
   # Leaves [B, N, ...], of two texts [2*B, N, ...]; None without a memory.
   steps: StepOutput | None
@@ -210,7 +210,7 @@ def _text(
   text: Mapping[str, Array],
   removed: Array | None,
 ) -> tuple[Array, StepOutput | None, MemoryState | None]:
-  """One text: features [D] ([L, D] to predict), its steps, its last memory."""
+  """One text: features [D] ([L, D] per token), its steps, its last memory."""
   L, T = text["inputs"].shape[0], c.chunk_length
   if L % T:
     raise ValueError(
@@ -250,7 +250,7 @@ def _text(
   x = call(
     parts.decoder, params["decoder"], x, read, valid, mode.train, key=keys[2]
   )
-  features = x.reshape(L, -1) if c.causal else enc.mean_pool(x, weights)
+  features = x.reshape(L, -1) if c.per_token else enc.mean_pool(x, weights)
   return features, steps, state
 
 

@@ -1,0 +1,82 @@
+"""A data set's own texts as a self-supervised task: labels are tokens.
+
+Source of the idea: Amos, Berant and Gupta 2024, "Never Train from Scratch".
+"""
+
+import dataclasses
+
+import grain
+import numpy as np
+
+from nema_lc_jax.data.types import (
+  DataError,
+  Dataset,
+  Example,
+  Examples,
+  fingerprint,
+  stream,
+)
+
+OBJECTIVES = ("masked", "next")
+NOT_ASKED = -1
+PADDING = 0
+
+
+def cloze(
+  dataset: Dataset, objective: str, *, mask_rate: float, seed: int
+) -> Dataset:
+  """The texts of a data set, whose labels are their own tokens [L].
+
+  "masked" (head fill) hides each token with probability `mask_rate`, and asks
+  for the hidden ones. Hidden tokens are padding's id 0, but valid, which no
+  text has otherwise: the vocabulary stays as it is. "next" (head predict) asks
+  at every token for the one that follows. Of two texts to match, either is
+  taken, with even chances. Labels of the data set itself are never looked at.
+
+  Raises:
+    DataError: on an unknown objective, or a rate outside of (0, 1].
+  """
+  if objective not in OBJECTIVES:
+    raise DataError(
+      f"objective must be one of {', '.join(OBJECTIVES)}; got {objective!r}"
+    )
+  if not 0 < mask_rate <= 1:
+    raise DataError(f"mask_rate must be above 0, at most 1; got {mask_rate!r}")
+
+  def make(example: Example, rng: np.random.Generator) -> Example:
+    two = "inputs2" in example
+    suffix = "2" if two and rng.random() < 0.5 else ""
+    tokens, valid = example["inputs" + suffix], example["mask" + suffix]
+    if objective == "next":
+      label = np.append(tokens[1:], PADDING)
+      asked = valid & np.append(valid[1:], False)
+      inputs = tokens
+    else:
+      label, asked = tokens, valid & (rng.random(tokens.shape) < mask_rate)
+      inputs = np.where(asked, PADDING, tokens)
+    label = np.where(asked, label, NOT_ASKED).astype(np.int32)
+    return {"inputs": inputs, "mask": valid, "label": label}
+
+  def train(length: int, order: int) -> grain.MapDataset:
+    return dataset.train(length, order).seed(order).random_map(make)
+
+  def evaluation(split: str, length: int) -> Examples:
+    examples = dataset.evaluation(split, length)
+    return Examples(
+      len(examples),
+      lambda i: make(examples[i], stream(seed, split, i, length)),
+    )
+
+  return dataclasses.replace(
+    dataset,
+    name=f"{dataset.name}-{objective}",
+    head="fill" if objective == "masked" else "predict",
+    num_classes=dataset.vocab_size,
+    train=train,
+    evaluation=evaluation,
+    baselines=lambda *_: {},
+    fingerprint=fingerprint(
+      of=dataset.fingerprint, objective=objective, mask_rate=mask_rate
+    ),
+    description=f"{objective} tokens of {dataset.name}",
+  )
