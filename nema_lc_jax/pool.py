@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,20 +31,41 @@ def work(
 ) -> list[str]:
   """Trains the jobs, so many at a time; returns what failed, a line each.
 
+  Where a process dies, others take over, as long as there is any progress.
   Compiled programs are shared through `out/compiled`, or the folder that
   JAX_COMPILATION_CACHE_DIR names: seeds differ in none.
 
   Raises:
     RunError: when interrupted; the runs in work are saved.
   """
-  if not jobs:
-    return []
+  failed, left = [], list(jobs)
+  with tqdm(total=len(jobs), desc=title, unit="run") as progress:
+    while left:
+      lost = _round(left, processes, out, progress, failed)
+      if len(lost) == len(left):
+        failed += [f"{job.title}: its process died." for job in lost]
+        break
+      left = lost
+  return failed
+
+
+def _round(
+  jobs: Sequence[Job],
+  processes: int,
+  out: Path,
+  progress: tqdm,
+  failed: list[str],
+) -> list[Job]:
+  """Trains the jobs in one pool; returns those that went down with it.
+
+  A worker that dies, as by running out of memory, takes its whole pool along.
+  """
   processes = min(processes, len(jobs))
   context = multiprocessing.get_context("spawn")
   numbers = context.SimpleQueue()
   for number in range(processes):
     numbers.put(number)
-  failed = []
+  lost = []
   before = signal.signal(signal.SIGTERM, _interrupt)
   executor = concurrent.futures.ProcessPoolExecutor(
     processes,
@@ -53,14 +75,16 @@ def work(
   )
   try:
     futures = {executor.submit(_train, job): job for job in jobs}
-    with tqdm(total=len(jobs), desc=title, unit="run") as progress:
-      for future in concurrent.futures.as_completed(futures):
-        job, error = futures[future], future.exception()
-        line = f"{job.title}: {error or future.result()}"
-        if error:
-          failed.append(line)
-        progress.write(line)
-        progress.update()
+    for future in concurrent.futures.as_completed(futures):
+      job, error = futures[future], future.exception()
+      if isinstance(error, BrokenProcessPool):
+        lost.append(job)
+        continue
+      line = f"{job.title}: {error or future.result()}"
+      if error:
+        failed.append(line)
+      progress.write(line)
+      progress.update()
   except KeyboardInterrupt:
     executor.shutdown(wait=False, cancel_futures=True)
     for child in multiprocessing.active_children():
@@ -73,7 +97,7 @@ def work(
   finally:
     signal.signal(signal.SIGTERM, before)
     executor.shutdown()
-  return failed
+  return [job for job in jobs if job in lost]
 
 
 def _interrupt(number, frame):

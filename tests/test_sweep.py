@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -335,3 +336,38 @@ def test_the_best_rate_is_that_of_the_best_mean(tmp_path, monkeypatch):
   two = sweep.parse([*arguments, "--tuning_seeds=2"])
   assert sweep._tune(two) == ({"fifo": 1e-3}, [])
   assert len((tmp_path / "tuning.csv").read_text().splitlines()) == 5
+
+
+class Dying(concurrent.futures.Executor):
+  """Of the jobs of a pool, finishes as many as `finishes` says, then dies."""
+
+  finishes = [1, 2, 0]  # noqa: RUF012
+
+  def __init__(self, *args, **options):
+    self.left = Dying.finishes.pop(0)
+
+  def submit(self, function, job):
+    future = concurrent.futures.Future()
+    if self.left:
+      self.left -= 1
+      future.set_result("done")
+    else:
+      future.set_exception(BrokenProcessPool("terminated abruptly"))
+    return future
+
+  def shutdown(self, *args, **options):
+    pass
+
+
+def test_what_goes_down_with_a_dead_process_is_taken_up_again(
+  tmp_path, monkeypatch, capsys
+):
+  monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", Dying)
+  jobs = [pool.Job("", "", f"run {i}", "") for i in range(5)]
+  failed = pool.work(jobs, processes=2, out=tmp_path, title="runs")
+  # The third pool finishes nothing: that is the end.
+  assert failed == ["run 3: its process died.", "run 4: its process died."]
+  assert not Dying.finishes
+  assert [
+    line.strip() for line in capsys.readouterr().out.split("\n") if line.strip()
+  ] == [f"run {i}: done" for i in range(3)]
