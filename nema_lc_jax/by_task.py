@@ -41,8 +41,9 @@ def line(summary: Mapping[str, Any]) -> str | None:
   if found is None:
     return None
   each = ", ".join(f"{task}: {error:.1%}" for task, error in found.items())
-  names = ", ".join(failed(found)) or "none"
+  over = failed(found)
   return (
     f"error by task {each}; mean {summary['test_metrics']['mean_error']:.1%};"
-    f" failed (above {FAILED:.0%}) {len(failed(found))} of {len(found)}: {names}"
+    f" above {FAILED:.0%}, failed: {len(over)} of {len(found)}"
+    f" ({', '.join(over) or 'none'})"
   )
