@@ -1,6 +1,6 @@
 """bAbI: questions about short stories, a sentence at a time.
 
-python -m nema_lc_jax.main --config=configs/babi_lc.py:TASK \\
+python -m nema_lc_jax.main --config=configs/babi_lc.py:TASK \
     --config.data.dir=DIR
   TASK is a number, 1 to 20, or joint: all tasks whose files are in DIR, the
   unpacked tasks_1-20_v1-2 or a folder of qa<N>_*_{train,test}.txt. The end of a
