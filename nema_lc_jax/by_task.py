@@ -17,7 +17,7 @@ def errors(right: np.ndarray, tasks: np.ndarray) -> dict[str, float]:
     tasks: number of the task of each example [n].
   """
   return {
-    str(task): 1 - float(np.mean(right[tasks == task]))
+    str(task): float(np.mean(1 - right[tasks == task]))
     for task in np.unique(tasks)
   }
 
