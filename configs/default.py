@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
 
   c.data = ConfigDict()
   c.data.name = ""  # pytext, aan, file, toy, recall
-  c.data.dir = config_dict.placeholder(str)  # cache (pytext) or data (aan)
+  c.data.dir = config_dict.placeholder(str)  # cache (pytext); data (aan, babi)
   c.data.path = config_dict.placeholder(str)  # the user's own file
   c.data.length = 512  # tokens per text, a multiple of model.chunk_length
 
@@ -35,6 +35,7 @@ def get_config() -> ConfigDict:
   c.model.dropout = 0.0
   c.model.dtype = "float32"  # of activations: float32, bfloat16
   c.model.read_scale = 5.0  # the most that content adds to a read logit
+  c.model.num_reads = 1  # of the last chunk, one after another
   c.model.remat = False  # recompute in the backward pass: less memory
   c.model.truncate = config_dict.placeholder(int)  # backprop through n chunks
 

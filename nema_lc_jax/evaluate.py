@@ -15,7 +15,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_dict, config_flags
 
-from nema_lc_jax import checkpoint, data, metrics, oracle
+from nema_lc_jax import by_task, checkpoint, data, metrics, oracle
 from nema_lc_jax.errors import ConfigError, RunError, one_line
 from nema_lc_jax.experiment import (
   Experiment,
@@ -79,6 +79,14 @@ def eval_batches(experiment: Experiment, split: str, times: int):
   )
 
 
+def tasks_of(experiment: Experiment, split: str) -> np.ndarray | None:
+  """The task of every example [examples]; None where examples name none."""
+  examples = experiment.dataset.evaluation(split, experiment.config.data.length)
+  if "task" not in examples[0]:
+    return None
+  return np.array([examples[i]["task"] for i in range(len(examples))])
+
+
 def interval(accuracy: float, examples: int) -> tuple[float, float]:
   """Wilson's 95% interval of a share of independent answers."""
   centre = accuracy + Z * Z / (2 * examples)
@@ -110,6 +118,8 @@ def on_and_off(
   """The metrics with the memory on, and what is left with it off.
 
   `memory_gain_interval` is the 95% interval of the difference, paired by row.
+  Of a data set of several tasks there is `error_by_task`, too, and what it
+  sums up to is among the metrics.
   """
   on, right = evaluate(experiment, params, split)
   result = {
@@ -117,6 +127,9 @@ def on_and_off(
     "interval": interval(on["accuracy"], on["examples"]),
     "metrics": on,
   }
+  if (tasks := tasks_of(experiment, split)) is not None:
+    result["error_by_task"] = by_task.errors(right, tasks)
+    on |= by_task.summed_up(result["error_by_task"])
   if experiment.config.model.encoder == "memory":
     off, right_off = evaluate(experiment, params, split, budget=0)
     gain = right - right_off

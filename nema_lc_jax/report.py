@@ -115,6 +115,7 @@ def make_summary(
     "test_accuracy_memory_off": test.get("accuracy_memory_off"),
     "test_memory_gain_interval": test.get("memory_gain_interval"),
     "test_examples": test["metrics"]["examples"],
+    "test_error_by_task": test.get("error_by_task"),
     "test_metrics": test["metrics"],
     "baselines": dataset.baselines("test", config.data.length),
     "num_parameters": num_parameters(state.params),

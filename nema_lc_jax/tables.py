@@ -25,6 +25,8 @@ METRICS = (
   "update_rate",
   "forget_rate",
   "churn",
+  "mean_error",
+  "failed_tasks",
 )
 
 # What LaTeX would take for a command.

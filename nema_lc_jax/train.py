@@ -18,7 +18,14 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from nema_lc_jax import checkpoint, evaluate, metrics, plotting, report
+from nema_lc_jax import (
+  by_task,
+  checkpoint,
+  evaluate,
+  metrics,
+  plotting,
+  report,
+)
 from nema_lc_jax.errors import ConfigError, RunError
 from nema_lc_jax.experiment import (
   Experiment,
@@ -285,6 +292,8 @@ def _conclude(summary: dict[str, Any], workdir: Path) -> None:
     print(f"  memory off: {off:.4f}")
   for name, accuracy in summary["baselines"].items():
     print(f"  {name}: {accuracy:.4f}")
+  if line := by_task.line(summary):
+    print(line)
   print(
     f"{summary['wall_seconds']:.0f} s; summary, metrics and plots in {workdir}"
   )

@@ -1,6 +1,8 @@
-"""Reading `.npz` and `.tsv` files, and saying what is wrong in them."""
+"""Reading files of the user's own, and saying what is wrong in them."""
 
+import codecs
 import dataclasses
+import json
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +14,8 @@ from nema_lc_jax.data.types import DataError
 
 KEYS = ("inputs", "labels", "inputs2", "mask", "mask2")
 COLUMNS = {2: "label, text", 3: "label, text1, text2"}
+# Of questions about documents: keys of a JSON line, or the first line of a tsv.
+FIELDS = ("document", "question", "answer")
 MAX_ID = 2**31 - 1
 
 
@@ -43,6 +47,7 @@ class Table:
 
   texts: tuple[Texts, ...]
   labels: np.ndarray  # [n] ints or strings, or [n, L] ints
+  questions: Texts | None = None  # about the one text
 
   @property
   def head(self) -> str:
@@ -51,6 +56,27 @@ class Table:
       return "predict"
     return "classify" if len(self.texts) == 1 else "match"
 
+  @property
+  def groups(self) -> np.ndarray:
+    """Of each row a number [n]: questions about one document share theirs."""
+    if not self.questions:
+      return np.arange(len(self))
+    numbers: dict[bytes, int] = {}
+    return np.array(
+      [
+        numbers.setdefault(ids.tobytes(), len(numbers))
+        for ids in self.texts[0].ids
+      ]
+    )
+
+  @property
+  def longest(self) -> int:
+    """Tokens that the longest row needs."""
+    if self.questions:
+      rows = zip(self.texts[0].ids, self.questions.ids, strict=True)
+      return max(len(document) + len(question) for document, question in rows)
+    return max(text.longest for text in self.texts)
+
   def __len__(self) -> int:
     """Number of examples."""
     return len(self.labels)
@@ -58,7 +84,8 @@ class Table:
   def take(self, rows: np.ndarray) -> "Table":
     """The examples with these numbers."""
     texts = tuple(text.take(rows) for text in self.texts)
-    return Table(texts, self.labels[rows])
+    questions = self.questions and self.questions.take(rows)
+    return Table(texts, self.labels[rows], questions)
 
 
 def read_npz(path: Path) -> Table:
@@ -147,12 +174,13 @@ def _require_integers(path: Path, name: str, array: np.ndarray) -> None:
 
 def read_tsv(path: Path) -> Table:
   """The table of a tsv file; DataError names the line that is wrong."""
-  lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
-  if lines == [b""]:
-    raise DataError(f"{path}: the file is empty")
+  lines = [line.removesuffix(b"\r") for line in _lines(path)]
+  if lines[0].removeprefix(codecs.BOM_UTF8) == "\t".join(FIELDS).encode():
+    rows = [line.split(b"\t") for line in lines[1:]]
+    return _questions(path, rows, first=2)
   labels, rows, columns = [], [], 0
   for number, line in enumerate(lines, 1):
-    label, *texts = line.removesuffix(b"\r").split(b"\t")
+    label, *texts = line.split(b"\t")
     columns = columns or 1 + len(texts)  # as in the first line
     if 1 + len(texts) != columns or columns not in COLUMNS:
       expected = COLUMNS.get(columns, " or ".join(COLUMNS.values()))
@@ -162,15 +190,70 @@ def read_tsv(path: Path) -> Table:
       )
     if not all(texts):
       raise DataError(f"{path}:{number}: a text is empty")
-    try:
-      labels.append(label.decode())
-    except UnicodeDecodeError:
-      raise DataError(f"{path}:{number}: the label is not UTF-8") from None
+    labels.append(_label(path, number, label))
     rows.append(texts)
   return Table(
     tuple(_bytes_as_texts(column) for column in zip(*rows, strict=True)),
     np.array(labels),
   )
+
+
+def read_jsonl(path: Path) -> Table:
+  """The questions of a file of JSON lines; other keys than FIELDS are left out.
+
+  DataError names the line that is wrong.
+  """
+  rows = []
+  for number, line in enumerate(_lines(path), 1):
+    try:
+      found = json.loads(line)
+      row = [found[field] for field in FIELDS]
+      if not all(isinstance(value, str) for value in row):
+        raise TypeError
+      rows.append([value.encode() for value in row])
+    except (ValueError, KeyError, TypeError, RecursionError):
+      keys = ", ".join(f'"{field}": "..."' for field in FIELDS)
+      raise DataError(
+        f"{path}:{number}: expected a JSON object {{{keys}}} of strings; got"
+        f" {line[:40].decode(errors='replace')!r}"
+      ) from None
+  return _questions(path, rows, first=1)
+
+
+def _questions(
+  path: Path, rows: Sequence[Sequence[bytes]], first: int
+) -> Table:
+  """The table of rows (document, question, answer) from line `first` on."""
+  if not rows:
+    raise DataError(f"{path}: there is no row after the header")
+  for number, row in enumerate(rows, first):
+    if len(row) != len(FIELDS):
+      raise DataError(
+        f"{path}:{number}: expected columns between tabs:"
+        f" {', '.join(FIELDS)}; got {len(row)}"
+      )
+    for field, value in zip(FIELDS, row, strict=True):
+      if not value.strip():
+        raise DataError(f"{path}:{number}: the {field} is empty")
+  documents, questions, answers = zip(*rows, strict=True)
+  labels = [_label(path, n, answer) for n, answer in enumerate(answers, first)]
+  # A line feed tells a question from the end of a document.
+  asked = _bytes_as_texts([b"\n" + question for question in questions])
+  return Table((_bytes_as_texts(documents),), np.array(labels), asked)
+
+
+def _lines(path: Path) -> list[bytes]:
+  lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+  if lines == [b""]:
+    raise DataError(f"{path}: the file is empty")
+  return lines
+
+
+def _label(path: Path, number: int, label: bytes) -> str:
+  try:
+    return label.decode()
+  except UnicodeDecodeError:
+    raise DataError(f"{path}:{number}: the label is not UTF-8") from None
 
 
 def _bytes_as_texts(column: Sequence[bytes]) -> Texts:
@@ -180,5 +263,6 @@ def _bytes_as_texts(column: Sequence[bytes]) -> Texts:
 
 READERS: dict[str, Callable[[Path], Table]] = {
   ".npz": read_npz,
+  ".jsonl": read_jsonl,
   ".tsv": read_tsv,
 }

@@ -5,6 +5,7 @@ from typing import Any
 
 from nema_lc_jax.data import (
   aan,
+  babi,
   delayed_qa,
   file,
   mqar,
@@ -25,6 +26,7 @@ from nema_lc_jax.data.types import (
 # A new data set is one file with a keyword-only `load`, and one row here.
 _LOADERS = {
   "aan": aan.load,
+  "babi": babi.load,
   "delayed_qa": delayed_qa.load,
   "file": file.load,
   "forgetting_mqar": mqar.load_forgetting,

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import grain
@@ -45,9 +45,10 @@ class Dataset:
   `inputs` int32 [L]; `mask` bool [L], False on padding; `label` int32 [], or
   [L] for predict, where a negative label is not asked. The match head adds
   `inputs2` and `mask2`; in-batch training pairs carry `group` int32 [] (the
-  document's id) in place of `label`. Synthetic tasks add `truth` int8 [L]:
-  0 noise, 1 a fact that an ideal memory keeps, 2 one that is asked about; and
-  the lifecycle tasks, all -1 where there is none:
+  document's id) in place of `label`. A data set of several tasks adds `task`
+  int32 [], the number of each example's. Where it is known there is `truth`
+  int8 [L]: 0 noise, 1 a fact that an ideal memory keeps, 2 one that is asked
+  about; and of the lifecycle tasks, all -1 where there is none:
 
   voids int32 [L]: at an item, the position of the fact that is of no use from
     there on;
@@ -73,6 +74,9 @@ class Dataset:
   # sha256 of what the data is; seeds of one data set share it.
   fingerprint: str
   description: str  # one line
+  # What the ids and the labels stand for, where they have names.
+  token_names: Sequence[str] = dataclasses.field(default=(), repr=False)
+  label_names: Sequence[str] = dataclasses.field(default=(), repr=False)
 
 
 def fingerprint(**fields: Any) -> str:

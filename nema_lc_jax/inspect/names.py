@@ -1,13 +1,20 @@
 """What token ids and labels are called on the page of an example."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from nema_lc_jax.data import delayed_qa, pressure, rebind, recall, revoke
+from nema_lc_jax.data import (
+  Dataset,
+  delayed_qa,
+  pressure,
+  rebind,
+  recall,
+  revoke,
+)
 from nema_lc_jax.data.facts import Facts
 from nema_lc_jax.data.text import VOCAB_SIZE
 from nema_lc_jax.experiment import Experiment
@@ -37,10 +44,12 @@ class Names(NamedTuple):
 
 def names_of(experiment: Experiment) -> Names:
   """The names that fit the experiment's data set."""
-  data = experiment.config.data.to_dict()
+  data, dataset = experiment.config.data.to_dict(), experiment.dataset
   if reads_bytes(experiment):
-    answers = ANSWERS.get(data["name"])
-    return Names(decode, str if answers is None else answers.__getitem__)
+    return Names(decode, _label_names(dataset, ANSWERS.get(data["name"], ())))
+  if dataset.token_names:
+    text = lambda ids: " ".join(dataset.token_names[i] for i in ids)
+    return Names(text, _label_names(dataset))
   if data["name"] in FACTS:
     return _fact_names(data)
   if "mqar" in data["name"]:
@@ -48,12 +57,22 @@ def names_of(experiment: Experiment) -> Names:
   return Names(lambda ids: " ".join(map(str, ids)), str)
 
 
+def _label_names(
+  dataset: Dataset, names: Sequence[str] = ()
+) -> Callable[[int], str]:
+  """Labels by name; a number where a model knows more than the data have."""
+  names = names or dataset.label_names
+  return lambda i: names[i] if i < len(names) else str(i)
+
+
 def reads_bytes(experiment: Experiment) -> bool:
   """Whether the tokens of the data set are bytes."""
   name = experiment.dataset.name
   if name == "file":
     path = Path(experiment.config.data.path).expanduser()
-    return path.suffix == ".tsv" or (path / "train.tsv").is_file()
+    if path.is_dir():
+      return not (path / "train.npz").is_file()
+    return path.suffix in (".tsv", ".jsonl")
   known = name in ("aan", "pytext")
   return known and experiment.dataset.vocab_size == VOCAB_SIZE
 

@@ -20,6 +20,7 @@ LEAST = {
   "num_layers": (0, "model"),
   "num_layers_after": (0, "model"),
   "num_heads": (1, "model"),
+  "num_reads": (1, "model"),
   "num_slots": (1, "memory"),
   "spare_slots": (0, "memory"),
   "num_candidates": (1, "memory"),
@@ -59,6 +60,9 @@ class ModelConfig:
   # Norm of read queries: the most that content can add to a read logit. Where
   # it is small, strengths have to tell what is worth reading, and are learned.
   read_scale: float = 5.0
+  # Reads of the last chunk, one after another: each asks for what the reads
+  # before it make worth asking for. More than 1 only where pool is "last".
+  num_reads: int = 1
   remat: bool = False  # recompute layers and steps in the backward pass
   truncate: int | None = None  # backpropagate through so many steps at most
   policy: str = "learned"  # see make_policy
@@ -103,6 +107,12 @@ class ModelConfig:
     if self.read_scale <= 0:
       raise ValueError(
         f"config.model.read_scale must be above 0, got {self.read_scale}."
+      )
+    if self.num_reads > 1 and self.encoder == "memory" and not self.pools_last:
+      raise ValueError(
+        f"config.model.num_reads={self.num_reads} needs"
+        " config.model.pool='last' and a head other than predict; got"
+        f" pool={self.pool!r} and head {self.head!r}."
       )
     if self.truncate is not None and self.truncate < 1:
       raise ValueError(

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from nema_lc_jax.memory import MemoryState, read
 from nema_lc_jax.memory.types import Array
 from nema_lc_jax.models.config import ModelConfig
 
@@ -142,23 +143,64 @@ class Interface(nn.Module):
     return query, content, jax.nn.softplus(bias)
 
 
-class Decoder(nn.Module):
-  """Adds what was read, then the layers after the read."""
+class NextRead(nn.Module):
+  """A further read of one chunk, by a query made of what was read before."""
 
   config: ModelConfig
 
   @nn.compact
   def __call__(
-    self, x: Array, read: Array | None, valid: Array, train: bool
+    self,
+    x: Array,
+    before: Array,
+    valid: Array,
+    memory: tuple[MemoryState, Array],
+    train: bool,
+  ) -> tuple[Array, Array]:
+    """x [1, T, D], the read before it, and valid [1, T] to x and this read."""
+    c, D = self.config, x.shape[-1]
+    x = Stack(c, 1, name="layers")(x, valid, train)
+    h = nn.LayerNorm(name="norm")(x.astype(jnp.float32))
+    # What was read is in the space of the contents: at first it finds those
+    # that have something in common with it.
+    dense = functools.partial(nn.Dense, D, use_bias=False)
+    query = dense(kernel_init=_identity, name="chain")(before)
+    query += dense(name="query")(h)
+    unit = nn.LayerNorm(use_scale=False, use_bias=False)
+    query = unit(query) * c.read_scale * D**-0.5
+    state, age_bias = memory
+    found = read(state, query[0], age_bias=age_bias)[None]
+    found = jnp.where(valid[..., None], found, 0.0)
+    return x + dense(dtype=x.dtype, name="read")(found.astype(x.dtype)), found
+
+
+class Decoder(nn.Module):
+  """Adds what was read, reads on, then the layers after the reads."""
+
+  config: ModelConfig
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Array,
+    read: Array | None,
+    valid: Array,
+    train: bool,
+    memory: tuple[MemoryState, Array] | None = None,
   ) -> Array:
-    """x, read [N, T, D] and valid [N, T] to [N, T, D] f32; read None: none."""
-    D = x.shape[-1]
+    """x, read [N, T, D] and valid [N, T] to [N, T, D] f32; read None: none.
+
+    For reads after the first, N is 1, and `memory` is what that one read and
+    its age bias.
+    """
+    c, D = self.config, x.shape[-1]
     if read is not None:
       dense = nn.Dense(D, use_bias=False, dtype=x.dtype, name="read")
       x = x + dense(read.astype(x.dtype))
-    x = Stack(self.config, self.config.num_layers_after, name="layers")(
-      x, valid, train
-    )
+    if memory is not None:
+      for i in range(1, c.num_reads):
+        x, read = NextRead(c, name=f"read_{i}")(x, read, valid, memory, train)
+    x = Stack(c, c.num_layers_after, name="layers")(x, valid, train)
     x = nn.LayerNorm(name="norm")(x.astype(jnp.float32))
     return nn.Dense(D, name="out")(x)
 

@@ -106,10 +106,12 @@ def _init(c: ModelConfig, parts: _Parts, key: Array) -> Params:
   features = (4 if c.head == "match" else 1) * c.width
   has_memory = parts.policy is not None
   read = jnp.zeros(x.shape) if has_memory else None
+  empty = init_state(num_slots=c.num_slots, width=c.width)
+  memory = (empty, jnp.zeros(())) if has_memory and c.num_reads > 1 else None
 
   params = {
     "encoder": init(parts.encoder, keys[0], tokens, valid, False),
-    "decoder": init(parts.decoder, keys[1], x, read, valid, False),
+    "decoder": init(parts.decoder, keys[1], x, read, valid, False, memory),
     "head": init(parts.head, keys[2], jnp.zeros(features)),
   }
   if has_memory:
@@ -139,6 +141,15 @@ class _Mode(NamedTuple):
   budget: int
 
 
+class _Memory(NamedTuple):
+  """What the memory of one text did."""
+
+  state: MemoryState  # after the last chunk
+  steps: StepOutput  # leaves [N, ...]
+  # What the last chunk read, and the age bias; None unless it reads on.
+  memory: tuple[MemoryState, Array] | None
+
+
 def _remember(
   c: ModelConfig,
   parts: _Parts,
@@ -147,8 +158,8 @@ def _remember(
   chunks: tuple[Array, Array, Truth | None],
   mode: _Mode,
   removed: Array | None,
-) -> tuple[MemoryState, StepOutput]:
-  """The memory scan of one text: last state, and step outputs [N, ...]."""
+) -> _Memory:
+  """The memory scan of one text."""
   x, valid, truth = chunks
   query, content, age_bias = call(
     parts.interface, params["interface"], x, valid
@@ -172,24 +183,30 @@ def _remember(
     scan_chunks,
     params["policy"],
     key,
-    init_state(num_slots=M, width=c.width),
     policy=policy,
     budget=mode.budget,
     train=mode.train,
     remat=c.remat,
     truncate=c.truncate,
   )
-  state, steps = scan(chunk)
-  if removed is None:
-    return state, steps
+  state = init_state(num_slots=M, width=c.width)
+  if removed is None and c.num_reads == 1:
+    return _Memory(*scan(state, chunk), None)
+  # The last chunk apart, since what it reads is needed itself. A chunk without
+  # a valid token leaves the memory as the one before it did.
   last = _last_chunk(valid)
-  # A chunk without a valid token leaves the memory as the one before it did.
   others = valid & (jnp.arange(N) != last)[:, None]
-  before = _without(scan(chunk.replace(valid=others))[0], removed)
-  weights = read_weights(before, query[last], age_bias=age_bias)
-  weights = jnp.where(valid[last][:, None], weights, 0.0)
-  read = steps.read.at[last].set(weights @ before.content)
-  return _without(state, removed), steps.replace(read=read)
+  before, steps = scan(state, chunk.replace(valid=others))
+  end = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, last, 1), chunk)
+  state, end = scan(before, end, start=last)
+  steps = jax.tree.map(lambda a, b: a.at[last].set(b[0]), steps, end)
+  if removed is not None:
+    before, state = _without(before, removed), _without(state, removed)
+    weights = read_weights(before, query[last], age_bias=age_bias)
+    weights = jnp.where(valid[last][:, None], weights, 0.0)
+    read = steps.read.at[last].set(weights @ before.content)
+    steps = steps.replace(read=read)
+  return _Memory(state, steps, (before, age_bias) if c.num_reads > 1 else None)
 
 
 def _last_chunk(valid: Array) -> Array:
@@ -229,9 +246,9 @@ def _text(
     mode.train,
     key=keys[0],
   )
-  read, steps, state = None, None, None
+  read, steps, state, memory = None, None, None, None
   if parts.policy is not None:
-    state, steps = _remember(
+    state, steps, memory = _remember(
       c, parts, params, keys[1], (x, valid, truth), mode, removed
     )
     read, steps = steps.read, steps.replace(read=None)
@@ -248,7 +265,14 @@ def _text(
       (x, read, valid, weights),
     )
   x = call(
-    parts.decoder, params["decoder"], x, read, valid, mode.train, key=keys[2]
+    parts.decoder,
+    params["decoder"],
+    x,
+    read,
+    valid,
+    mode.train,
+    memory,
+    key=keys[2],
   )
   features = x.reshape(L, -1) if c.per_token else enc.mean_pool(x, weights)
   return features, steps, state

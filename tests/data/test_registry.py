@@ -18,8 +18,8 @@ TASKS = (
 
 def test_unknown_names_list_the_known(error_of):
   assert error_of(data.load, "imdb") == (
-    "unknown data set 'imdb'; known: aan, delayed_qa, file, forgetting_mqar,"
-    " mqar, pressure, pytext, rebind, recall, revoke, toy"
+    "unknown data set 'imdb'; known: aan, babi, delayed_qa, file,"
+    " forgetting_mqar, mqar, pressure, pytext, rebind, recall, revoke, toy"
   )
 
 

@@ -1,0 +1,73 @@
+"""bAbI: questions about short stories, a sentence at a time.
+
+python -m nema_lc_jax.main --config=configs/babi_lc.py:TASK \
+    --config.data.dir=DIR
+  TASK is a number, 1 to 20, or joint: all tasks whose files are in DIR, the
+  unpacked tasks_1-20_v1-2 or a folder of qa<N>_*_{train,test}.txt. The end of a
+  run says the error of each task, their mean, and which are above 5%.
+A task trains in minutes on one CPU core; joint is for accelerators.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+TASKS = tuple(map(str, range(1, 21)))
+# Words of the longest sentence or question, where they are more than 8.
+WIDE = {"10": 9, "17": 11, "18": 9, "19": 10}
+# Chunks, where 16 are too few for nearly all questions.
+LONG = {"2": 64, "3": 128, "5": 64, "6": 28, "7": 48, "8": 48, "18": 24}
+
+
+def get_config(variant: str = "joint") -> ConfigDict:
+  """The config of a variant: a task's number, or joint."""
+  variants = dict.fromkeys(TASKS, _task) | {"joint": _joint}
+  c = default.choose("configs/babi_lc.py", variant, variants)
+  c.data.task = variant
+  if variant != "joint":
+    _fit(c, LONG.get(variant, 16), WIDE.get(variant, 8))
+  return c
+
+
+def _fit(c: ConfigDict, chunks: int, words: int) -> None:
+  """Chunks of one sentence, and at first a slot for each, up to 64."""
+  c.data.sentence_length = words
+  c.data.length = chunks * words
+  c.model.chunk_length = words
+  if chunks > c.memory.num_slots:
+    c.train.curriculum = ((0.4, c.data.length, min(chunks, 64)),)
+
+
+def _task(c: ConfigDict) -> ConfigDict:
+  c.data.name = "babi"
+  c.data.num_eval = 1000
+  # Who gave and who got is a matter of order: one layer before the memory.
+  c.model.num_layers = 1
+  c.model.num_layers_after = 1
+  c.model.mlp_ratio = 2.0
+  c.model.num_reads = 3  # some questions need three facts, one by another
+  c.model.remat = True
+  c.memory.num_slots = 16
+  c.memory.num_candidates = 1
+  c.memory.spare_slots = 2
+  c.train.learning_rate = 2e-3
+  c.train.steps = 2000
+  c.train.eval_every = 500
+  c.train.checkpoint_every = 500
+  return c
+
+
+def _joint(c: ConfigDict) -> ConfigDict:
+  c = _task(c)
+  _fit(c, 64, 12)
+  c.data.num_eval = 4000
+  c.model.width = 128
+  # Short stories and a slot for each sentence, then long ones, then few slots.
+  c.train.curriculum = ((0.3, 16 * 12, 16), (0.6, 64 * 12, 64))
+  c.train.learning_rate = 1e-3
+  c.train.warmup_steps = 500
+  c.train.steps = 40_000
+  c.train.log_every = 100
+  c.train.eval_every = 2000
+  c.train.checkpoint_every = 2000
+  return c

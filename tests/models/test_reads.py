@@ -1,0 +1,132 @@
+"""Further reads of the last chunk."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny import (
+  FIELDS,
+  KEYS,
+  T,
+  applier,
+  make_batch,
+  model_of,
+  params_of,
+)
+
+from nema_lc_jax.models import encoder
+from nema_lc_jax.models.config import ModelConfig
+
+SEVERAL = {"num_reads": 2}
+close = np.testing.assert_allclose
+
+
+def without_further_reads(params):
+  """Parameters whose further reads and their layers add nothing."""
+
+  def silenced(path, leaf):
+    name = jax.tree_util.keystr(path)
+    ends = ("['read']['kernel']", "['out']['kernel']", "['down']['kernel']")
+    further = "['read_" in name and name.endswith(ends)
+    return jnp.zeros_like(leaf) if further else leaf
+
+  return jax.tree.map_with_path(silenced, params)
+
+
+def test_one_read_has_no_parameters_beside_and_more_have():
+  names = {
+    n: set(params_of(num_reads=n)["decoder"]) - set(params_of()["decoder"])
+    for n in (1, 3)
+  }
+  assert names == {1: set(), 3: {"read_1", "read_2"}}
+
+
+def meaningful(output):
+  """Without the steps that had no valid token: what they say means nothing."""
+  active = output.steps.active
+  return output.replace(steps=jax.tree.map(lambda x: x[active], output.steps))
+
+
+@pytest.mark.parametrize("valid", [12, 9, 3])
+def test_reads_that_add_nothing_leave_model_and_memory_as_with_one(valid):
+  # The memory, too: the last chunk's step is done apart, and is the same.
+  batch = make_batch(valid=valid)
+  several = without_further_reads(params_of(**SEVERAL))
+  one = several | {
+    "decoder": {k: v for k, v in several["decoder"].items() if "read_" not in k}
+  }
+  found = applier(**SEVERAL)(several, KEYS, batch)
+  expected = applier()(one, KEYS, batch)
+  assert found.steps.active.sum() == len(KEYS) * -(-valid // T)
+  found, expected = meaningful(found), meaningful(expected)
+  jax.tree.map(lambda a, b: close(a, b, atol=1e-5), found, expected)
+
+
+def test_a_read_goes_on_from_what_was_read_before(monkeypatch):
+  """Three slots that name each other: reads follow from one to the next."""
+  D, seen = 8, []
+  a, b, c = np.eye(D)[:3] * D**0.5
+  # Query a finds the slot a+b, whose b finds b+c.
+  contents = np.stack([a + b, b + c]) / 2**0.5
+  state = encoder.MemoryState(
+    content=jnp.asarray(contents, jnp.float32),
+    age=jnp.zeros(2, jnp.int32),
+    usage=jnp.zeros(2),
+    alive=jnp.ones(2),
+  )
+  weights = encoder.read
+
+  def noted(state, query, *, age_bias):
+    seen.append(np.asarray(query))
+    return weights(state, query, age_bias=age_bias)
+
+  monkeypatch.setattr(encoder, "read", noted)
+  config = ModelConfig(**(FIELDS | {"width": D}))
+  module = encoder.NextRead(config)
+  x, valid = jnp.zeros((1, T, D)), jnp.ones((1, T), bool)
+  before = jnp.tile(jnp.asarray(a + b, jnp.float32), (1, T, 1))
+  memory = (state, jnp.zeros(()))
+  params = module.init(jax.random.key(0), x, before, valid, memory, False)
+  params = jax.tree.map_with_path(
+    lambda path, leaf: (
+      leaf if "chain" in jax.tree_util.keystr(path) else 0.0 * leaf
+    ),
+    params,
+  )
+  _, found = module.apply(params, x, before, valid, memory, False)
+  query = seen[-1][0]
+  # Its norm is the read's scale, its direction that of what was read.
+  close(np.linalg.norm(query), config.read_scale, rtol=1e-3)
+  assert query @ b > 0.5 * np.linalg.norm(query) * np.linalg.norm(b)
+  # So c, which was not in what was read before, comes up.
+  assert found[0, 0] @ c > 0.1
+
+  def loss(params, content):
+    memory = state.replace(content=content), jnp.zeros(())
+    return module.apply(params, x, before, valid, memory, False)[1][0, 0, 2]
+
+  params, content = jax.grad(loss, (0, 1))(params, state.content)
+  # It learns, and so does what was written.
+  assert jnp.abs(params["params"]["chain"]["kernel"]).max() > 0
+  assert jnp.abs(content).max() > 0
+
+
+def test_slots_that_are_removed_are_missing_in_every_read():
+  batch, params = make_batch(), params_of(**SEVERAL)
+  apply = jax.jit(
+    lambda removed: model_of(**SEVERAL).apply(
+      params, KEYS, batch, removed=removed
+    )
+  )
+  found = apply(jnp.ones((len(KEYS), 3), bool)).logits
+  off = applier((("budget", 0),), **SEVERAL)(params, KEYS, batch).logits
+  close(found, off, atol=1e-5)
+  kept = apply(jnp.zeros((len(KEYS), 3), bool)).logits
+  close(kept, applier(**SEVERAL)(params, KEYS, batch).logits, atol=1e-5)
+
+
+def test_without_a_memory_there_is_nothing_to_read():
+  for kind in ("local", "full"):
+    assert set(params_of(encoder=kind, **SEVERAL)["decoder"]) == set(
+      params_of(encoder=kind)["decoder"]
+    )
