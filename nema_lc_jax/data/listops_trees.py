@@ -102,12 +102,14 @@ def _apply(level: Level, below: np.ndarray) -> np.ndarray:
   middle = (
     ordered[starts + (arguments - 1) // 2] + ordered[starts + arguments // 2]
   ) // 2
-  results = np.stack([
-    np.minimum.reduceat(below, starts),
-    np.maximum.reduceat(below, starts),
-    middle,
-    np.add.reduceat(below, starts) % 10,
-  ])
+  results = np.stack(
+    [
+      np.minimum.reduceat(below, starts),
+      np.maximum.reduceat(below, starts),
+      middle,
+      np.add.reduceat(below, starts) % 10,
+    ]
+  )
   operator = level.token[level.arguments > 0] - 10
   return np.take_along_axis(results, operator[None], axis=0)[0]
 

@@ -55,14 +55,25 @@ def checksum(path: Path) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def subset(examples: Examples, count: int | None, option: str) -> Examples:
-  """`count` of the examples, always the same ones; by default all.
+def subset(
+  examples: Examples, split: str, *, num_eval: int | None, num_test: int | None
+) -> Examples:
+  """So many examples of validation or test, always the same; None: all.
 
   They are spread over the split by a fixed permutation, because files may be
-  in any order. `option` is what `count` is called in errors.
+  in any order.
   """
-  if count is None:
-    return examples
+  options = {
+    "validation": {"num_eval": num_eval},
+    "test": {"num_test": num_test},
+  }
+  for option, count in options.get(split, {}).items():
+    if count is not None:
+      return _choose(examples, option, count)
+  return examples
+
+
+def _choose(examples: Examples, option: str, count: int) -> Examples:
   require_at_least(1, **{option: count})
   if count > len(examples):
     raise DataError(

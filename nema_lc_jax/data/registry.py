@@ -5,9 +5,13 @@ from typing import Any
 
 from nema_lc_jax.data import (
   aan,
+  cifar10,
   delayed_qa,
   file,
+  imdb,
+  listops,
   mqar,
+  pathfinder,
   pressure,
   pytext,
   rebind,
@@ -25,10 +29,14 @@ from nema_lc_jax.data.types import (
 # A new data set is one file with a keyword-only `load`, and one row here.
 _LOADERS = {
   "aan": aan.load,
+  "cifar10": cifar10.load,
   "delayed_qa": delayed_qa.load,
   "file": file.load,
   "forgetting_mqar": mqar.load_forgetting,
+  "imdb": imdb.load,
+  "listops": listops.load,
   "mqar": mqar.load,
+  "pathfinder": pathfinder.load,
   "pressure": pressure.load,
   "pytext": pytext.load,
   "rebind": rebind.load,
