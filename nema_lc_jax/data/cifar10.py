@@ -36,6 +36,7 @@ RECORD_BYTES = 1 + 3 * PIXELS  # the label; then all of red, green, blue
 NUM_CLASSES = 10
 GREY = np.array([0.2989, 0.5870, 0.1140])
 VALIDATION_SHARE = 10
+NEEDS = "tensorflow importlib_resources"  # TensorFlow encodes images
 ADVICE = (
   "unpack cifar-10-binary.tar.gz from https://www.cs.toronto.edu/~kriz/ and "
   "name its folder cifar-10-batches-bin by dir"
@@ -64,7 +65,7 @@ def load(
   """
   require_whole("cifar10", length, PIXELS)
   if dir is None:
-    text, sources = find_prepared("cifar10", "cifar10", ADVICE)
+    text, sources = find_prepared("cifar10", "cifar10", NEEDS, ADVICE)
     identity = fingerprint(tfds=text)
     splits = _of_sources(sources)
   else:

@@ -32,6 +32,7 @@ FOLDERS = ("", "aclImdb")
 CLASSES = ("neg", "pos")  # labels 0 and 1
 # Of the order that decides what is held out; not the seed of a run.
 HOLD_OUT_SEED = b"0"
+NEEDS = "importlib_resources"
 ADVICE = (
   "unpack aclImdb_v1.tar.gz from http://ai.stanford.edu/~amaas/data/sentiment "
   "and name its folder aclImdb by dir"
@@ -65,7 +66,7 @@ def load(
   require_at_least(1, num_eval=num_eval)
   if dir is None:
     text, sources = find_prepared(
-      "imdb_reviews", "imdb_reviews/plain_text", ADVICE
+      "imdb_reviews", "imdb_reviews/plain_text", NEEDS, ADVICE
     )
     identity = fingerprint(tfds=text)
     reviews = {

@@ -107,15 +107,18 @@ def majority(
   It is counted on the first `FIT_EXAMPLES` of `fit`, then given to all of
   `split`.
   """
+  seen = [_answer(fit[i], group) for i in range(min(len(fit), FIT_EXAMPLES))]
+  size = 1 + max(label for _, label in seen)
   counts: dict[int, np.ndarray] = {}
-  labels = [int(fit[i]["label"]) for i in range(min(len(fit), FIT_EXAMPLES))]
-  for i, label in enumerate(labels):
-    row = counts.setdefault(group(fit[i]), np.zeros(1 + max(labels), int))
-    row[label] += 1
+  for key, label in seen:
+    counts.setdefault(key, np.zeros(size, int))[label] += 1
   everyone = sum(counts.values())
-  right = 0
-  for i in range(len(split)):
-    example = split[i]
-    answer = counts.get(group(example), everyone).argmax()
-    right += int(answer == example["label"])
-  return right / len(split)
+  asked = [_answer(split[i], group) for i in range(len(split))]
+  right = [counts.get(k, everyone).argmax() == label for k, label in asked]
+  return float(np.mean(right))
+
+
+def _answer(
+  example: Example, group: Callable[[Example], int]
+) -> tuple[int, int]:
+  return group(example), int(example["label"])

@@ -219,7 +219,9 @@ def _read_images(
 def read_png(path: Path, side: int) -> bytes:
   """The grey values of an image, row by row."""
   try:
-    with PIL.Image.open(io.BytesIO(path.read_bytes()), formats=["PNG"]) as png:
+    content = io.BytesIO(path.read_bytes())
+    PIL.Image.open(content, formats=["PNG"]).verify()  # of checksums
+    with PIL.Image.open(content, formats=["PNG"]) as png:
       pixels = np.asarray(png.convert("L"))
   except (OSError, SyntaxError, ValueError) as error:
     raise DataError(f"{path}: not a readable PNG: {error}") from None

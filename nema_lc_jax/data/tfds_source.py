@@ -10,7 +10,9 @@ from nema_lc_jax.data.types import DataError
 FOLDER_VARIABLE = "TFDS_DATA_DIR"
 
 
-def find_prepared(name: str, folder: str, instead: str) -> tuple[str, dict]:
+def find_prepared(
+  name: str, folder: str, needs: str, instead: str
+) -> tuple[str, dict]:
   """A sha256-able identity of a prepared data set, and its splits' records.
 
   Nothing is downloaded here: the error says how the user can.
@@ -18,6 +20,7 @@ def find_prepared(name: str, folder: str, instead: str) -> tuple[str, dict]:
   Args:
     name: as tensorflow-datasets calls the data set.
     folder: of its versions, below TFDS_DATA_DIR.
+    needs: packages that preparing needs beside it, for the error.
     instead: what to do without tensorflow-datasets; ends the error.
 
   Raises:
@@ -28,8 +31,8 @@ def find_prepared(name: str, folder: str, instead: str) -> tuple[str, dict]:
   infos = sorted(root.glob("*/dataset_info.json"))
   if not infos or not list(infos[-1].parent.glob("*.array_record-*")):
     command = (
-      'pip install importlib_resources && python -c "import '
-      f"tensorflow_datasets as tfds; tfds.builder('{name}')"
+      f'pip install {needs} && python -c "import tensorflow_datasets as tfds;'
+      f" tfds.builder('{name}')"
       ".download_and_prepare(file_format='array_record')\""
     )
     raise DataError(
