@@ -15,9 +15,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from nema_lc_jax.data.histogram import byte_histogram
+from nema_lc_jax.data.lra import find_release, subset
 from nema_lc_jax.data.prepare import Record, cache_directory, prepare
 from nema_lc_jax.data.text import VOCAB_SIZE, text_pair
 from nema_lc_jax.data.types import (
+  SPLITS,
   DataError,
   Dataset,
   Example,
@@ -31,13 +33,7 @@ FILES = {
   "validation": "new_aan_pairs.eval.tsv",
   "test": "new_aan_pairs.test.tsv",
 }
-# Where the files are below `dir`; the release archive is nested once or twice.
-FOLDERS = (
-  "",
-  "tsv_data",
-  "lra_release/tsv_data",
-  "lra_release/lra_release/tsv_data",
-)
+FOLDER = "tsv_data"
 LABELS = {b"0": 0, b"0.0": 0, b"1": 1, b"1.0": 1}
 READINGS = ("raw", "decoded")
 SAMPLE_BYTES = 2**20
@@ -48,6 +44,8 @@ def load(
   dir: str | None = None,
   length: int = 4000,
   reading: str = "raw",
+  num_eval: int | None = None,
+  num_test: int | None = None,
 ) -> Dataset:
   """Pairs of texts, each cut to its first `length` bytes; label 1: related.
 
@@ -57,16 +55,17 @@ def load(
     reading: "raw" takes a text as it is written, b'...' and escapes included,
       as the reference does; "decoded" takes the bytes that it stands for. A
       reported number should say which.
+    num_eval: pairs of validation, a fixed choice; by default all.
+    num_test: pairs of the test split, likewise.
 
   Raises:
     DataError: when files are missing or malformed; says which and where.
   """
-  del length  # texts are cut when examples are made
   if reading not in READINGS:
     raise DataError(
       f"aan: reading must be one of {', '.join(READINGS)}; got {reading!r}"
     )
-  paths = find_files(dir)
+  paths = find_release("aan", dir, FOLDER, FILES)
   identity = fingerprint(
     reading=reading, files={split: _sample(paths[split]) for split in paths}
   )
@@ -74,41 +73,25 @@ def load(
 
   def examples(split: str, length: int) -> Examples:
     require_split(split)
-    return _examples(records[split], length)
+    whole = _examples(records[split], length)
+    return subset(whole, split, num_eval=num_eval, num_test=num_test)
 
   def baselines(split: str, length: int) -> dict[str, float]:
     fit, evaluated = examples("train", length), examples(split, length)
     return {"chance": 0.5, **byte_histogram(fit, evaluated)}
 
+  num_examples = {split: len(examples(split, length)) for split in SPLITS}
   return Dataset(
     name="aan",
     head="match",
     vocab_size=VOCAB_SIZE,
     num_classes=2,
-    num_examples={split: len(source) for split, source in records.items()},
+    num_examples=num_examples,
     train=lambda length, _: grain.MapDataset.source(examples("train", length)),
     evaluation=examples,
     baselines=baselines,
-    fingerprint=identity,
+    fingerprint=fingerprint(pairs=identity, sizes=num_examples),
     description=f"aan: LRA retrieval, related papers or not, {reading} bytes",
-  )
-
-
-def find_files(directory: str | None) -> dict[str, Path]:
-  """The file of each split, from the first folder that has all of them."""
-  root = Path(directory or ".").expanduser()
-  for folder in FOLDERS:
-    paths = {split: root / folder / name for split, name in FILES.items()}
-    missing = [path.name for path in paths.values() if not path.is_file()]
-    if not missing:
-      return paths
-    if len(missing) < len(paths):
-      raise DataError(f"aan: {root / folder} lacks {', '.join(missing)}")
-  raise DataError(
-    f"aan: no {FILES['train']} in {root} or below it in "
-    f"{', '.join(FOLDERS[1:])}; get the LRA release archive, lra_release.gz, "
-    "named in the README of google-research/long-range-arena, unpack it, and "
-    "name its folder by dir"
   )
 
 

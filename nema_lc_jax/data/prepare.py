@@ -23,6 +23,8 @@ from nema_lc_jax.data.types import DataError
 
 CACHE_VARIABLE = "NEMA_LC_JAX_CACHE"
 ABANDONED_AFTER = 24 * 3600  # seconds
+# How tensorflow-datasets begins an error in writing files, not in records.
+UNFINISHED = "Failed to finalize writing"
 
 Record = dict[str, Any]
 Generate = Callable[[], Iterator[Record]]
@@ -60,9 +62,13 @@ def prepare(
     try:
       cache.mkdir(parents=True, exist_ok=True)
       _prepare_into(target, name, features, splits)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
+      # A full disk is a RuntimeError to array_record.
+      if isinstance(error, RuntimeError) and UNFINISHED not in str(error):
+        raise
+      reason = " ".join(str(error).split())
       raise DataError(
-        f"{name}: cannot prepare {target}: {error}; another folder can be "
+        f"{name}: cannot prepare {target}: {reason}; another folder can be "
         f"named by {CACHE_VARIABLE}"
       ) from error
   builder = tfds.builder_from_directory(target)
@@ -77,6 +83,12 @@ def _prepare_into(
 ) -> None:
   _remove_abandoned(target)
   logging.info("Preparing %s in %s", name, target)
+  if others := sorted(path.name for path in target.parent.glob(f"{name}-*")):
+    logging.info(
+      "What is prepared there of %s is of other files or options: %s",
+      name,
+      ", ".join(others),
+    )
   scratch = tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent)
   # Our own bar knows when it is not on a terminal.
   tfds.disable_progress_bar()

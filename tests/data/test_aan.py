@@ -1,7 +1,12 @@
+import errno
+import logging
+
 import numpy as np
 import pytest
 
 from nema_lc_jax import data
+from nema_lc_jax.data import aan
+from nema_lc_jax.data.prepare import CACHE_VARIABLE
 from nema_lc_jax.data.text import encode
 
 NAMES = {"train": "train", "validation": "eval", "test": "test"}
@@ -28,10 +33,10 @@ def write(folder, **lines):
 )
 def test_files_are_found_in_every_nesting(tmp_path, folder):
   write(tmp_path / folder)
-  aan = data.load("aan", dir=str(tmp_path))
-  assert aan.num_examples == {"train": 1, "validation": 1, "test": 1}
+  loaded = data.load("aan", dir=str(tmp_path))
+  assert loaded.num_examples == {"train": 1, "validation": 1, "test": 1}
   for split, name in NAMES.items():
-    example = aan.evaluation(split, 40)[0]
+    example = loaded.evaluation(split, 40)[0]
     expected = encode(f"b'{name} one'".encode())
     np.testing.assert_array_equal(example["inputs"][example["mask"]], expected)
 
@@ -39,8 +44,8 @@ def test_files_are_found_in_every_nesting(tmp_path, folder):
 def test_texts_are_cut_and_padded_and_labels_read(tmp_path):
   rows = ["0.0\tx\ty\tabcdefgh\tab", "1\tx\ty\tq\t", "0\tx\ty\t\"\ta'b"]
   write(tmp_path, test=rows)
-  aan = data.load("aan", dir=str(tmp_path))
-  first, second, third = (aan.evaluation("test", 4)[i] for i in range(3))
+  loaded = data.load("aan", dir=str(tmp_path))
+  first, second, third = (loaded.evaluation("test", 4)[i] for i in range(3))
   assert [int(e["label"]) for e in (first, second, third)] == [0, 1, 0]
   assert first["inputs"].tolist() == [98, 99, 100, 101]
   assert first["inputs2"].tolist() == [98, 99, 0, 0]
@@ -49,42 +54,75 @@ def test_texts_are_cut_and_padded_and_labels_read(tmp_path):
   assert third["inputs"].tolist() == [35, 0, 0, 0]  # a quote is a byte
   assert (first["inputs"].dtype, first["label"].dtype) == (np.int32, np.int32)
   # The prepared texts are whole, so a longer length needs no new preparation.
-  assert aan.evaluation("test", 9)[0]["inputs"].tolist()[-2:] == [105, 0]
+  assert loaded.evaluation("test", 9)[0]["inputs"].tolist()[-2:] == [105, 0]
 
 
 def test_the_reading_decides_what_the_bytes_are(tmp_path):
   write(tmp_path, test=["1.0\tx\ty\tb'a\\n'\tb\"it's\""])
   texts = {}
   for reading in ("raw", "decoded"):
-    aan = data.load("aan", dir=str(tmp_path), reading=reading)
-    example = aan.evaluation("test", 12)[0]
+    loaded = data.load("aan", dir=str(tmp_path), reading=reading)
+    example = loaded.evaluation("test", 12)[0]
     texts[reading] = [
       bytes((example[f"inputs{s}"][example[f"mask{s}"]] - 1).tolist())
       for s in ("", "2")
     ]
-    assert reading in aan.description
+    assert reading in loaded.description
   assert texts["raw"] == [b"b'a\\n'", b'b"it\'s"']
   assert texts["decoded"] == [b"a\n", b"it's"]
 
 
-def test_changed_files_are_prepared_anew(tmp_path):
+def test_changed_files_are_prepared_anew_and_said_so(tmp_path, caplog):
+  caplog.set_level(logging.INFO)
   prints = set()
   for label in ("0", "1"):
     write(tmp_path, test=[f"{label}\tx\ty\tone\ttwo"])
-    aan = data.load("aan", dir=str(tmp_path))
-    assert aan.evaluation("test", 4)[0]["label"] == int(label)
-    prints.add(aan.fingerprint)
+    loaded = data.load("aan", dir=str(tmp_path))
+    assert loaded.evaluation("test", 4)[0]["label"] == int(label)
+    prints.add(loaded.fingerprint)
   assert len(prints) == 2
+  assert "is of other files or options: aan-" in caplog.text
+
+
+def test_a_full_disk_leaves_nothing_that_is_used(tmp_path, monkeypatch):
+  write(tmp_path, test=["1\ta\tb\tfull\tdisk"])
+  with monkeypatch.context() as patch:
+    patch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    patch.setattr(aan, "read_pairs", out_of_space)
+    with pytest.raises(data.DataError, match="No space left on device"):
+      data.load("aan", dir=str(tmp_path))
+    assert not list((tmp_path / "cache").iterdir())
+    patch.undo()
+    patch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    loaded = data.load("aan", dir=str(tmp_path))
+  assert loaded.num_examples == {"train": 1, "validation": 1, "test": 1}
+
+
+def out_of_space(*_):
+  yield {"label": 1, "text1": b"half", "text2": b"written"}
+  raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_fixed_part_of_a_split_can_be_chosen(tmp_path, error_of):
+  rows = [f"{i % 2}\ta\tb\t{i:02}\tother" for i in range(12)]
+  write(tmp_path, eval=rows, test=rows)
+  some = data.load("aan", dir=str(tmp_path), num_eval=4, num_test=5)
+  assert some.num_examples == {"train": 1, "validation": 4, "test": 5}
+  found = {bytes(some.evaluation("test", 2)[i]["inputs"] - 1) for i in range(5)}
+  assert len(found) == 5
+  assert "num_eval must be at most 12, which is all; got 13" in error_of(
+    data.load, "aan", dir=str(tmp_path), num_eval=13
+  )
 
 
 def test_batches_train_and_evaluate(tmp_path):
   rows = [f"{i % 2}\ta\tb\ttext {i}\tother {i}" for i in range(12)]
   write(tmp_path, train=rows, test=rows)
-  aan = data.load("aan", dir=str(tmp_path))
-  iterator = data.train_iterator(aan, batch_size=4, seed=0, length=16)
+  loaded = data.load("aan", dir=str(tmp_path))
+  iterator = data.train_iterator(loaded, batch_size=4, seed=0, length=16)
   epoch = np.concatenate([next(iterator)["inputs"] for _ in range(3)])
   assert len({row.tobytes() for row in epoch}) == 12
-  assert set(aan.baselines("test", 16)) == {
+  assert set(loaded.baselines("test", 16)) == {
     "chance",
     "byte_histogram",
     "byte_histogram_sqrt_idf",

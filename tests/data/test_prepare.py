@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -5,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from array_record.python import array_record_module
 
 from nema_lc_jax.data.prepare import CACHE_VARIABLE, cache_directory, prepare
 from nema_lc_jax.data.types import DataError
@@ -59,6 +61,48 @@ def test_a_failing_generator_leaves_nothing(tmp_path):
   with pytest.raises(DataError, match=r"^line 3 is wrong$"):
     prepared(tmp_path, broken)
   assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("after", [0, 3, 20])
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+  tmp_path, error_of, monkeypatch, after
+):
+  # What array_record raises on a full disk, and what files of Python do; some
+  # records and one split are written by then.
+  for error in (
+    RuntimeError("write() failed: No space left on device;\nat byte 4096"),
+    OSError(errno.ENOSPC, "No space left on device"),
+  ):
+    with monkeypatch.context() as patch:
+      patch.setattr(
+        array_record_module, "ArrayRecordWriter", full(error, after)
+      )
+      message = error_of(prepared, tmp_path)
+    assert "cannot prepare" in message
+    assert "No space left on device" in message
+    assert CACHE_VARIABLE in message
+    assert not os.listdir(tmp_path)
+  assert prepared(tmp_path) == list(enumerate(TEXTS))
+
+
+def full(error, after):
+  """A class of writers that together write `after` records, then raise."""
+  real, left = array_record_module.ArrayRecordWriter, [after]
+
+  class Writer:
+    def __init__(self, *arguments):
+      self.real = real(*arguments)
+
+    def write(self, record):
+      left[0] -= 1
+      if left[0] < 0:
+        raise error
+      self.real.write(record)
+
+    def close(self):
+      self.real.close()
+
+  return Writer
 
 
 def test_a_killed_preparation_is_never_used(tmp_path):

@@ -17,9 +17,10 @@ TASKS = (
 
 
 def test_unknown_names_list_the_known(error_of):
-  assert error_of(data.load, "imdb") == (
-    "unknown data set 'imdb'; known: aan, babi, delayed_qa, file,"
-    " forgetting_mqar, mqar, pressure, pytext, rebind, recall, revoke, toy"
+  assert error_of(data.load, "mnist") == (
+    "unknown data set 'mnist'; known: aan, babi, cifar10, delayed_qa, file,"
+    " forgetting_mqar, imdb, listops, mqar, pathfinder, pressure, pytext,"
+    " rebind, recall, revoke, toy"
   )
 
 

@@ -1,0 +1,47 @@
+"""Data sets that tensorflow-datasets has prepared on this machine before."""
+
+import os
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from nema_lc_jax.data.types import DataError
+
+FOLDER_VARIABLE = "TFDS_DATA_DIR"
+
+
+def find_prepared(
+  name: str, folder: str, needs: str, instead: str
+) -> tuple[str, dict]:
+  """A sha256-able identity of a prepared data set, and its splits' records.
+
+  Nothing is downloaded here: the error says how the user can.
+
+  Args:
+    name: as tensorflow-datasets calls the data set.
+    folder: of its versions, below TFDS_DATA_DIR.
+    needs: packages that preparing needs beside it, for the error.
+    instead: what to do without tensorflow-datasets; ends the error.
+
+  Raises:
+    DataError: when there is no version in the format array_record.
+  """
+  root = Path(os.environ.get(FOLDER_VARIABLE) or "~/tensorflow_datasets")
+  root = root.expanduser() / folder
+  infos = sorted(root.glob("*/dataset_info.json"))
+  if not infos or not list(infos[-1].parent.glob("*.array_record-*")):
+    command = (
+      f'pip install {needs} && python -c "import tensorflow_datasets as tfds;'
+      f" tfds.builder('{name}')"
+      ".download_and_prepare(file_format='array_record')\""
+    )
+    raise DataError(
+      f"{name}: no dir is given, and {root} ({FOLDER_VARIABLE}) has no files "
+      f"of the format array_record; prepare them where there is a network by "
+      f"{command}, or {instead}"
+    )
+  version = infos[-1].parent
+  builder = tfds.builder_from_directory(version)
+  return infos[-1].read_text(), {
+    split: builder.as_data_source(split) for split in builder.info.splits
+  }
