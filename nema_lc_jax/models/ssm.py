@@ -17,18 +17,15 @@ from nema_lc_jax.models.config import ModelConfig
 STEPS = (1e-3, 1e-1)
 
 
-def recur(rate: Array, inputs: Array, valid: Array) -> Array:
-  """States x_t = rate * x_(t-1) + inputs_t from x = 0: rate [P], [L, P].
-
-  A token that is not valid [L] leaves the state as it is.
-  """
-  rates = jnp.where(valid[:, None], rate, 1.0)
-  inputs = jnp.where(valid[:, None], inputs, 0.0)
+def recur(rate: Array, inputs: Array) -> Array:
+  """States x_t = rate * x_(t-1) + inputs_t from x = 0: rate [P], [L, P]."""
 
   def join(first, second):
     (a, x), (b, y) = first, second
     return a * b, b * x + y
 
+  # Powers of the rates are the same for all texts: vmap computes them once.
+  rates = jnp.broadcast_to(rate, inputs.shape)
   return jax.lax.associative_scan(join, (rates, inputs))[1]
 
 
@@ -50,7 +47,8 @@ class StateSpace(nn.Module):
   Diagonal State Space Models"), -1/2 + i pi n, and their real parts stay
   negative; they are discretised by zero-order hold with learned step sizes.
   Where tokens may see what comes after them, a second scan runs backwards,
-  and outputs read both states.
+  and outputs read both states. Padding adds nothing to a state, so that at the
+  end of a text it changes nothing.
   """
 
   config: ModelConfig
@@ -74,9 +72,10 @@ class StateSpace(nn.Module):
     rate = jnp.exp(eigenvalue * step)
     gain = (rate - 1.0) / eigenvalue
     inputs = (x @ real + 1j * (x @ imaginary)) * gain
-    states = [recur(rate, inputs, valid)]
+    inputs = jnp.where(valid[:, None], inputs, 0.0)
+    states = [recur(rate, inputs)]
     if directions == 2:
-      states.append(recur(rate, inputs[::-1], valid[::-1])[::-1])
+      states.append(recur(rate, inputs[::-1])[::-1])
     states = jnp.concatenate(states, axis=-1)
     real, imaginary = self.param(
       "output", nn.initializers.normal(P**-0.5), (2, directions * P, D)

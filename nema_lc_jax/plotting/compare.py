@@ -228,7 +228,7 @@ def _cost_figure(groups: Mapping[str, Sequence[Run]], title: str):
       for policy, runs in groups.items()
     }
     seen = _points(ax, values, count=False)
-    ax.set_title(panel)
+    ax.set_title(panel if seen else f"{panel}: not known")
     ax.set_xlim(style.limits([0.0], *seen, floor=0.0))
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
