@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
   c.data.length = 512  # tokens per text, a multiple of model.chunk_length
 
   c.model = ConfigDict()
-  c.model.encoder = "memory"  # or, without a memory: local, full
+  c.model.encoder = "memory"  # or, without slots: local, full, recurrent, ssm
   c.model.width = 64
   c.model.num_layers = 2  # chunk-local, before the memory read
   c.model.num_layers_after = 1

@@ -69,11 +69,14 @@ def eval_batches(experiment: Experiment, split: str, times: int):
   """The batches of `evaluate`, at so many times the length of the config."""
   config = experiment.config
   rows, devices = config.train.eval_batch_size, jax.device_count()
+  # Few long texts at a time would leave a device idle in the memory scan; but
+  # the memory that full attention takes grows with the square of the length.
+  full = config.model.encoder == "full"
+  most = rows // times**2 if full else 8 * rows // times
   return data.eval_batches(
     experiment.dataset,
     split,
-    # Few long texts at a time would leave a device idle in the memory scan.
-    batch_size=max(min(rows, 8 * rows // times) // devices, 1) * devices,
+    batch_size=max(min(rows, most) // devices, 1) * devices,
     length=times * config.data.length,
     limit=None if times == 1 else config.eval.examples,
   )

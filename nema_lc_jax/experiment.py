@@ -306,6 +306,12 @@ def training_data(
   )
 
 
+def contestant(config: ml_collections.ConfigDict) -> str:
+  """What a run is compared as: its policy; without slots, its encoder."""
+  model, memory = config.model, config.memory
+  return memory.policy if model.encoder == "memory" else model.encoder
+
+
 def num_parameters(params: Params) -> int:
   """How many numbers a model learns; abstract arrays will do."""
   return sum(x.size for x in jax.tree.leaves(params))
@@ -316,13 +322,12 @@ def describe(experiment: Experiment, workdir: str) -> list[str]:
   c, d = experiment.config, experiment.dataset
   size = num_parameters(state_template(experiment).params)
   devices = jax.devices()
-  memory = (
-    f"policy {c.memory.policy}, {c.memory.num_slots} slots, budget"
+  memory = {
+    "memory": f"policy {c.memory.policy}, {c.memory.num_slots} slots, budget"
     f" {c.memory.budget} operations per chunk,"
-    f" {c.memory.num_candidates} candidates"
-    if c.model.encoder == "memory"
-    else f"none ({c.model.encoder} encoder)"
-  )
+    f" {c.memory.num_candidates} candidates",
+    "recurrent": f"{c.memory.num_slots} recurrent tokens",
+  }.get(c.model.encoder, f"none ({c.model.encoder} encoder)")
   stages = "; ".join(
     f"from step {s.start}: length {s.length}, {s.num_slots} slots"
     for s in experiment.stages

@@ -1,4 +1,8 @@
-"""What a sweep consists of: policies, settings, seeds, and their runs."""
+"""What a sweep consists of: contestants, settings, seeds, and their runs.
+
+A contestant is a policy of the memory, or an encoder without slots, at the size
+of the memory model with the reference policy.
+"""
 
 import ast
 import itertools
@@ -8,21 +12,28 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from nema_lc_jax import matching
 from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.experiment import interface_of, load_data
+from nema_lc_jax.models import BASELINES
 from nema_lc_jax.models.policies import policy_options
 
 # Seeds from here on are those of tuning runs, which no result uses.
 TUNING_SEED = 1000
 # Fields that a sweep sets itself, and the flags that do.
-OWN = {"seed": "--seeds", "memory.policy": "--policies"}
+OWN = {
+  "seed": "--seeds",
+  "memory.policy": "--policies",
+  "model.encoder": "--encoders",
+}
 
 Setting = tuple[tuple[str, Any], ...]  # (field, value) pairs
 
 
 class Cell(NamedTuple):
-  """One row of the result: a policy in a setting."""
+  """One row of the result: a policy or an encoder in a setting."""
 
-  policy: str
+  policy: str  # its name, or the encoder's; no policy has that of an encoder
   setting: Setting = ()
 
   @property
@@ -59,6 +70,8 @@ class Plan(NamedTuple):
   learning_rates: tuple[float, ...]
   tuning_seeds: tuple[int, ...]
   reference: str
+  # Of the encoders without slots in each of their cells, and in the plain one.
+  mlp_ratios: Mapping[Cell, float]
 
   def runs(
     self, config: ConfigDict, rates: Mapping[str, float]
@@ -66,7 +79,7 @@ class Plan(NamedTuple):
     """The runs of the result; policies in `rates` have their own rate."""
     # Seeds outside: a sweep that is cut short has few seeds of everything.
     for seed, cell in itertools.product(self.seeds, self.cells):
-      changes = dict(cell.setting)
+      changes = dict(cell.setting) | self._contestant(cell)
       if cell.policy in rates and "train.learning_rate" not in changes:
         changes["train.learning_rate"] = rates[cell.policy]
       yield _run(config, cell, seed, changes, "runs")
@@ -77,8 +90,20 @@ class Plan(NamedTuple):
     for seed, rate, policy in itertools.product(
       self.tuning_seeds, self.learning_rates, policies
     ):
+      cell = Cell(policy)
       changes = {"train.learning_rate": rate, "eval.lengths": (1,)}
-      yield _run(config, Cell(policy), seed, changes, "tuning")
+      changes |= self._contestant(cell)
+      yield _run(config, cell, seed, changes, "tuning")
+
+  def _contestant(self, cell: Cell) -> dict[str, Any]:
+    """What makes a config that of the cell's policy or encoder."""
+    if cell.policy not in BASELINES:
+      return {"memory.policy": cell.policy}
+    return {
+      "model.encoder": cell.policy,
+      "memory.policy": "none",
+      "model.mlp_ratio": self.mlp_ratios[cell],
+    }
 
 
 def _run(
@@ -88,7 +113,7 @@ def _run(
   changes: Mapping[str, Any],
   section: str,
 ) -> Run:
-  own = changed(config, {"seed": seed, "memory.policy": cell.policy, **changes})
+  own = changed(config, {"seed": seed, **changes})
   names = [cell.policy.replace(":", ".")]
   names += [f"{field}={value}" for field, value in cell.setting]
   if section == "tuning":
@@ -120,6 +145,7 @@ def make_plan(
   *,
   policies: Sequence[str],
   seeds: str,
+  encoders: Sequence[str] = (),
   grid: Sequence[str] = (),
   ablate: Sequence[str] = (),
   learning_rates: str = "",
@@ -132,11 +158,13 @@ def make_plan(
     config: what all runs share.
     policies: their names.
     seeds: how many, from 0; or the first and the last, such as "10-14".
+    encoders: names of encoders without slots, `models.BASELINES`.
     grid: "field=a,b", in all combinations.
     ablate: "field=a,b", one change at a time, beside no change.
     learning_rates: "a,b" to tune among; empty: as the config says.
     tuning_seeds: how many runs decide on a rate.
-    reference: the policy that the others are compared to.
+    reference: the policy that the others are compared to, and at whose size
+      encoders are.
 
   Raises:
     ConfigError: in one line, on anything that cannot be.
@@ -145,18 +173,20 @@ def make_plan(
     raise ConfigError(f"--policies names one twice: {','.join(policies)}.")
   for policy in (*policies, reference):
     policy_options(policy)
+  _check_encoders(config, encoders)
+  names = (*policies, *encoders)
   fields = [_values(text) for text in grid]
   settings = [
     tuple(zip([field for field, _ in fields], values, strict=True))
     for values in itertools.product(*(values for _, values in fields))
   ]
-  cells = [Cell(policy, s) for s in settings for policy in policies]
+  cells = [Cell(name, s) for s in settings for name in names]
   for field, values in map(_values, ablate):
     cells += [
-      Cell(policy, (*setting, (field, value)))
+      Cell(name, (*setting, (field, value)))
       for setting in settings
       for value in values
-      for policy in policies
+      for name in names
     ]
   seen = set()
   for cell in cells:
@@ -167,21 +197,62 @@ def make_plan(
         f"--grid or --ablate gives a setting twice: {cell.setting_name}."
       )
     seen.add((cell.policy, own))
-  rates = [_literal(text) for text in split(learning_rates)]
-  for rate in rates:
-    if not isinstance(rate, int | float) or rate <= 0:
-      raise ConfigError(f"--learning_rates must be above 0, got {rate!r}.")
-  if len(set(rates)) < len(rates):
-    raise ConfigError(f"--learning_rates names one twice: {learning_rates}.")
   if tuning_seeds < 1:
     raise ConfigError(f"--tuning_seeds must be at least 1, got {tuning_seeds}.")
   return Plan(
     cells=tuple(cells),
     seeds=_seeds(seeds),
-    learning_rates=tuple(map(float, rates)),
+    learning_rates=_rates(learning_rates),
     tuning_seeds=tuple(range(TUNING_SEED, TUNING_SEED + tuning_seeds)),
     reference=reference,
+    mlp_ratios=_mlp_ratios(config, encoders, cells, reference),
   )
+
+
+def _rates(text: str) -> tuple[float, ...]:
+  """The learning rates of "a,b"."""
+  rates = [_literal(part) for part in split(text)]
+  for rate in rates:
+    if not isinstance(rate, int | float) or rate <= 0:
+      raise ConfigError(f"--learning_rates must be above 0, got {rate!r}.")
+  if len(set(rates)) < len(rates):
+    raise ConfigError(f"--learning_rates names one twice: {text}.")
+  return tuple(map(float, rates))
+
+
+def _check_encoders(config: ConfigDict, encoders: Sequence[str]) -> None:
+  for encoder in encoders:
+    if encoder not in BASELINES:
+      raise ConfigError(
+        f"--encoders: {encoder!r} is unknown; known: {', '.join(BASELINES)}."
+      )
+  if len(set(encoders)) < len(encoders):
+    raise ConfigError(f"--encoders names one twice: {','.join(encoders)}.")
+  if encoders and config.model.encoder != "memory":
+    raise ConfigError(
+      "--encoders are compared with the memory: config.model.encoder must be"
+      f" 'memory', got {config.model.encoder!r}."
+    )
+
+
+def _mlp_ratios(
+  config: ConfigDict,
+  encoders: Sequence[str],
+  cells: Sequence[Cell],
+  reference: str,
+) -> dict[Cell, float]:
+  """Equal sizes, in every setting and, for tuning, in none."""
+  ratios: dict[Cell, float] = {}
+  if not encoders:
+    return ratios
+  for setting in dict.fromkeys(((), *(cell.setting for cell in cells))):
+    own = changed(config, dict(setting))
+    interface = interface_of(load_data(own))
+    for encoder in encoders:
+      ratios[Cell(encoder, setting)] = matching.matched_ratio(
+        own, interface, encoder=encoder, policy=reference
+      )
+  return ratios
 
 
 def _seeds(text: str) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from nema_lc_jax import data, version
-from nema_lc_jax.experiment import Experiment, num_parameters
+from nema_lc_jax.experiment import Experiment, contestant, num_parameters
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.plotting import timeline
 
@@ -104,11 +104,7 @@ def make_summary(
   config, dataset = experiment.config, experiment.dataset
   return {
     "task": dataset.name,
-    "policy": (
-      config.memory.policy
-      if config.model.encoder == "memory"
-      else f"{config.model.encoder}_attention"
-    ),
+    "policy": contestant(config),
     "seed": config.seed,
     "test_accuracy": test["accuracy"],
     "test_accuracy_interval": test["interval"],

@@ -106,6 +106,27 @@ def make_parallel(trainer: Trainer, *, kind: str = "jit") -> Parallel:
   return Parallel(init, train_step, eval_step, put, replicated)
 
 
+def program_bytes(step: Callable, *args: Any) -> int | None:
+  """The memory that a compiled step needs on each device.
+
+  What it is given and returns, but for what it reuses, and the most that is
+  alive between; the allocator's own is not in it. A step that has been run on
+  such arguments is not compiled again. None under pmap, and where the backend
+  does not say.
+  """
+  if not hasattr(step, "lower"):
+    return None
+  found = step.lower(*args).compile().memory_analysis()
+  if found is None:
+    return None
+  return (
+    found.argument_size_in_bytes
+    + found.output_size_in_bytes
+    + found.temp_size_in_bytes
+    - found.alias_size_in_bytes
+  )
+
+
 def _pmap(step: Callable) -> Callable:
   devices = jax.local_device_count()
   mapped = jax.pmap(

@@ -1,7 +1,8 @@
-"""Trains policies, seeds and settings side by side, and draws up the result.
+"""Trains policies, encoders, seeds and settings, and draws up the result.
 
 python -m nema_lc_jax.sweep --config=FILE[:VARIANT] --policies=fifo,learned \
-    --seeds=5 [--grid 'config.memory.budget=1,2,4'] [--ablate ...] [--jobs=2]
+    --seeds=5 [--encoders=full,ssm] [--grid 'config.memory.budget=1,2,4'] \
+    [--ablate ...] [--jobs=2]
 
 A sweep is a folder: runs/ holds each run as main would leave it, logs/ what it
 printed, sweep.json the config that they share. The same command resumes it,
@@ -22,6 +23,7 @@ from ml_collections import ConfigDict, config_flags
 from nema_lc_jax import plan, pool, report, tables
 from nema_lc_jax.errors import ConfigError, RunError, one_line
 from nema_lc_jax.evaluate import first_difference
+from nema_lc_jax.models import BASELINES
 from nema_lc_jax.plotting import sweep as figures
 from nema_lc_jax.plotting.records import SUMMARY_FILE
 
@@ -30,6 +32,9 @@ examples:
   python -m nema_lc_jax.sweep --config=configs/lifecycle_lc.py:rebind \\
       --policies=none,fifo,lru,learned --seeds=5 --jobs=2
       every policy on seeds 0 to 4, two runs at a time
+  ... --encoders=local,full,recurrent,ssm
+      beside them, models without slots, whose mlp_ratio is set so that they
+      have as many parameters as the memory model, within 10%
   ... --learning_rates=5e-4,1e-3,2e-3
       first finds each policy's best rate by validation accuracy, on a seed
       that is not among those of the result; on several by --tuning_seeds=3
@@ -66,6 +71,12 @@ def make_parser() -> argparse.ArgumentParser:
     "--policies", default="fifo,lru,learned", help="names, or module:function"
   )
   add(
+    "--encoders",
+    default="",
+    metavar="A,B,...",
+    help=f"encoders without slots to compare with: {', '.join(BASELINES)}",
+  )
+  add(
     "--seeds",
     default="3",
     help="how many, from 0; or the first and the last, such as 10-14",
@@ -88,7 +99,7 @@ def make_parser() -> argparse.ArgumentParser:
     "--learning_rates",
     default="",
     metavar="A,B,...",
-    help="tune the learning rate of each policy among these",
+    help="tune the learning rate of each policy and encoder among these",
   )
   add(
     "--tuning_seeds",
@@ -116,6 +127,7 @@ def parse(argv: Sequence[str]) -> Arguments:
   wanted = plan.make_plan(
     config,
     policies=args.policies.split(","),
+    encoders=args.encoders.split(",") if args.encoders else (),
     seeds=args.seeds,
     grid=args.grid,
     ablate=args.ablate,
@@ -197,7 +209,7 @@ def _train(runs: Iterable[plan.Run], args: Arguments, title: str) -> list[str]:
 
 
 def _tune(args: Arguments) -> tuple[dict[str, float], list[str]]:
-  """The best learning rate of each policy, by mean validation accuracy."""
+  """Each contestant's best learning rate, by mean validation accuracy."""
   runs = list(args.plan.tuning_runs(args.config))
   if not runs:
     return {}, []

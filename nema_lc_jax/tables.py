@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nema_lc_jax import statistics
+from nema_lc_jax import latex, statistics
+from nema_lc_jax.models import BASELINES
 from nema_lc_jax.plan import Cell, Run
 from nema_lc_jax.statistics import Difference, Estimate
 
@@ -29,17 +30,11 @@ METRICS = (
   "failed_tasks",
 )
 
-# What LaTeX would take for a command.
-LATEX = str.maketrans(
-  {c: f"\\{c}" for c in "_%#&$}{"}
-  | {"<": "$<$", "^": r"\^{}", "~": r"\~{}", "\\": r"\textbackslash{}"}
-)
-
 Done = Sequence[tuple[Run, Mapping[str, Any]]]  # runs and their summaries
 
 
 class Row(NamedTuple):
-  """One policy in one setting, over its seeds."""
+  """One policy or encoder in one setting, over its seeds."""
 
   cell: Cell
   accuracy: Estimate
@@ -230,6 +225,9 @@ def _columns(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
   header = ["policy", *(["setting"] if settings else []), "n", "accuracy"]
   header += [f"at {times}x length" for times in lengths]
   header += ["behind", "p (Holm)", "d", "collapsed"]
+  # Policies share all but the controller; encoders have to say their size.
+  sizes = any(row.cell.policy in BASELINES for row in rows)
+  header += ["parameters"] if sizes else []
   cells = []
   for row in rows:
     line = [row.cell.policy, *([row.cell.setting_name] if settings else [])]
@@ -240,7 +238,8 @@ def _columns(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     else:
       effect = row.behind.effect
       line += [_interval(row.behind), _p(row.p_holm), _number(effect, ".1f")]
-    cells.append([*line, str(row.collapsed)])
+    line.append(str(row.collapsed))
+    cells.append([*line, *([f"{row.num_parameters:,}"] if sizes else [])])
   if rows[0].oracle:
     oracle = ["oracle", *([""] if settings else []), ""]
     found = [rows[0].oracle.get(t, math.nan) for t in ("1", *lengths)]
@@ -279,14 +278,13 @@ def _markdown(rows: Sequence[Row]) -> str:
 
 def _latex(rows: Sequence[Row]) -> str:
   header, cells = _columns(rows)
-  line = lambda parts: " & ".join(p.translate(LATEX) for p in parts) + r" \\"
   return "\n".join(
     [
       rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
       r"\toprule",
-      line(header),
+      latex.line(header),
       r"\midrule",
-      *map(line, cells),
+      *map(latex.line, cells),
       r"\bottomrule",
       r"\end{tabular}",
       "",

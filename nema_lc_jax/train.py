@@ -32,6 +32,7 @@ from nema_lc_jax.experiment import (
   Interface,
   Stage,
   carry_over,
+  contestant,
   describe,
   interface_of,
   make_experiment,
@@ -40,6 +41,7 @@ from nema_lc_jax.experiment import (
   training_data,
 )
 from nema_lc_jax.plotting.records import SUMMARY_FILE, TRACE_FILE
+from nema_lc_jax.sharding import program_bytes
 from nema_lc_jax.step import TrainState
 from nema_lc_jax.writer import METRICS_FILE, MetricWriter, Progress
 
@@ -49,7 +51,7 @@ PRETRAIN = "pretrain"
 
 def default_workdir(config: ConfigDict) -> str:
   """Where results go if no --workdir is given."""
-  return f"runs/{config.data.name}-{config.memory.policy}-seed{config.seed}"
+  return f"runs/{config.data.name}-{contestant(config)}-seed{config.seed}"
 
 
 def _prepare_workdir(
@@ -202,6 +204,10 @@ class _Run:
       batch = parallel.put(next(self.iterator))
       self.state, values = update(self.state, batch)
       window = values if window is None else window.merge(values)
+      if step == train.steps:
+        self.info["peak_memory_bytes"] = program_bytes(
+          update, self.state, batch
+        )
       # One step behind: devices stay busy, and never run far ahead.
       jax.block_until_ready(previous)
       previous = values
@@ -274,6 +280,8 @@ def _finish(run: _Run, workdir: Path) -> dict[str, Any]:
     oracle_accuracy_by_length=lengths["oracle_accuracy_by_length"],
     test_metrics_by_length=lengths["metrics_by_length"],
     memory_warning=verdict,
+    # Of a training step of the last stage; older checkpoints have none.
+    peak_memory_bytes=run.info.get("peak_memory_bytes"),
     wall_seconds=round(seconds, 1),
   )
   report.write_json(workdir / SUMMARY_FILE, summary)

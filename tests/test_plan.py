@@ -6,8 +6,10 @@ import re
 import pytest
 
 from configs import lifecycle_lc
-from nema_lc_jax import plan
+from nema_lc_jax import matching, plan
 from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.experiment import interface_of, load_data
+from nema_lc_jax.models import BASELINES
 from nema_lc_jax.plan import Cell, make_plan
 
 
@@ -195,6 +197,59 @@ def test_seeds_can_be_a_range(config):
   assert found.seeds == plan_of(config, seeds=13).seeds[10:]
 
 
+def test_encoders_run_beside_policies_at_the_size_of_the_reference(config):
+  found = plan_of(
+    config,
+    policies=["fifo"],
+    encoders=BASELINES,
+    seeds=1,
+    learning_rates="1e-3,2e-3",
+  )
+  names = ["fifo", *BASELINES]
+  assert [cell.policy for cell in found.cells] == names
+  interface = interface_of(load_data(config))
+  wanted = matching.size_of(config, interface, policy="learned")
+  runs = list(found.runs(config, {"ssm": 0.5}))
+  assert [run.folder for run in runs] == [f"runs/{n}/seed0" for n in names]
+  fifo, *others = runs
+  plain = config.to_dict()
+  assert fifo.config.model.to_dict() == plain["model"]
+  for run in others:
+    own = run.config
+    assert own.model.encoder == run.cell.policy
+    assert own.memory.policy == "none"
+    size = matching.size_of(own, interface)
+    # Far closer than it has to be: a hidden unit is some 128 parameters.
+    assert abs(size - wanted) < 0.005 * wanted
+    # Nothing else differs.
+    model = own.model.to_dict() | {"encoder": "memory"}
+    assert model | {"mlp_ratio": plain["model"]["mlp_ratio"]} == plain["model"]
+  rates = [run.config.train.learning_rate for run in runs]
+  assert rates == [config.train.learning_rate] * 4 + [0.5]
+  tuning = [(r.cell.policy, r.config) for r in found.tuning_runs(config)]
+  assert [name for name, _ in tuning] == names * 2
+  for name, own in tuning[1:5]:
+    assert own.model.encoder == name
+    assert own.model.mlp_ratio == found.mlp_ratios[Cell(name)]
+
+
+def test_encoders_have_the_size_of_the_memory_model_in_each_setting(config):
+  found = plan_of(
+    config,
+    policies=["fifo"],
+    encoders=["local"],
+    seeds=1,
+    grid=["model.width=32,64"],
+    reference="fifo",
+  )
+  interface = interface_of(load_data(config))
+  runs = [r.config for r in found.runs(config, {})]
+  for memory, local in zip(runs[::2], runs[1::2], strict=True):
+    assert memory.model.width == local.model.width
+    sizes = [matching.size_of(own, interface) for own in (memory, local)]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.005)
+
+
 def test_no_rates_no_tuning(config):
   assert list(plan_of(config).tuning_runs(config)) == []
 
@@ -307,10 +362,30 @@ def test_an_own_policy_is_a_policy(config):
     ),
     ({"learning_rates": "1e-3,1e-3"}, "twice"),
     ({"reference": "lerned"}, "lerned"),
+    ({"reference": "full"}, "unknown policy 'full'"),
+    ({"encoders": ["big"]}, "'big' is unknown; known: local, full, recurrent"),
+    ({"encoders": ["memory"]}, "--encoders: 'memory' is unknown; known: local"),
+    ({"encoders": ["ssm", "ssm"]}, "--encoders names one twice: ssm,ssm."),
+    ({"policies": ["ssm"]}, "unknown policy 'ssm'"),
+    (
+      {"ablate": ["config.model.encoder=full"]},
+      "config.model.encoder is set by --encoders.",
+    ),
+    # Without a layer there is no MLP to widen.
+    (
+      {"encoders": ["full"], "grid": ["model.num_layers_after=0"]},
+      "'full' has 17,224 parameters at the nearest, the memory model",
+    ),
   ],
 )
 def test_a_mistake_is_one_line(config, options, message):
   assert message in error_of(config, **options)
+
+
+def test_encoders_are_compared_with_a_memory(config):
+  own = plan.changed(config, {"model.encoder": "full"})
+  message = "config.model.encoder must be 'memory', got 'full'."
+  assert message in error_of(own, encoders=["local"])
 
 
 def test_an_unknown_field_is_an_error_of_an_unlocked_config_too():

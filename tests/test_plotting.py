@@ -3,15 +3,18 @@ import itertools
 import json
 import math
 import os
+import re
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 
+from nema_lc_jax.models import BASELINES, POLICIES
 from nema_lc_jax.plotting import compare, plot_run
 from nema_lc_jax.plotting import style as style_lib
 from nema_lc_jax.plotting.__main__ import main
-from nema_lc_jax.plotting.records import read_run
+from nema_lc_jax.plotting.published import task_of, write_published
+from nema_lc_jax.plotting.records import Run, read_run
 from nema_lc_jax.plotting.timeline import (
   FORGOTTEN,
   FREE,
@@ -32,7 +35,12 @@ RUN_FIGURES = {
   "learning_curve",
   "overview",
 }
-COMPARE_FIGURES = {"compare_accuracy", "compare_curves", "compare_lifecycle"}
+COMPARE_FIGURES = {
+  "compare_accuracy",
+  "compare_curves",
+  "compare_lifecycle",
+  "compare_cost",
+}
 SUMMARY = {
   "task": "pytext",
   "policy": "learned",
@@ -43,6 +51,7 @@ SUMMARY = {
   "num_parameters": 1_234_567,
   "wall_seconds": 60.0,
   "data_fingerprint": "abc",
+  "config": {"data": {"length": 4000}},
 }
 
 
@@ -264,6 +273,115 @@ def test_compare_draws_and_tabulates_by_policy(runs, tmp_path):
   assert learned["num_parameters"] == "1234567"
 
 
+def test_encoders_are_groups_and_costs_are_what_is_known(tmp_path):
+  speeds = {"full": (9.0, 2.0, 3.0), "ssm": (8.0, 8.5, 0.1)}
+  for name, values in speeds.items():
+    for step, speed in enumerate(values, 1):
+      with MetricWriter(tmp_path / name, tensorboard=False) as writer:
+        writer.write(step, "train", {"examples_per_second": speed})
+  make_run(tmp_path / "full", policy="full", peak_memory_bytes=3 * 2**20)
+  make_run(tmp_path / "ssm", policy="ssm", peak_memory_bytes=None)
+  # Of a version that did not know what a step takes.
+  make_run(tmp_path / "fifo", policy="fifo")
+  out = tmp_path / "out"
+  compare([tmp_path / name for name in ("ssm", "full", "fifo")], out)
+  with (out / "compare.csv").open() as file:
+    rows = {row["policy"]: row for row in csv.DictReader(file)}
+  assert list(rows) == ["fifo", "full", "ssm"]
+  found = {name: row["examples_per_second"] for name, row in rows.items()}
+  assert found == {"fifo": "", "full": "3", "ssm": "8"}
+  found = {name: row["peak_memory_bytes"] for name, row in rows.items()}
+  assert found == {"fifo": "", "full": str(3 * 2**20), "ssm": ""}
+
+
+def test_all_colours_of_contestants_differ():
+  names = [*POLICIES, *BASELINES, "mine"]
+  colours = style_lib.policy_colours(names)
+  assert set(colours) == set(names)
+  # The oracle has none of its own, like what users write.
+  assert len({colours[name] for name in names if name != "oracle"}) == 13
+
+
+# Published numbers.
+
+
+def published(folder):
+  """Rows of the table, cell by cell, by the part that they are in."""
+  parts, name = {}, None
+  for line in (folder / "published.tex").read_text().splitlines():
+    if found := re.search(r"emph\{([^:}]*)", line):
+      name = found[1]
+      parts[name] = []
+    elif name and line.endswith(r"\\"):
+      parts[name].append(line.removesuffix(r" \\").split(" & "))
+  return parts
+
+
+def aan_runs(root, accuracies=(0.70, 0.74, 0.75), **summary):
+  summary = {"task": "aan"} | summary
+  return [
+    str(make_run(root / f"run{seed}", seed=seed, test_accuracy=a, **summary))
+    for seed, a in enumerate(accuracies)
+  ]
+
+
+def test_our_runs_stand_apart_from_the_published_numbers_of_their_task(
+  tmp_path, capsys
+):
+  out = tmp_path / "out"
+  runs = aan_runs(tmp_path, policy="write_gate")
+  assert main(["--compare", *runs, "--out", str(out), "--published"]) == 0
+  assert "wrote 10 files" in capsys.readouterr().out
+  parts = published(out)
+  assert list(parts) == ["published", "ours, this run"]
+  theirs = {row[0]: row[1:] for row in parts["published"]}
+  assert theirs["Transformer"][0] == "57.46"
+  assert theirs["S5"] == ["91.40", "Smith et al. 2023, S5"]
+  assert all(len(row) == 3 and row[2] for row in parts["published"])
+  (ours,) = parts["ours, this run"]
+  assert ours == [
+    r"write\_gate",
+    "73.00 [66.43, 79.57]",
+    "ours, n=3, 1,234,567 parameters, length 4,000",
+  ]
+
+
+@pytest.mark.parametrize(
+  ("data", "length", "task", "s5"),
+  [
+    ("listops", 2000, "listops", "62.15"),
+    ("imdb", 4000, "text", "89.31"),
+    ("cifar10", 1024, "image", "88.00"),
+    ("pathfinder", 1024, "pathfinder", "95.33"),
+    ("pathfinder", 16384, "pathx", "98.58"),
+  ],
+)
+def test_the_task_is_that_of_the_runs(tmp_path, data, length, task, s5):
+  config = {"data": {"length": length}}
+  summary = SUMMARY | {"task": data, "config": config}
+  assert task_of(summary) == task
+  groups = {"learned": [Run(tmp_path, [], summary)]}
+  write_published(groups, task, tmp_path / "published.tex")
+  parts = published(tmp_path)
+  theirs = {row[0]: row[1] for row in parts["published"]}
+  assert theirs["S5"] == s5
+  # For Path-X, most have no number.
+  assert ("Transformer" in theirs) == (task != "pathx")
+  (ours,) = parts["ours, this run"]
+  assert ours[:2] == ["learned", "70.00"]
+  assert ours[2].endswith(f"length {length:,}")
+
+
+def test_a_task_without_published_numbers_is_one_line(tmp_path, capsys):
+  out = tmp_path / "out"
+  (run,) = aan_runs(tmp_path, [0.5], task="recall")
+  assert main(["--compare", run, "--out", str(out), "--published"]) == 2
+  line = error_line(capsys)
+  assert "no published numbers for the task 'recall'" in line
+  assert "listops" in line
+  assert not out.exists()
+
+
 @pytest.mark.parametrize("name", ["task", "data_fingerprint"])
 def test_compare_refuses_to_mix(runs, tmp_path, capsys, name):
   other = make_run(tmp_path / "other", **{name: "different"})
@@ -299,7 +417,7 @@ def test_the_command_line_draws(runs, tmp_path, monkeypatch, capsys):
   monkeypatch.chdir(tmp_path)
   assert main(["--compare", *map(str, runs[:2])]) == 0
   assert os.path.exists("plots_compare/compare_accuracy.png")
-  assert capsys.readouterr().out == "wrote 7 files to plots_compare\n"
+  assert capsys.readouterr().out == "wrote 9 files to plots_compare\n"
 
 
 @pytest.mark.parametrize(
@@ -325,7 +443,13 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(
 
 @pytest.mark.parametrize(
   "argv",
-  [[], ["--workdir", "a", "--compare", "b"], ["--workdir", "a", "--out", "b"]],
+  [
+    [],
+    ["--workdir", "a", "--compare", "b"],
+    ["--workdir", "a", "--out", "b"],
+    ["--workdir", "a", "--published"],
+    ["--compare", "a", "--published", "x"],
+  ],
 )
 def test_flags_that_do_not_go_together_are_refused(argv, capsys):
   with pytest.raises(SystemExit) as caught:

@@ -210,6 +210,30 @@ def test_a_lost_run_is_trained_again_to_the_same_bit(first, out):
   assert [row["policy"] for row in table_of(first)] == ["fifo"]
 
 
+def test_encoders_are_trained_beside_the_policies_that_are_there(
+  first, tmp_path, trained
+):
+  out = shutil.copytree(first, tmp_path / "out")
+  trained.clear()
+  only = "--policies=fifo", "--seeds=1", "--jobs=1", "--reference=fifo"
+  assert run(out, *only, "--encoders=ssm") == 0
+  assert trained == ["ssm · rate 0.002 · seed 0"]
+  found = summaries(out)
+  fifo, ssm = found["fifo", 0], found["ssm", 0]
+  assert ssm["policy"] == ssm["config"]["model"]["encoder"] == "ssm"
+  assert ssm["test_accuracy_memory_off"] is None
+  assert ssm["peak_memory_bytes"] > 4 * 3 * ssm["num_parameters"]
+  sizes = [summary["num_parameters"] for summary in (fifo, ssm)]
+  assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
+  table = table_of(out)
+  assert [row["policy"] for row in table] == ["fifo", "ssm"]
+  assert [int(row["num_parameters"]) for row in table] == sizes
+  gap = float(table[1]["reference_minus_this"])
+  expected = fifo["test_accuracy"] - ssm["test_accuracy"]
+  assert gap == pytest.approx(expected, abs=1e-6)
+  assert (out / "figures" / "compare_cost.png").exists()
+
+
 @pytest.mark.parametrize(
   ("change", "message"),
   [
@@ -244,6 +268,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path, capsys):
   ("arguments", "message"),
   [
     (["--policies=fifo,lrru"], "unknown policy 'lrru'"),
+    (["--encoders=big"], "--encoders: 'big' is unknown; known: local, full"),
     (["--seeds=0"], "--seeds must be at least one seed below 1000, got 0"),
     (["--jobs=0"], "--jobs must be at least 1, got 0"),
     (["--grid=config.memory.budget"], "config.FIELD=A,B"),

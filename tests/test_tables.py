@@ -124,6 +124,26 @@ def test_one_seed_has_means_and_no_intervals(tmp_path):
   assert lines[2] == "| fifo | 1 | 0.500 | 0.250 | 0.250 |  |  | 0 |"
 
 
+def test_encoders_are_rows_and_say_their_size(tmp_path):
+  of = {"num_parameters": 1300, "test_accuracy_memory_off": None}
+  cells = PLAIN | {("ssm", ()): {k: summary(a, **of) for k, a in FIFO.items()}}
+  rows = rows_of(cells)
+  assert rows["ssm"].behind == rows["fifo"].behind
+  tables.write(list(rows.values()), done_of(cells), tmp_path)
+  lines = (tmp_path / "table.md").read_text().splitlines()
+  assert lines[0].endswith("| collapsed | parameters |")
+  (ssm,) = [line for line in lines if line.startswith("| ssm ")]
+  assert ssm.endswith("| 0 | 1,300 |")
+  assert len({line.count("|") for line in lines[:7]}) == 1
+  table = read_csv(tmp_path / "table.csv")
+  assert [(row["policy"], row["num_parameters"]) for row in table] == [
+    ("fifo", "1234"),
+    ("learned", "1234"),
+    ("write_gate", "1234"),
+    ("ssm", "1300"),
+  ]
+
+
 def test_collapsed_runs_are_counted():
   warned = summary(0.1, warning="COLLAPSED MEMORY: nothing is written.")
   rows = rows_of({("learned", ()): {0: 0.9, 1: warned, 2: warned}})

@@ -1,6 +1,6 @@
 """Models around the memory, and the learned policies. Linen lives only here."""
 
-from nema_lc_jax.models.config import ModelConfig
+from nema_lc_jax.models.config import BASELINES, ModelConfig
 from nema_lc_jax.models.model import (
   Model,
   ModelOutput,
@@ -10,6 +10,7 @@ from nema_lc_jax.models.model import (
 from nema_lc_jax.models.policies import POLICIES, make_policy
 
 __all__ = [
+  "BASELINES",
   "POLICIES",
   "Model",
   "ModelConfig",

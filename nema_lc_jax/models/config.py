@@ -4,9 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+# Encoders without slots, to compare the memory with.
+BASELINES = ("local", "full", "recurrent", "ssm")
 CHOICES = {
   "head": ("classify", "match", "predict", "fill"),
-  "encoder": ("memory", "local", "full"),
+  "encoder": ("memory", *BASELINES),
   "pool": ("last", "mean", "slots"),
   "dtype": ("float32", "bfloat16"),
 }
@@ -48,13 +50,15 @@ class ModelConfig:
   num_heads: int = 4  # of the attention layers; divides width
   mlp_ratio: float = 4.0  # hidden width of the MLPs over D
   dropout: float = 0.0  # probability, in training
-  # "memory"; for comparison, without one: "local" (chunks alone) or "full"
-  # (attention over the whole text).
+  # "memory"; for comparison, without slots: "local" (chunks alone), "full"
+  # (attention over the whole text), "recurrent" (num_slots memory tokens beside
+  # each chunk, see models/recurrent.py) or "ssm" (a linear recurrence over the
+  # whole text, see models/ssm.py).
   encoder: str = "memory"
   # What becomes a text's vector: the tokens of the "last" chunk, which know of
   # the others by reading the memory; the "mean" of all tokens; or the "slots"
-  # as they are in the end, weighted by strength. Without a memory "slots", and
-  # with full attention also "last", are the mean.
+  # as they are in the end, weighted by strength. Without slots "slots", and
+  # with "full" and "ssm" also "last", are the mean.
   pool: str = "last"
   dtype: str = "float32"  # of activations; memory and parameters: float32
   # Norm of read queries: the most that content can add to a read logit. Where
@@ -131,9 +135,15 @@ class ModelConfig:
     return self.head in ("predict", "fill")
 
   @property
+  def sees_whole_text(self) -> bool:
+    """Whether layers run over a text at once, whatever its chunks are."""
+    return self.encoder in ("full", "ssm")
+
+  @property
   def pools_last(self) -> bool:
     """Whether layers after the read are needed for the last chunk alone."""
-    return self.pool == "last" and not self.per_token and self.encoder != "full"
+    whole = self.per_token or self.sees_whole_text
+    return self.pool == "last" and not whole
 
   @property
   def pools_slots(self) -> bool:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from nema_lc_jax.memory import MemoryState, read
 from nema_lc_jax.memory.types import Array
 from nema_lc_jax.models.config import ModelConfig
+from nema_lc_jax.models.ssm import StateSpaceBlock
 
 
 class Block(nn.Module):
@@ -44,7 +45,7 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-  """`num_layers` Blocks over [N, T, D]: in each chunk, or over all of them."""
+  """`num_layers` layers over [N, T, D]: in each chunk, or over all of them."""
 
   config: ModelConfig
   num_layers: int
@@ -52,14 +53,15 @@ class Stack(nn.Module):
   @nn.compact
   def __call__(self, x: Array, valid: Array, train: bool) -> Array:
     """x [N, T, D] and valid [N, T] to [N, T, D]."""
-    shape = x.shape
-    if self.config.encoder == "full":
+    c, shape = self.config, x.shape
+    if c.sees_whole_text:
       x, valid = x.reshape(1, -1, shape[-1]), valid.reshape(1, -1)
-    # Argument 3 is `train`, a Python bool (0 is self).
-    remat = nn.remat(Block, static_argnums=(3,))
-    block = remat if self.config.remat else Block
+    layer = StateSpaceBlock if c.encoder == "ssm" else Block
+    if c.remat:
+      # Argument 3 is `train`, a Python bool (0 is self).
+      layer = nn.remat(layer, static_argnums=(3,))
     for i in range(self.num_layers):
-      x = block(self.config, name=f"layer_{i}")(x, valid, train)
+      x = layer(c, name=f"layer_{i}")(x, valid, train)
     return x.reshape(shape)
 
 
@@ -68,7 +70,7 @@ class Embedding(nn.Module):
 
   Positions inside a chunk are learned, so they reach as far as any text. The
   number of the chunk is added, as fixed sinusoids, only for full attention: a
-  memory knows order by age.
+  memory knows order by age. A linear recurrence needs no positions.
   """
 
   config: ModelConfig
@@ -80,9 +82,11 @@ class Embedding(nn.Module):
     # In eights: data sets of nearly the same vocabulary share their programs.
     rows = -(-self.config.vocab_size // 8) * 8
     embed = nn.Embed(rows, D, embedding_init=init, name="token")
-    # Weak at first: a token is to be found again wherever it stands.
-    near = nn.initializers.normal(0.1)
-    x = embed(tokens) + self.param("position", near, (tokens.shape[1], D))
+    x = embed(tokens)
+    if self.config.encoder != "ssm":
+      # Weak at first: a token is to be found again wherever it stands.
+      near = nn.initializers.normal(0.1)
+      x += self.param("position", near, (tokens.shape[1], D))
     if self.config.encoder == "full":
       rates = 10_000.0 ** (-jnp.arange(0, D, 2) / D)
       angles = jnp.arange(tokens.shape[0])[:, None] * rates

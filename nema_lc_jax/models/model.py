@@ -28,6 +28,7 @@ from nema_lc_jax.models import encoder as enc
 from nema_lc_jax.models.config import ModelConfig
 from nema_lc_jax.models.functional import call, init
 from nema_lc_jax.models.policies import make_policy, policy_options
+from nema_lc_jax.models.recurrent import RecurrentChunk, scan_recurrent
 
 # Fields of a batch that the memory's texts are made of.
 TEXT = ("inputs", "mask", "truth", "voids")
@@ -54,7 +55,8 @@ class Model(NamedTuple):
     keys [B]: one per example (dropout, exploration, the random policy).
     batch: `inputs` [B, L] ids and `mask` [B, L]; `inputs2`, `mask2` to match;
       optionally `truth` and `voids` [B, L], see data.Dataset.
-    num_slots, budget: in place of the model's own; budget 0 is memory off.
+    num_slots, budget: of slots, in place of the model's own; budget 0 is
+      memory off.
     all_pairs: match every first text with every second text of the batch,
       under pmap over all devices of `axis_name`.
     removed [B, M] bool, of two texts [2*B, M]: slots that the answer must do
@@ -73,6 +75,8 @@ class _Parts(NamedTuple):
   # capacity -> the policy for training with spare slots, where what is beyond
   # that capacity fades; None if it knows no such thing.
   crowded: Callable[[int], Policy] | None
+  # In place of the layers of encoder and decoder, which then have none.
+  recurrent: RecurrentChunk | None
   decoder: enc.Decoder
   head: enc.Head
 
@@ -88,12 +92,17 @@ def _parts(c: ModelConfig) -> _Parts:
   make = functools.partial(make_policy, c.policy, width=c.width, **options)
   fades = c.spare_slots > 0 and "capacity" in known
   policy, crowded = make(), lambda capacity: make(capacity=capacity)
+  recurrent, outside = None, c
+  if c.encoder == "recurrent":
+    recurrent = RecurrentChunk(c)
+    outside = dataclasses.replace(c, num_layers=0, num_layers_after=0)
   return _Parts(
-    encoder=enc.Encoder(c),
+    encoder=enc.Encoder(outside),
     interface=enc.Interface(c),
     policy=policy if c.encoder == "memory" else None,
     crowded=crowded if fades else None,
-    decoder=enc.Decoder(c),
+    recurrent=recurrent,
+    decoder=enc.Decoder(outside),
     head=enc.Head(c.num_classes, hidden=2 * c.width),
   )
 
@@ -119,6 +128,11 @@ def _init(c: ModelConfig, parts: _Parts, key: Array) -> Params:
     params["policy"] = parts.policy.init(
       keys[4], num_slots=c.num_slots, num_candidates=c.num_candidates
     )
+  if parts.recurrent is not None:
+    # Like the memory after a chunk, of norm 1 per number.
+    start = jax.random.normal(keys[3], (c.num_slots, c.width))
+    chunk = init(parts.recurrent, keys[4], start, x[0], valid[0], False)
+    params["recurrent"] = {"start": start, "chunk": chunk}
   return params
 
 
@@ -247,6 +261,15 @@ def _text(
     key=keys[0],
   )
   read, steps, state, memory = None, None, None, None
+  if parts.recurrent is not None:
+    x = scan_recurrent(
+      parts.recurrent,
+      params["recurrent"],
+      keys[1],
+      x,
+      valid,
+      train=mode.train,
+    )
   if parts.policy is not None:
     state, steps, memory = _remember(
       c, parts, params, keys[1], (x, valid, truth), mode, removed

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from nema_lc_jax.plotting import compare, plot_run
+from nema_lc_jax.plotting.published import TASKS
 
 DESCRIPTION = """\
 Draws the figures of a training run, or of several runs against each other, as
@@ -16,9 +17,11 @@ examples:
   python -m nema_lc_jax.plotting --workdir runs/learned_0
       redraws runs/learned_0/plots; also works while the run is training
   python -m nema_lc_jax.plotting --compare runs/fifo_* runs/learned_* --out fig
-      groups finished runs by policy, with a 95% t interval over seeds, and
-      writes figures and compare.csv into fig; all runs must have seen the same
-      task and data
+      groups finished runs by policy, and those without slots by encoder, with
+      a 95% t interval over seeds, and writes figures and compare.csv into fig;
+      all runs must have seen the same task and data
+  python -m nema_lc_jax.plotting --compare runs/aan-* --published
+      also published.tex, the runs beside published numbers of Long Range Arena
 """
 
 
@@ -38,6 +41,15 @@ def make_parser() -> argparse.ArgumentParser:
     "--compare", metavar="DIR", nargs="+", help="finished runs to compare"
   )
   parser.add_argument(
+    "--published",
+    metavar="TASK",
+    nargs="?",
+    const="auto",
+    choices=("auto", *TASKS),
+    help="with --compare, a LaTeX table of the runs beside published numbers of"
+    f" Long Range Arena: {', '.join(TASKS)}; by default the runs' own task",
+  )
+  parser.add_argument(
     "--out",
     metavar="DIR",
     help="where --compare writes (default: ./plots_compare)",
@@ -51,11 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
   args = parser.parse_args(argv)
   if args.workdir and args.out:
     parser.error("--out goes with --compare; --workdir writes into DIR/plots")
+  if args.workdir and args.published is not None:
+    parser.error("--published goes with --compare")
   try:
     if args.workdir:
       written = plot_run(args.workdir)
     else:
-      written = compare(args.compare, args.out or "plots_compare")
+      out = args.out or "plots_compare"
+      written = compare(args.compare, out, published=args.published)
   except (ValueError, OSError) as error:
     print(f"error: {error}", file=sys.stderr)
     return 2

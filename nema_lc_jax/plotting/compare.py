@@ -1,4 +1,4 @@
-"""Policies against each other, several seeds each."""
+"""Policies and encoders against each other, several seeds each."""
 
 import csv
 import math
@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from nema_lc_jax.plotting import style
+from nema_lc_jax.plotting.published import FILE as PUBLISHED_FILE
+from nema_lc_jax.plotting.published import task_of, write_published
 from nema_lc_jax.plotting.records import SUMMARY_FILE, Run, read_run
 from nema_lc_jax.statistics import estimate
 
@@ -22,30 +24,53 @@ LIFECYCLE = {
   "update_rate": "Updates per live slot",
   "forget_rate": "Forgets per live slot",
 }
+# What a run costs (see Run.costs), the title of its panel, and its unit.
+COSTS = {
+  "num_parameters": ("Parameters", 1),
+  "examples_per_second": ("Training speed (examples/s)", 1),
+  "peak_memory_bytes": ("Memory of a training step (MiB)", 2**20),
+}
 
 
 def compare(
-  workdirs: Sequence[str | Path], out: str | Path = "plots_compare"
+  workdirs: Sequence[str | Path],
+  out: str | Path = "plots_compare",
+  *,
+  published: str | None = None,
 ) -> list[Path]:
   """Draws finished runs against each other, grouped by policy, into `out`.
 
-  Writes compare_accuracy, compare_curves and compare_lifecycle as PNG and
-  PDF, and compare.csv with a row per policy; returns the files. Raises
-  ValueError, in one line, if a run is unfinished, if the runs differ in task
-  or data, or if one policy has a seed twice.
+  Runs without slots are grouped by their encoder. Writes compare_accuracy,
+  compare_curves, compare_lifecycle and compare_cost as PNG and PDF, and
+  compare.csv with a row per policy; returns the files.
+
+  Args:
+    workdirs: of the runs.
+    out: the folder.
+    published: also write published.tex, with the numbers of this task of Long
+      Range Arena, or with "auto" of the one that the runs are of.
+
+  Raises:
+    ValueError: in one line, if a run is unfinished, if the runs differ in task
+      or data, if one policy has a seed twice, or if no numbers are published.
   """
   groups = group_runs([read_run(workdir) for workdir in workdirs])
   runs = [run for group in groups.values() for run in group]
   title = runs[0].summary["task"]
   out, written = Path(out), []
+  if published == "auto":
+    published = task_of(runs[0].summary)
   with style.STYLE():
     for name, draw in (
       ("compare_accuracy", _accuracy_figure),
       ("compare_curves", _curves_figure),
       ("compare_lifecycle", _lifecycle_figure),
+      ("compare_cost", _cost_figure),
     ):
       written += style.save(draw(groups, title), out, name)
   written.append(_write_table(groups, out / "compare.csv"))
+  if published is not None:
+    written.append(write_published(groups, published, out / PUBLISHED_FILE))
   return written
 
 
@@ -192,6 +217,30 @@ def _lifecycle_figure(groups: Mapping[str, Sequence[Run]], title: str):
   return figure
 
 
+def _cost_figure(groups: Mapping[str, Sequence[Run]], title: str):
+  figure = style.new_figure(
+    9.2, 1.5 + 0.36 * len(groups), title=f"Cost · {title}"
+  )
+  axes = figure.subplots(1, len(COSTS), sharey=True)
+  for ax, (name, (panel, unit)) in zip(axes, COSTS.items(), strict=True):
+    values = {
+      policy: [cost / unit for cost in _costs(runs, name)]
+      for policy, runs in groups.items()
+    }
+    seen = _points(ax, values, count=False)
+    ax.set_title(panel if seen else f"{panel}: not known")
+    ax.set_xlim(style.limits([0.0], *seen, floor=0.0))
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+  figure.supxlabel(_note("", groups), fontsize=8, color=style.GREY)
+  return figure
+
+
+def _costs(runs: Sequence[Run], name: str) -> list[float]:
+  """A cost of each run that knows it."""
+  return [run.costs[name] for run in runs if name in run.costs]
+
+
 def _points(
   ax: Axes, values: Mapping[str, Sequence[float]], *, count: bool = True
 ) -> list[list[float]]:
@@ -286,7 +335,7 @@ def _note(label: str, groups: Mapping[str, Sequence[Run]]) -> str:
 def _write_table(groups: Mapping[str, Sequence[Run]], path: Path) -> Path:
   split = _common_split(groups)
   names = ("policy", "n", "seeds", "test_accuracy", "low", "high")
-  resources = ("num_parameters", "wall_seconds")
+  resources = (*COSTS, "wall_seconds")
   with path.open("w", newline="", encoding="utf-8") as file:
     table = csv.writer(file)
     table.writerow([*names, *(f"{split}_{n}" for n in LIFECYCLE), *resources])
@@ -294,10 +343,7 @@ def _write_table(groups: Mapping[str, Sequence[Run]], path: Path) -> Path:
       accuracy = estimate([run.summary["test_accuracy"] for run in runs])
       seeds = " ".join(str(run.summary["seed"]) for run in runs)
       means = [_last(runs, split, name) for name in LIFECYCLE]
-      means += [
-        [run.summary[name] for run in runs if name in run.summary]
-        for name in resources
-      ]
+      means += [_costs(runs, name) for name in resources]
       numbers = [*accuracy[:3], *(np.mean(m) if m else math.nan for m in means)]
       cells = ["" if math.isnan(v) else f"{v:.8g}" for v in numbers]
       table.writerow([policy, accuracy.n, seeds, *cells])

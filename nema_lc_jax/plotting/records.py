@@ -34,6 +34,21 @@ class Run(NamedTuple):
     return steps, values
 
   @property
+  def costs(self) -> dict[str, float]:
+    """What the run took, as far as it is known.
+
+    Speed is the median over the lines of training, and depends on what else
+    the machine did. Memory is of one device, see `report.make_summary`.
+    """
+    known = ("num_parameters", "peak_memory_bytes", "wall_seconds")
+    found = {name: self.summary.get(name) for name in known}
+    found = {name: value for name, value in found.items() if value is not None}
+    _, speeds = self.series("train", "examples_per_second")
+    if len(speeds):
+      found["examples_per_second"] = float(np.median(speeds))
+    return found
+
+  @property
   def title(self) -> str:
     """What identifies the run in a figure: policy, task, seed, size."""
     parts = [self.summary[k] for k in ("policy", "task") if k in self.summary]

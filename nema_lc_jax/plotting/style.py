@@ -32,6 +32,11 @@ POLICY_COLOURS = {
   "write_gate": ORANGE,
   "write_gate_lru": GREEN,
   "learned": VERMILLION,
+  # Encoders without slots (Paul Tol's muted scheme).
+  "local": BROWN,
+  "full": "#CC6677",
+  "recurrent": "#117733",
+  "ssm": "#AA4499",
 }
 # For policies not listed above (Paul Tol's muted scheme, no hue from above).
 OTHER_COLOURS = ("#882255", "#44AA99", "#332288")
@@ -109,7 +114,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
 
 
 def policy_colours(names: Sequence[str]) -> dict[str, str]:
-  """A colour for each policy, the known ones first and in their order."""
+  """A colour for each policy or encoder, known ones first, in their order."""
   known = [name for name in POLICY_COLOURS if name in names]
   others = sorted(set(names) - set(known))
   colours = {name: POLICY_COLOURS[name] for name in known}

@@ -23,8 +23,10 @@ from tiny import (
   params_of,
 )
 
+from nema_lc_jax.models.config import BASELINES
+
 HEADS = ("classify", "match", "predict")
-ENCODERS = ("memory", "local", "full")
+ENCODERS = ("memory", *BASELINES)
 # Logits of the same text computed in another shape.
 close = functools.partial(np.testing.assert_allclose, atol=1e-5, rtol=1e-5)
 
@@ -95,9 +97,11 @@ def test_prediction_sees_no_later_token(encoder):
     ("memory", (("budget", 0),), False),
     ("local", (), False),
     ("full", (), True),
+    ("recurrent", (), True),
+    ("ssm", (), True),
   ],
 )
-def test_later_chunks_know_of_earlier_ones_by_memory_or_full(
+def test_later_chunks_know_of_earlier_ones_unless_local_or_memory_off(
   encoder, static, sees
 ):
   fields = {"head": "predict", "encoder": encoder}
@@ -125,7 +129,15 @@ def test_the_last_chunk_knows_of_earlier_ones_by_memory_only(static):
 
 @pytest.mark.parametrize(
   ("encoder", "pool"),
-  [("memory", "last"), ("local", "last"), ("local", "mean"), ("full", "mean")],
+  [
+    ("memory", "last"),
+    ("local", "last"),
+    ("local", "mean"),
+    ("full", "mean"),
+    ("recurrent", "last"),
+    ("recurrent", "mean"),
+    ("ssm", "mean"),
+  ],
 )
 def test_padded_chunks_change_nothing(encoder, pool):
   fields = {"encoder": encoder, "pool": pool}
@@ -134,7 +146,7 @@ def test_padded_chunks_change_nothing(encoder, pool):
   close(logits_of(padded(batch, 2), **fields), short)
 
 
-@pytest.mark.parametrize("encoder", ["memory", "full", "local"])
+@pytest.mark.parametrize("encoder", ENCODERS)
 def test_what_padding_holds_changes_nothing(encoder):
   fields = {"encoder": encoder}
   batch = make_batch(valid=LENGTH - 2)
@@ -275,35 +287,44 @@ ROWS = 8
 long_batch = functools.partial(make_batch, length=6 * T, rows=ROWS)
 
 
-def test_every_parameter_learns_from_the_task_alone():
-  grads = slope_of()(noisy(params_of()), long_batch())
+@pytest.mark.parametrize("encoder", ["memory", "recurrent", "ssm"])
+def test_every_parameter_learns_from_the_task_alone(encoder):
+  fields = {"encoder": encoder}
+  grads = slope_of(**fields)(noisy(params_of(**fields)), long_batch())
   chex.assert_tree_all_finite(grads)
   leaves, _ = jax.tree.flatten_with_path(grads)
   still = [jax.tree_util.keystr(path) for path, x in leaves if not x.any()]
   assert still == []
 
 
-def test_texts_of_padding_only_give_finite_gradients():
-  grads = slope_of()(params_of(), long_batch(valid=0))
+@pytest.mark.parametrize("encoder", ["memory", "recurrent", "ssm"])
+def test_texts_of_padding_only_give_finite_gradients(encoder):
+  fields = {"encoder": encoder}
+  grads = slope_of(**fields)(params_of(**fields), long_batch(valid=0))
   chex.assert_tree_all_finite(grads)
   # The head's last bias is all that such a text can teach.
   assert grads["head"]["logits"]["bias"].any()
   assert not any(x.any() for x in jax.tree.leaves(grads["encoder"]))
 
 
-def test_remat_changes_no_gradient():
-  batch, params = long_batch(), params_of()
-  plain, remat = (slope_of(**f)(params, batch) for f in ({}, {"remat": True}))
+@pytest.mark.parametrize("encoder", ["memory", "recurrent"])
+def test_remat_changes_no_gradient(encoder):
+  fields = {"encoder": encoder}
+  batch, params = long_batch(), params_of(**fields)
+  plain = slope_of(**fields)(params, batch)
+  remat = slope_of(**fields, remat=True)(params, batch)
   chex.assert_trees_all_close(remat, plain, atol=1e-5)
 
 
-def test_the_gradient_of_an_early_token_passes_through_the_memory():
+@pytest.mark.parametrize("encoder", ["memory", "recurrent"])
+def test_the_gradient_of_an_early_token_passes_through_the_memory(encoder):
   # Only the first chunk holds token 10: its embedding learns by the memory.
   batch = long_batch()
   text = jnp.where(batch["inputs"] == 10, 9, batch["inputs"])
   batch |= {"inputs": text.at[:, 1].set(10)}
   for fields, learns in (({}, True), ({"truncate": 1}, False)):
-    grads = slope_of(**fields)(params_of(), batch)
+    fields |= {"encoder": encoder}
+    grads = slope_of(**fields)(params_of(encoder=encoder), batch)
     row = grads["encoder"]["embedding"]["token"]["embedding"][10]
     assert row.shape == (D,)
     assert row.any() == learns

@@ -1,0 +1,139 @@
+"""Our runs beside the published numbers of Long Range Arena, as LaTeX."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from nema_lc_jax import latex
+from nema_lc_jax.plotting.records import Run
+from nema_lc_jax.statistics import estimate
+
+FILE = "published.tex"
+TASKS = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
+# Our data sets by name, and the task that each is.
+DATA = {
+  "listops": "listops",
+  "imdb": "text",
+  "aan": "retrieval",
+  "cifar10": "image",
+  "pathfinder": "pathfinder",
+}
+PATHX_LENGTH = 128 * 128  # the same data set in larger images
+
+LRA = "Tay et al. 2021, Long Range Arena"
+MEGA = "Ma et al. 2023, Mega, table 2"
+
+
+class Result(NamedTuple):
+  """Test accuracies in percent, as a paper gives them."""
+
+  model: str
+  source: str
+  accuracies: Sequence[float | None]  # by TASKS; None: not given
+
+
+RESULTS = (
+  Result("Transformer", LRA, (36.37, 64.27, 57.46, 42.44, 71.40, None)),
+  Result(
+    "Transformer, reimplemented",
+    "Xiong et al. 2021, Nystromformer, table 3",
+    (37.10, 65.02, 79.35, 38.20, 74.16, None),
+  ),
+  Result("Local attention", LRA, (15.82, 52.98, 53.39, 41.46, 66.63, None)),
+  Result("Longformer", LRA, (35.6, 62.9, 56.9, 42.2, 69.7, None)),
+  Result("BigBird", LRA, (36.1, 64.0, 59.3, 40.8, 74.9, None)),
+  Result("Performer", LRA, (18.0, 65.4, 53.8, 42.8, 77.1, None)),
+  Result(
+    "TLB",
+    "Didolkar et al. 2022, Temporal Latent Bottleneck",
+    (37.05, 81.88, 76.91, 57.51, 79.06, None),
+  ),
+  Result(
+    "Luna-256",
+    "Ma et al. 2021, Luna, in " + MEGA,
+    (37.98, 65.78, 79.56, 47.86, 78.55, None),
+  ),
+  Result(
+    "S4 v2",
+    "Gu et al. 2022, S4, in " + MEGA,
+    (59.60, 86.82, 90.90, 88.65, 94.20, 96.35),
+  ),
+  Result(
+    "S5",
+    "Smith et al. 2023, S5",
+    (62.15, 89.31, 91.40, 88.00, 95.33, 98.58),
+  ),
+  Result("Mega-chunk128", MEGA, (58.8, 90.2, 90.97, 85.8, 94.4, 93.8)),
+  Result("Mega", MEGA, (63.1, 90.4, 91.25, 90.4, 96.0, 98.0)),
+)
+
+
+def task_of(summary: Mapping) -> str:
+  """The Long Range Arena task that a run is of.
+
+  Raises:
+    ValueError: if it is of none.
+  """
+  name = summary["task"]
+  if name not in DATA:
+    raise ValueError(
+      f"no published numbers for the task {name!r}; there are for"
+      f" {', '.join(DATA)}, or name one of --published {'|'.join(TASKS)}"
+    )
+  if name == "pathfinder" and _length(summary) == PATHX_LENGTH:
+    return "pathx"
+  return DATA[name]
+
+
+def write_published(
+  groups: Mapping[str, Sequence[Run]], task: str, path: Path
+) -> Path:
+  """Writes a LaTeX table of published numbers and of our runs.
+
+  Args:
+    groups: our runs, on one data set, by policy or encoder.
+    task: whose numbers, one of `TASKS`.
+    path: the file.
+  """
+  data = next(run.summary["task"] for runs in groups.values() for run in runs)
+  column = TASKS.index(task)
+  published = [
+    (r.model, f"{r.accuracies[column]:.2f}", r.source)
+    for r in RESULTS
+    if r.accuracies[column] is not None
+  ]
+  ours = [_ours(name, runs) for name, runs in groups.items()]
+  title = lambda text: (
+    rf"\multicolumn{{3}}{{l}}{{\emph{{{latex.escape(text)}}}}} \\"
+  )
+  lines = [
+    "% Published numbers are copied from their sources and were not run here;",
+    "% models, sizes, data readings and training differ from ours.",
+    r"\begin{tabular}{lrl}",
+    r"\toprule",
+    latex.line(("model", f"{task}, test accuracy %", "source")),
+    r"\midrule",
+    title("published"),
+    *map(latex.line, published),
+    r"\midrule",
+    title(f"ours, this run: {data}"),
+    *map(latex.line, ours),
+    r"\bottomrule",
+    r"\end{tabular}",
+  ]
+  path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+  return path
+
+
+def _ours(name: str, runs: Sequence[Run]) -> tuple[str, str, str]:
+  found = estimate([100 * run.summary["test_accuracy"] for run in runs])
+  accuracy = f"{found.mean:.2f}"
+  if found.n > 1:
+    accuracy += f" [{found.low:.2f}, {found.high:.2f}]"
+  summary = runs[0].summary
+  facts = [f"ours, n={found.n}", f"{summary['num_parameters']:,} parameters"]
+  return name, accuracy, ", ".join([*facts, f"length {_length(summary):,}"])
+
+
+def _length(summary: Mapping) -> int:
+  return summary["config"]["data"]["length"]

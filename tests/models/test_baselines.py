@@ -1,0 +1,201 @@
+"""The encoders that the memory is compared with, against plain recurrences."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny import FIELDS, KEYS, LENGTH, B, D, T, applier, make_batch, params_of
+
+from nema_lc_jax.models import POLICIES, ModelConfig
+from nema_lc_jax.models.config import BASELINES
+from nema_lc_jax.models.encoder import Block
+from nema_lc_jax.models.recurrent import RecurrentChunk, scan_recurrent
+from nema_lc_jax.models.ssm import STEPS, StateSpace, recur
+
+R = FIELDS["num_slots"]
+close = functools.partial(np.testing.assert_allclose, atol=1e-5, rtol=1e-5)
+
+
+def config_of(**fields):
+  return ModelConfig(**(FIELDS | fields))
+
+
+def logits_of(batch, params, **fields):
+  return applier(**fields)(params, KEYS, batch).logits
+
+
+def test_a_baseline_is_never_taken_for_a_policy():
+  assert set(BASELINES) & set(POLICIES) == set()
+
+
+# The linear recurrence.
+
+
+def loop(rate, inputs):
+  """States of the recurrence, one after the other."""
+  state, states = np.zeros(rate.shape, complex), []
+  for u in inputs:
+    state = rate * state + u
+    states.append(state)
+  return np.array(states)
+
+
+def test_the_scan_is_the_recurrence():
+  rng = np.random.default_rng(0)
+  L, P = 13, 3
+  rate = rng.uniform(0.5, 1.0, P) * np.exp(1j * rng.uniform(0, 3, P))
+  inputs = rng.normal(size=(L, P)) + 1j * rng.normal(size=(L, P))
+  close(recur(jnp.asarray(rate), jnp.asarray(inputs)), loop(rate, inputs))
+
+
+def oracle(params, x, valid, *, both):
+  """The layer in float64: the system integrated exactly over each step."""
+  p = {name: np.asarray(value, float) for name, value in params.items()}
+  eigenvalue = -np.exp(p["decay"]) + 1j * p["frequency"]
+  step = np.exp(p["log_step"])
+  # x' = eigenvalue x + u with u held: e^(lt) x + u int_0^t e^(ls) ds, here by
+  # the midpoint rule.
+  s = (np.arange(20_000)[:, None] + 0.5) / 20_000 * step
+  gain = np.exp(eigenvalue * s).mean(0) * step
+  matrix = p["input"][0] + 1j * p["input"][1]
+  inputs = np.where(valid[:, None], (x @ matrix) * gain, 0.0)
+  rate = np.exp(eigenvalue * step)
+  states = [loop(rate, inputs)]
+  if both:
+    states.append(loop(rate, inputs[::-1])[::-1])
+  out = p["output"][0] + 1j * p["output"][1]
+  states = np.concatenate(states, axis=1)
+  # Every state has its conjugate beside it.
+  y = states @ out + states.conj() @ out.conj()
+  return y.real + p["through"] * x
+
+
+@pytest.mark.parametrize("head", ["classify", "predict"])
+def test_a_layer_is_the_continuous_system_held_between_tokens(head):
+  module = StateSpace(config_of(head=head))
+  rng = np.random.default_rng(1)
+  x = rng.normal(size=(LENGTH, D))
+  valid = np.arange(LENGTH) < LENGTH - 3
+  arguments = jnp.asarray(x, jnp.float32), jnp.asarray(valid)
+  params = module.init(jax.random.key(0), *arguments)["params"]
+  found = module.apply({"params": params}, *arguments)
+  close(found, oracle(params, x, valid, both=head != "predict"), atol=1e-4)
+
+
+def test_a_layer_starts_as_s4d_lin_and_stable():
+  module = StateSpace(config_of(width=64, num_heads=4))
+  x, valid = jnp.zeros((2, 64)), jnp.ones(2, bool)
+  params = module.init(jax.random.key(0), x, valid)["params"]
+  close(-jnp.exp(params["decay"]), np.full(32, -0.5))
+  close(params["frequency"], np.pi * np.arange(32))
+  step = np.exp(params["log_step"])
+  assert STEPS[0] <= step.min() < 0.005 < 0.03 < step.max() <= STEPS[1]
+
+
+@pytest.mark.parametrize("head", ["classify", "predict"])
+def test_a_linear_recurrence_knows_no_chunks(head):
+  fields = {"encoder": "ssm", "head": head}
+  batch, params = make_batch(), params_of(**fields)
+  many = logits_of(batch, params, **fields)
+  close(logits_of(batch, params, chunk_length=LENGTH, **fields), many)
+
+
+# Recurrent memory tokens.
+
+
+def unrolled(config, params, x, valid):
+  """The recurrence, chunk by chunk, and the memory after each."""
+  memory, outputs, memories = params["start"], [], []
+  norm = params["chunk"]["norm_memory"]
+  for chunk, here in zip(x, valid, strict=True):
+    parts, seen = [memory, chunk], [np.ones(R, bool), here]
+    if config.causal:
+      parts, seen = [*parts, memory], [*seen, np.ones(R, bool)]
+    h, seen = jnp.concatenate(parts), jnp.concatenate(seen)
+    for i in range(config.num_layers + config.num_layers_after):
+      layer = {"params": params["chunk"][f"layer_{i}"]}
+      h = Block(config).apply(layer, h, seen, False)
+    outputs.append(h[R : R + T])
+    if here.any():
+      h = np.asarray(h[R + T :] if config.causal else h[:R], float)
+      h = (h - h.mean(1, keepdims=True)) / h.std(1, keepdims=True)
+      memory = jnp.asarray(h * norm["scale"] + norm["bias"], jnp.float32)
+    memories.append(memory)
+  return np.stack(outputs), memories
+
+
+@pytest.mark.parametrize("head", ["classify", "predict"])
+def test_the_scan_is_the_loop_over_chunks(head):
+  fields = {"encoder": "recurrent", "head": head}
+  config, params = config_of(**fields), params_of(**fields)["recurrent"]
+  x = jax.random.normal(jax.random.key(1), (4, T, D))
+  # The second chunk is half padding, the third all of it.
+  valid = jnp.array([[1] * T, [1, 1, 0, 0], [0] * T, [1] * T], bool)
+  module = RecurrentChunk(config)
+  scan = functools.partial(scan_recurrent, module, params, jax.random.key(0))
+  expected, memories = unrolled(config, params, x, valid)
+  close(scan(x, valid, train=False), expected, atol=1e-4)
+  assert np.array_equal(memories[2], memories[1])
+  assert not np.allclose(memories[3], memories[2], atol=1e-2)
+
+
+def test_there_are_as_many_memory_tokens_as_slots():
+  params = params_of(encoder="recurrent", num_slots=5)
+  assert params["recurrent"]["start"].shape == (5, D)
+  assert set(params["recurrent"]["chunk"]) == {
+    "layer_0",
+    "layer_1",
+    "norm_memory",
+  }
+  # All the layers are in the recurrence.
+  assert "layers" not in params["encoder"]
+  assert "layers" not in params["decoder"]
+
+
+def test_one_chunk_is_read_with_the_first_memory_alone():
+  fields = {"encoder": "recurrent", "head": "predict"}
+  batch, params = make_batch(), params_of(**fields)
+  first = jax.tree.map(lambda x: x[:, :T], batch)
+  many = logits_of(batch, params, **fields)
+  close(logits_of(first, params, **fields), many[:, :T])
+
+
+def stretched(batch):
+  """The batch with a padded chunk after the first."""
+  return {
+    name: jnp.concatenate(
+      [x[:, :T], jnp.zeros((B, T), x.dtype), x[:, T:]], axis=1
+    )
+    for name, x in batch.items()
+  }
+
+
+@pytest.mark.parametrize("pool", ["last", "mean"])
+def test_a_padded_chunk_between_others_changes_nothing(pool):
+  fields = {"encoder": "recurrent", "pool": pool}
+  batch, params = make_batch(valid=LENGTH - 2), params_of(encoder="recurrent")
+  close(
+    logits_of(stretched(batch), params, **fields),
+    logits_of(batch, params, **fields),
+  )
+
+
+# Both.
+
+
+def test_pools_without_slots():
+  batch, pools = make_batch(), ("last", "mean", "slots")
+  found = {
+    (encoder, pool): np.asarray(
+      logits_of(batch, params_of(encoder=encoder), encoder=encoder, pool=pool)
+    )
+    for encoder in ("recurrent", "ssm")
+    for pool in pools
+  }
+  for pool in pools:
+    np.testing.assert_array_equal(found["ssm", pool], found["ssm", "mean"])
+  last, mean, slots = (found["recurrent", pool] for pool in pools)
+  np.testing.assert_array_equal(slots, mean)
+  assert not np.allclose(last, mean, atol=1e-3)
