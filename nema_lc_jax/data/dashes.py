@@ -7,13 +7,12 @@ of a long curve (label 1), or an end of each (label 0). Both kinds of image have
 the same curves, and dots equally far apart: a threshold on the distance of the
 dots, and a linear classifier of pixels, were at chance on 1,200 and 600 images.
 
-Differences from the original: dashes are whole pixels, all of one grey value,
-with a gap of one pixel, and are not smoothed (the original draws them four
-times as large and scales down, with lines of varying brightness); directions
-turn by a normal angle of 0.3 radians a dash (the original bounds curvature by
-its parameter "continuity"); dots are 3 x 3 pixels, at least 6 pixels apart,
-and their distance says nothing of the label.
-Numbers on these images say nothing about numbers on the release's.
+Differences from the original: dashes are whole pixels with a gap of one, all of
+one grey value, and not smoothed (the original is drawn twice as large and
+scaled down); a direction turns by a normal angle of 0.3 radians a dash, and
+more where there is no room (the original bounds it by "continuity"); dots are
+squares of 3 pixels, at least 6 apart, and their distance does not depend on
+the label. Numbers on these images say nothing of numbers on the release's.
 """
 
 import functools

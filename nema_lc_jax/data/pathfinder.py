@@ -16,6 +16,7 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import grain
 import numpy as np
@@ -43,6 +44,14 @@ RESOLUTIONS = (32, 128)
 DIFFICULTY = "curv_contour_length_14"
 EVAL_SHARE = 10  # one image in so many is for validation, and one for test
 GENERATED = 20_000  # images of validation and of test, as in the protocol
+
+
+class Row(NamedTuple):
+  """An image of the release."""
+
+  path: str  # below the folder of the difficulty
+  label: int
+  size: int  # bytes of the file
 
 
 def load(
@@ -110,7 +119,7 @@ def _release(
   name = f"pathfinder{resolution}"
   folder = find_release("pathfinder", directory, name, {"": DIFFICULTY})[""]
   rows = read_metadata(folder)
-  identity = fingerprint(rows=_hash_of(folder, rows), resolution=resolution)
+  identity = fingerprint(rows=_hash_of(rows), resolution=resolution)
   order = np.random.Generator(np.random.Philox(0)).permutation(len(rows))
   size = len(rows) // EVAL_SHARE
   parts = order[2 * size :], order[:size], order[size : 2 * size]
@@ -153,8 +162,8 @@ def _release(
   )
 
 
-def read_metadata(folder: Path) -> list[tuple[str, int]]:
-  """(path below `folder`, label) of each image that is not an empty file.
+def read_metadata(folder: Path) -> list[Row]:
+  """The row of each image that is not an empty file.
 
   In the order of the files' numbers; an image without a single byte is left
   out, as in the reference: the release has such.
@@ -169,9 +178,11 @@ def read_metadata(folder: Path) -> list[tuple[str, int]]:
   for path, _ in rows:
     if path not in found:
       raise DataError(f"pathfinder: {folder / path} is missing")
-  kept = [row for row in rows if found[row[0]]]
+  kept = [Row(path, label, found[path]) for path, label in rows if found[path]]
   if len(kept) < len(rows):
-    logging.info("%s: %d empty images left out", folder, len(rows) - len(kept))
+    logging.warning(
+      "%s: %d empty images left out", folder, len(rows) - len(kept)
+    )
   return kept
 
 
@@ -199,21 +210,20 @@ def _sizes(folder: Path, rows: Sequence[tuple[str, int]]) -> dict[str, int]:
   return sizes
 
 
-def _hash_of(folder: Path, rows: Sequence[tuple[str, int]]) -> str:
+def _hash_of(rows: Sequence[Row]) -> str:
   """A sha256 of paths, labels and sizes: images are not read at every start."""
-  sizes = _sizes(folder, rows)
   digest = hashlib.sha256()
-  for path, label in rows:
-    digest.update(f"{path} {label} {sizes[path]}\n".encode())
+  for row in rows:
+    digest.update(f"{row.path} {row.label} {row.size}\n".encode())
   return digest.hexdigest()
 
 
 def _read_images(
-  folder: Path, rows: Sequence[tuple[str, int]], part: np.ndarray, side: int
+  folder: Path, rows: Sequence[Row], part: np.ndarray, side: int
 ) -> Iterator[Record]:
   for i in part:
-    path, label = rows[i]
-    yield {"pixels": read_png(folder / path, side), "label": label}
+    pixels = read_png(folder / rows[i].path, side)
+    yield {"pixels": pixels, "label": rows[i].label}
 
 
 def read_png(path: Path, side: int) -> bytes:

@@ -84,10 +84,11 @@ def _prepare_into(
   _remove_abandoned(target)
   logging.info("Preparing %s in %s", name, target)
   if others := sorted(path.name for path in target.parent.glob(f"{name}-*")):
-    logging.info(
-      "What is prepared there of %s is of other files or options: %s",
+    logging.warning(
+      "%s is prepared anew: %s in %s is of other files or options",
       name,
       ", ".join(others),
+      target.parent,
     )
   scratch = tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent)
   # Our own bar knows when it is not on a terminal.

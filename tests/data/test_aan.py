@@ -1,5 +1,4 @@
 import errno
-import logging
 
 import numpy as np
 import pytest
@@ -73,7 +72,6 @@ def test_the_reading_decides_what_the_bytes_are(tmp_path):
 
 
 def test_changed_files_are_prepared_anew_and_said_so(tmp_path, caplog):
-  caplog.set_level(logging.INFO)
   prints = set()
   for label in ("0", "1"):
     write(tmp_path, test=[f"{label}\tx\ty\tone\ttwo"])
@@ -81,7 +79,7 @@ def test_changed_files_are_prepared_anew_and_said_so(tmp_path, caplog):
     assert loaded.evaluation("test", 4)[0]["label"] == int(label)
     prints.add(loaded.fingerprint)
   assert len(prints) == 2
-  assert "is of other files or options: aan-" in caplog.text
+  assert "aan is prepared anew: aan-" in caplog.text
 
 
 def test_a_full_disk_leaves_nothing_that_is_used(tmp_path, monkeypatch):

@@ -1,5 +1,3 @@
-import logging
-
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -86,16 +84,14 @@ def test_counting_bytes_tells_different_alphabets_apart(tmp_path):
 def test_a_changed_file_is_prepared_anew_and_said_so(tmp_path, caplog):
   write(tmp_path, count=3)
   load = lambda: data.load("imdb", dir=str(tmp_path), num_eval=1)
-  with caplog.at_level(logging.INFO):
-    before = load()
-    caplog.clear()
-    assert load().fingerprint == before.fingerprint
-    assert "Preparing" not in caplog.text
-    # Of the same size and name.
-    (tmp_path / "test/neg/0_1.txt").write_text("AWFUL test 0\n")
-    after = load()
-  assert "Preparing imdb" in caplog.text
-  assert "is of other files or options: imdb-" in caplog.text
+  before = load()
+  caplog.clear()
+  assert load().fingerprint == before.fingerprint
+  assert "anew" not in caplog.text
+  # Of the same size and name.
+  (tmp_path / "test/neg/0_1.txt").write_text("AWFUL test 0\n")
+  after = load()
+  assert "imdb is prepared anew: imdb-" in caplog.text
   assert b"AWFUL test 0" in texts(after, "test")
   assert after.fingerprint != before.fingerprint
 
