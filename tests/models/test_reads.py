@@ -101,6 +101,8 @@ def test_a_read_goes_on_from_what_was_read_before(monkeypatch):
   # So c, which was not in what was read before, comes up.
   assert found[0, 0] @ c > 0.1
 
+  monkeypatch.undo()
+
   def loss(params, content):
     memory = state.replace(content=content), jnp.zeros(())
     return module.apply(params, x, before, valid, memory, False)[1][0, 0, 2]
