@@ -18,8 +18,8 @@ def get_config() -> ConfigDict:
   c.seed = 0
 
   c.data = ConfigDict()
-  c.data.name = ""  # pytext, aan, file, toy, recall
-  c.data.dir = config_dict.placeholder(str)  # cache (pytext); data (aan, babi)
+  c.data.name = ""  # one of nema_lc_jax/data/registry.py
+  c.data.dir = config_dict.placeholder(str)  # of files; of pytext, the cache
   c.data.path = config_dict.placeholder(str)  # the user's own file
   c.data.length = 512  # tokens per text, a multiple of model.chunk_length
 
