@@ -24,11 +24,11 @@ LIFECYCLE = {
   "update_rate": "Updates per live slot",
   "forget_rate": "Forgets per live slot",
 }
-# What a run costs (see Run.costs), the title of its panel, and its unit.
+# What a run costs (see Run.costs), and the title of its panel.
 COSTS = {
-  "num_parameters": ("Parameters", 1),
-  "examples_per_second": ("Training speed (examples/s)", 1),
-  "peak_memory_bytes": ("Memory of a training step (MiB)", 2**20),
+  "num_parameters": "Parameters",
+  "examples_per_second": "Training speed (examples/s)",
+  "peak_memory_bytes": "Memory of a training step (bytes)",
 }
 
 
@@ -222,11 +222,8 @@ def _cost_figure(groups: Mapping[str, Sequence[Run]], title: str):
     9.2, 1.5 + 0.36 * len(groups), title=f"Cost · {title}"
   )
   axes = figure.subplots(1, len(COSTS), sharey=True)
-  for ax, (name, (panel, unit)) in zip(axes, COSTS.items(), strict=True):
-    values = {
-      policy: [cost / unit for cost in _costs(runs, name)]
-      for policy, runs in groups.items()
-    }
+  for ax, (name, panel) in zip(axes, COSTS.items(), strict=True):
+    values = {policy: _costs(runs, name) for policy, runs in groups.items()}
     seen = _points(ax, values, count=False)
     ax.set_title(panel if seen else f"{panel}: not known")
     ax.set_xlim(style.limits([0.0], *seen, floor=0.0))

@@ -38,7 +38,7 @@ class Run(NamedTuple):
     """What the run took, as far as it is known.
 
     Speed is the median over the lines of training, and depends on what else
-    the machine did. Memory is of one device, see `report.make_summary`.
+    the machine did. Memory is of one device, see `sharding.program_bytes`.
     """
     known = ("num_parameters", "peak_memory_bytes", "wall_seconds")
     found = {name: self.summary.get(name) for name in known}
