@@ -240,12 +240,21 @@ def _columns(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
       line += [_interval(row.behind), _p(row.p_holm), _number(effect, ".1f")]
     line.append(str(row.collapsed))
     cells.append([*line, *([f"{row.num_parameters:,}"] if sizes else [])])
-  if rows[0].oracle:
-    oracle = ["oracle", *([""] if settings else []), ""]
-    found = [rows[0].oracle.get(t, math.nan) for t in ("1", *lengths)]
-    oracle += [_number(value, ".3f") for value in found]
-    cells.append(oracle + [""] * (len(header) - len(oracle)))
+  for name, oracle in _oracles(rows).items():
+    line = ["oracle", *([name] if settings else []), ""]
+    found = [oracle.get(t, math.nan) for t in ("1", *lengths)]
+    line += [_number(value, ".3f") for value in found]
+    cells.append(line + [""] * (len(header) - len(line)))
   return header, cells
+
+
+def _oracles(rows: Sequence[Row]) -> dict[str, Mapping[str, float]]:
+  """What the oracle reaches in each setting; by "" if it is the same in all."""
+  found = {row.cell.setting_name: row.oracle for row in rows if row.oracle}
+  values = list(found.values())
+  if all(value == values[0] for value in values):
+    return {"": values[0]} if values else {}
+  return found
 
 
 def _interval(value: Estimate | Difference) -> str:

@@ -325,3 +325,22 @@ def test_the_tuning_table_says_what_was_tried(tmp_path):
       "git_commit": "abc",
     }
   ]
+
+
+def test_an_oracle_that_differs_by_setting_has_a_line_for_each(tmp_path):
+  done = done_of(
+    {
+      ("fifo", (("memory.num_slots", m),)): {
+        0: summary(0.5, oracle=(best, best))
+      }
+      for m, best in ((2, 0.625), (4, 1.0))
+    }
+  )
+  tables.write(tables.make_rows(done, reference="learned"), done, tmp_path)
+  lines = (tmp_path / "table.md").read_text().splitlines()
+  oracles = [line for line in lines if line.startswith("| oracle")]
+  assert len(oracles) == 2
+  assert "memory.num_slots=2" in oracles[0]
+  assert "0.625" in oracles[0]
+  assert "memory.num_slots=4" in oracles[1]
+  assert "1.000" in oracles[1]

@@ -98,15 +98,22 @@ def by_field(
     for name, value in cell.setting:
       first.setdefault(name, value)
   curves: dict[str, dict] = {}
+  oracle: dict[float, list[float]] = {}
   for cell, runs in cells.items():
     setting = dict(cell.setting)
     others = {k: v for k, v in setting.items() if k != field}
     if field in setting and all(first[k] == v for k, v in others.items()):
       values = [summary["test_accuracy"] for _, summary in runs]
       curves.setdefault(cell.policy, {})[setting[field]] = values
+      oracle.setdefault(setting[field], []).extend(
+        summary["oracle_accuracy_by_length"]["1"]
+        for _, summary in runs
+        if summary["oracle_accuracy_by_length"]
+      )
   fixed = {k: v for k, v in first.items() if k != field}
   note = "".join(f" · {k}={v}" for k, v in fixed.items())
-  figure = _curves(curves, f"Test accuracy by {field} · {task}{note}", {})
+  title = f"Test accuracy by {field} · {task}{note}"
+  figure = _curves(curves, title, oracle if all(oracle.values()) else {})
   figure.axes[0].set_xlabel(field)
   return figure
 
