@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import gc
 import json
 import multiprocessing
 import os
@@ -15,6 +16,8 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from nema_lc_jax.errors import RunError
+
+MANY_MAPPINGS = 20_000
 
 
 class Job(NamedTuple):
@@ -126,6 +129,26 @@ def _follow_parent() -> None:
   os.kill(os.getpid(), signal.SIGTERM)
 
 
+def release_programs() -> None:
+  """Drops compiled programs before they use up this process's mappings.
+
+  Each takes hundreds of memory mappings, and a process that has as many as
+  Linux grants it (65,530 by default) dies of the next program.
+  """
+  import jax
+
+  from nema_lc_jax import experiment
+
+  try:
+    mappings = len(Path("/proc/self/maps").read_text().splitlines())
+  except OSError:
+    return  # not Linux
+  if mappings > MANY_MAPPINGS:
+    experiment._machinery.cache_clear()
+    jax.clear_caches()
+    gc.collect()
+
+
 def _train(job: Job) -> str:
   """Trains one run; what to say of it."""
   from nema_lc_jax import train
@@ -139,6 +162,7 @@ def _train(job: Job) -> str:
     contextlib.redirect_stderr(file),
   ):
     summary = train.run(config_from_json(json.loads(job.config)), job.workdir)
+  release_programs()
   return (
     f"test accuracy {summary['test_accuracy']:.4f},"
     f" {summary['wall_seconds']:.0f} s"

@@ -10,6 +10,8 @@ import platform
 import sys
 from pathlib import Path
 
+import pytest
+
 FAKE_DEVICES = 4
 # Tests compile much and compute little.
 FLAGS = [
@@ -65,3 +67,13 @@ def pytest_generate_tests(metafunc):
 
     names = metafunc.config.getoption("policy") or list(POLICIES)
     metafunc.parametrize("policy", names)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_programs():
+  """A worker that has run most tests would hold too many programs."""
+  yield
+  if "jax" in sys.modules:
+    from nema_lc_jax.pool import release_programs
+
+    release_programs()

@@ -12,6 +12,7 @@ import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from scipy import stats
@@ -396,3 +397,14 @@ def test_what_goes_down_with_a_dead_process_is_taken_up_again(
   assert [
     line.strip() for line in capsys.readouterr().out.split("\n") if line.strip()
   ] == [f"run {i}: done" for i in range(3)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux only")
+def test_programs_are_dropped_where_they_are_too_many(monkeypatch):
+  function = jax.jit(lambda x: x + 1)
+  function(1.0)
+  pool.release_programs()
+  assert function._cache_size() == 1
+  monkeypatch.setattr(pool, "MANY_MAPPINGS", 1)
+  pool.release_programs()
+  assert function._cache_size() == 0
