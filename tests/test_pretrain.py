@@ -17,6 +17,7 @@ from tests.helpers import tiny_config
 def config_of(**pretrain):
   config = tiny_config()
   config.train.curriculum = ()
+  config.eval.lengths = (1,)
   config.pretrain.update({"steps": 6, **pretrain})
   return config
 

@@ -306,7 +306,6 @@ SMALL = {
   "config",
   [
     pytest.param(lambda: toy_lc.get_config("toy"), id="toy"),
-    pytest.param(lambda: lifecycle_lc.get_config("recall"), id="recall"),
     pytest.param(lambda: lra_lc.get_config("quick"), id="quick"),
     pytest.param(lambda: lra_lc.get_config("retrieval"), id="retrieval"),
   ],
