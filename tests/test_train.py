@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import lifecycle_lc, lra_lc, toy_lc
+from configs import lra_lc, toy_lc
 from nema_lc_jax import evaluate, train
 from nema_lc_jax import step as steps
 from nema_lc_jax.errors import RunError
