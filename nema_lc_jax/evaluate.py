@@ -8,7 +8,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -33,6 +33,14 @@ UNSET = {"data.dir": str, "data.path": str, "model.truncate": int}
 Z = 1.959963984540054  # The two-sided 95% quantile of the normal distribution.
 
 
+class Evaluated(NamedTuple):
+  """What a model does with a split."""
+
+  metrics: dict[str, float]  # means by name, and `examples`, their number
+  right: np.ndarray  # share of right answers of each example [examples]
+  tasks: np.ndarray | None  # of each example; None where they name none
+
+
 def evaluate(
   experiment: Experiment,
   params: Params,
@@ -40,7 +48,7 @@ def evaluate(
   *,
   budget: int | None = None,
   times: int = 1,
-) -> tuple[dict[str, float], np.ndarray]:
+) -> Evaluated:
   """Metrics over every example of a split, once each.
 
   Args:
@@ -50,19 +58,22 @@ def evaluate(
     budget: in place of the model's own; 0 is memory off.
     times: how many times data.length a text has; where that is not 1, only
       the first eval.examples are evaluated, in smaller batches.
-
-  Returns:
-    Means by name and `examples`, their number; and the share of right answers
-    in each row [examples].
   """
   step = experiment.parallel.eval_step(budget)
-  total, rights = None, []
+  total, rights, tasks = None, [], []
   for batch in eval_batches(experiment, split, times):
     update, right = step(params, experiment.parallel.put(batch))
     total = update if total is None else total.merge(update)
-    rights.append(np.asarray(right)[batch["weight"] > 0])
+    real = batch["weight"] > 0
+    rights.append(np.asarray(right)[real])
+    if "task" in batch:
+      tasks.append(batch["task"][real])
   right = np.concatenate(rights)
-  return metrics.compute(total) | {"examples": len(right)}, right
+  return Evaluated(
+    metrics.compute(total) | {"examples": len(right)},
+    right,
+    np.concatenate(tasks) if tasks else None,
+  )
 
 
 def eval_batches(experiment: Experiment, split: str, times: int):
@@ -80,14 +91,6 @@ def eval_batches(experiment: Experiment, split: str, times: int):
     length=times * config.data.length,
     limit=None if times == 1 else config.eval.examples,
   )
-
-
-def tasks_of(experiment: Experiment, split: str) -> np.ndarray | None:
-  """The task of every example [examples]; None where examples name none."""
-  examples = experiment.dataset.evaluation(split, experiment.config.data.length)
-  if "task" not in examples[0]:
-    return None
-  return np.array([examples[i]["task"] for i in range(len(examples))])
 
 
 def interval(accuracy: float, examples: int) -> tuple[float, float]:
@@ -124,17 +127,17 @@ def on_and_off(
   Of a data set of several tasks there is `error_by_task`, too, and what it
   sums up to is among the metrics.
   """
-  on, right = evaluate(experiment, params, split)
+  on, right, tasks = evaluate(experiment, params, split)
   result = {
     "accuracy": on["accuracy"],
     "interval": interval(on["accuracy"], on["examples"]),
     "metrics": on,
   }
-  if (tasks := tasks_of(experiment, split)) is not None:
+  if tasks is not None:
     result["error_by_task"] = by_task.errors(right, tasks)
     on |= by_task.summed_up(result["error_by_task"])
   if experiment.config.model.encoder == "memory":
-    off, right_off = evaluate(experiment, params, split, budget=0)
+    off, right_off, _ = evaluate(experiment, params, split, budget=0)
     gain = right - right_off
     error = Z * gain.std() / math.sqrt(len(gain))
     result["accuracy_memory_off"] = off["accuracy"]
@@ -161,7 +164,7 @@ def by_length(
     metrics_by[str(times)] = (
       first
       if times == 1
-      else evaluate(experiment, params, split, times=times)[0]
+      else evaluate(experiment, params, split, times=times).metrics
     )
     batches = eval_batches(experiment, split, times)
     best = oracle.accuracy(experiment.config, experiment.dataset, batches)

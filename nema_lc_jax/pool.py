@@ -41,6 +41,8 @@ def work(
   Raises:
     RunError: when interrupted; the runs in work are saved.
   """
+  if not jobs:
+    return []
   failed, left = [], list(jobs)
   with tqdm(total=len(jobs), desc=title, unit="run") as progress:
     while left:
@@ -68,7 +70,6 @@ def _round(
   numbers = context.SimpleQueue()
   for number in range(processes):
     numbers.put(number)
-  lost = []
   before = signal.signal(signal.SIGTERM, _interrupt)
   executor = concurrent.futures.ProcessPoolExecutor(
     processes,
@@ -81,7 +82,6 @@ def _round(
     for future in concurrent.futures.as_completed(futures):
       job, error = futures[future], future.exception()
       if isinstance(error, BrokenProcessPool):
-        lost.append(job)
         continue
       line = f"{job.title}: {error or future.result()}"
       if error:
@@ -100,7 +100,11 @@ def _round(
   finally:
     signal.signal(signal.SIGTERM, before)
     executor.shutdown()
-  return [job for job in jobs if job in lost]
+  return [
+    job
+    for future, job in futures.items()
+    if isinstance(future.exception(), BrokenProcessPool)
+  ]
 
 
 def _interrupt(number, frame):
@@ -137,14 +141,11 @@ def release_programs() -> None:
   """
   import jax
 
-  from nema_lc_jax import experiment
-
   try:
     mappings = len(Path("/proc/self/maps").read_text().splitlines())
   except OSError:
     return  # not Linux
   if mappings > MANY_MAPPINGS:
-    experiment._machinery.cache_clear()
     jax.clear_caches()
     gc.collect()
 

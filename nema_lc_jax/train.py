@@ -167,9 +167,9 @@ class _Run:
 
   def validate(self, step: int, progress: Progress) -> None:
     """Evaluates on validation, and keeps the state if it is the best."""
-    values, _ = evaluate.evaluate(
+    values = evaluate.evaluate(
       self.experiment, self.state.params, "validation"
-    )
+    ).metrics
     self.writer.write(step, "validation", values)
     accuracy = values["accuracy"]
     # The last of equals: it has seen more, and is better at longer texts.
@@ -246,10 +246,10 @@ def _slots(stage: Stage, experiment: Experiment) -> int | None:
 def _pretrain(experiment: Experiment, workdir: Path, stopper: _Stopper) -> Any:
   """Trains, or resumes, what goes before the task; its last parameters."""
   with contextlib.ExitStack() as stack:
-    this = _Run(make_pretraining(experiment), workdir, stack, stopper)
+    this = _Run(experiment, workdir, stack, stopper)
     first = this.start()
     print(
-      f"pretraining on {this.experiment.dataset.description}, from step {first}"
+      f"pretraining on {experiment.dataset.description}, from step {first}"
       f" to {this.train.steps}",
       flush=True,
     )
@@ -329,10 +329,8 @@ def run(
   """
   folder = Path(workdir or default_workdir(config))
   experiment = make_experiment(config)
-  parts = [experiment]
-  if config.pretrain.steps:
-    parts.append(make_pretraining(experiment))
-  for part in parts:
+  pretraining = make_pretraining(experiment) if config.pretrain.steps else None
+  for part in filter(None, (pretraining, experiment)):
     for stage in part.stages:
       # What is impossible in a later stage is found now, not an hour later.
       training_data(part, stage)
@@ -347,8 +345,8 @@ def run(
     if first:
       print(f"resuming after step {first}", flush=True)
     with stopper.listening():
-      if config.pretrain.steps and not first:
-        params = _pretrain(experiment, folder / PRETRAIN, stopper)
+      if pretraining and not first:
+        params = _pretrain(pretraining, folder / PRETRAIN, stopper)
         params = carry_over(params, this.state.params)
         this.state = this.state.replace(params=params)
       progress = Progress(config.train.steps, initial=first)

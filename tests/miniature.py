@@ -40,7 +40,7 @@ def accuracy(policy: str, seed: int) -> float:
     for _ in range(stage.start, stage.stop):
       state, _ = step(state, parallel.put(next(batches)))
       jax.block_until_ready(state)
-  values, _ = evaluate.evaluate(experiment, state.params, "validation")
+  values = evaluate.evaluate(experiment, state.params, "validation").metrics
   return values["accuracy"]
 
 

@@ -10,7 +10,6 @@ that a model of all tasks can be evaluated on one. Source: Weston et al. 2015,
 """
 
 import functools
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,9 +25,11 @@ from nema_lc_jax.data.types import (
   Dataset,
   Example,
   Examples,
+  checksum,
   fingerprint,
   require_at_least,
   require_split,
+  shuffled,
 )
 
 JOINT = "joint"
@@ -110,7 +111,7 @@ def load(
     evaluation=examples,
     baselines=lambda split, _: _majority(rows["train"], rows[split]),
     fingerprint=fingerprint(
-      files=[hashlib.sha256(path.read_bytes()).hexdigest() for path in stories],
+      files=[checksum(path) for path in stories],
       tasks=chosen,
       sentence_length=sentence_length,
       num_eval=num_eval,
@@ -194,7 +195,7 @@ def _splits(
         f"{kinds['train']}: 1 story can't be split in training and validation,"
         " at least 2 are needed"
       )
-    held_out = _shuffled(len(train))[: max(1, len(train) // VALIDATION_SHARE)]
+    held_out = shuffled(len(train))[: max(1, len(train) // VALIDATION_SHARE)]
     held_out = set(held_out.tolist())
     for i, questions in enumerate(train):
       split = "validation" if i in held_out else "train"
@@ -203,14 +204,9 @@ def _splits(
       rows["test"] += [Row(n, question) for question in questions]
   # The first so many are then a fair sample of all tasks.
   for split in ("validation", "test"):
-    rows[split] = [rows[split][i] for i in _shuffled(len(rows[split]))]
+    rows[split] = [rows[split][i] for i in shuffled(len(rows[split]))]
   rows["validation"] = rows["validation"][:num_eval]
   return rows
-
-
-def _shuffled(size: int) -> np.ndarray:
-  """0 to size-1 in an order that is always the same."""
-  return np.random.Generator(np.random.Philox(0)).permutation(size)
 
 
 def _vocabulary(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from nema_lc_jax.data.text import read_lines
 from nema_lc_jax.data.types import DataError
 
 # Letters, digits and what joins them: dots and question marks are left out.
@@ -44,9 +45,7 @@ def read_stories(path: Path) -> list[list[Question]]:
     DataError: naming the first line that is wrong, or the file if it is empty
       or asks nothing.
   """
-  lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
-  if lines == [b""]:
-    raise DataError(f"{path}: the file is empty")
+  lines = read_lines(path)
   stories, story, number = [], _Story(), 0
   for place, line in enumerate(lines, 1):
     try:

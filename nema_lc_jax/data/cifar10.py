@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from nema_lc_jax.data.histogram import byte_classifier
-from nema_lc_jax.data.lra import checksum, image, require_whole, subset
+from nema_lc_jax.data.lra import find_all, images, require_whole
 from nema_lc_jax.data.prepare import Record, cache_directory, prepare
 from nema_lc_jax.data.text import VOCAB_SIZE
 from nema_lc_jax.data.tfds_source import find_prepared
@@ -22,14 +22,13 @@ from nema_lc_jax.data.types import (
   SPLITS,
   DataError,
   Dataset,
-  Examples,
+  checksum,
   fingerprint,
-  require_split,
 )
 
 TRAIN_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 TEST_FILE = "test_batch.bin"
-FOLDERS = ("", "cifar-10-batches-bin")
+FOLDER = "cifar-10-batches-bin"
 IMAGES_PER_FILE = 10_000
 PIXELS = 32 * 32
 RECORD_BYTES = 1 + 3 * PIXELS  # the label; then all of red, green, blue
@@ -80,13 +79,9 @@ def load(
     cache=cache_directory(),
   )
 
-  def examples(split: str, length: int) -> Examples:
-    require_split(split)
-    require_whole("cifar10", length, PIXELS)
-    source = records[split]
-    make = lambda i: image(source[i]["pixels"], source[i]["label"], length)
-    whole = Examples(len(source), make)
-    return subset(whole, split, num_eval=num_eval, num_test=num_test)
+  examples = images(
+    "cifar10", records, PIXELS, num_eval=num_eval, num_test=num_test
+  )
 
   def baselines(split: str, length: int) -> dict[str, float]:
     both = examples("train", length), examples(split, length)
@@ -111,16 +106,15 @@ def find_files(directory: str) -> list[Path]:
   """The five files of training, then the test's."""
   root = Path(directory).expanduser()
   names = (*TRAIN_FILES, TEST_FILE)
-  for folder in FOLDERS:
-    paths = [root / folder / name for name in names]
-    missing = [path.name for path in paths if not path.is_file()]
-    if not missing:
-      return paths
-    if len(missing) < len(paths):
-      raise DataError(f"cifar10: {root / folder} lacks {', '.join(missing)}")
-  raise DataError(
-    f"cifar10: no {names[0]} in {root} or in {root / FOLDERS[1]}; {ADVICE}"
+  paths = find_all(
+    "cifar10",
+    root,
+    (FOLDER,),
+    dict(zip(names, names, strict=True)),
+    otherwise=f"in {root / FOLDER}; {ADVICE}",
+    exists=Path.is_file,
   )
+  return list(paths.values())
 
 
 def _of_files(paths: Sequence[Path]) -> dict[str, Iterator]:

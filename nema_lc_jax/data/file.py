@@ -18,7 +18,6 @@ folder of train, validation and test files of one kind.
 """
 
 import functools
-import hashlib
 from pathlib import Path
 
 import grain
@@ -33,8 +32,10 @@ from nema_lc_jax.data.types import (
   Dataset,
   Example,
   Examples,
+  checksum,
   fingerprint,
   require_split,
+  shuffled,
 )
 
 NOT_ASKED = -1
@@ -76,7 +77,7 @@ def load(*, seed: int = 0, path: str | None = None) -> Dataset:
     evaluation=examples,
     baselines=lambda split, _: _majority(labels["train"], labels[split]),
     fingerprint=fingerprint(
-      files=[hashlib.sha256(file.read_bytes()).hexdigest() for file in paths],
+      files=[checksum(file) for file in paths],
     ),
     description=f"file: {head} on {', '.join(file.name for file in paths)}",
     label_names=names,
@@ -159,7 +160,7 @@ def _split(table: Table, seed: int, path: Path) -> dict[str, Table]:
     raise DataError(
       f"{path}: {count} {kind} can't be split in three, at least 3 are needed"
     )
-  order = np.random.Generator(np.random.Philox(seed)).permutation(count)
+  order = shuffled(count, seed)
   size = max(1, count // EVAL_SHARE)
   place = np.argsort(order)[groups]
   rows = np.argsort(place, kind="stable")

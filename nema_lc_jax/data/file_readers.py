@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nema_lc_jax.data.text import encode
+from nema_lc_jax.data.text import encode, read_lines
 from nema_lc_jax.data.types import DataError
 
 KEYS = ("inputs", "labels", "inputs2", "mask", "mask2")
@@ -174,7 +174,7 @@ def _require_integers(path: Path, name: str, array: np.ndarray) -> None:
 
 def read_tsv(path: Path) -> Table:
   """The table of a tsv file; DataError names the line that is wrong."""
-  lines = [line.removesuffix(b"\r") for line in _lines(path)]
+  lines = [line.removesuffix(b"\r") for line in read_lines(path)]
   if lines[0].removeprefix(codecs.BOM_UTF8) == "\t".join(FIELDS).encode():
     rows = [line.split(b"\t") for line in lines[1:]]
     return _questions(path, rows, first=2)
@@ -204,7 +204,7 @@ def read_jsonl(path: Path) -> Table:
   DataError names the line that is wrong.
   """
   rows = []
-  for number, line in enumerate(_lines(path), 1):
+  for number, line in enumerate(read_lines(path), 1):
     try:
       found = json.loads(line)
       row = [found[field] for field in FIELDS]
@@ -240,13 +240,6 @@ def _questions(
   # A line feed tells a question from the end of a document.
   asked = _bytes_as_texts([b"\n" + question for question in questions])
   return Table((_bytes_as_texts(documents),), np.array(labels), asked)
-
-
-def _lines(path: Path) -> list[bytes]:
-  lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
-  if lines == [b""]:
-    raise DataError(f"{path}: the file is empty")
-  return lines
 
 
 def _label(path: Path, number: int, label: bytes) -> str:

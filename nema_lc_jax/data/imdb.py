@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from nema_lc_jax.data.histogram import byte_classifier
-from nema_lc_jax.data.lra import majority, subset
+from nema_lc_jax.data.lra import byte_text, find_all, majority, subset
 from nema_lc_jax.data.prepare import Record, cache_directory, prepare
-from nema_lc_jax.data.text import VOCAB_SIZE, encode, tokens
+from nema_lc_jax.data.text import VOCAB_SIZE
 from nema_lc_jax.data.tfds_source import find_prepared
 from nema_lc_jax.data.types import (
   DataError,
@@ -28,7 +28,7 @@ from nema_lc_jax.data.types import (
   require_split,
 )
 
-FOLDERS = ("", "aclImdb")
+FOLDER = "aclImdb"
 CLASSES = ("neg", "pos")  # labels 0 and 1
 # Of the order that decides what is held out; not the seed of a run.
 HOLD_OUT_SEED = b"0"
@@ -102,9 +102,12 @@ def load(
     require_split(split)
     source = records["test" if split == "test" else "train"]
     start = num_eval if split == "train" else 0
-    found = Examples(
-      sizes[split], lambda i: _example(source[start + i], length)
-    )
+
+    def make(i: int) -> Example:
+      record = source[start + i]
+      return byte_text(record["text"], record["label"], length)
+
+    found = Examples(sizes[split], make)
     return subset(found, split, num_eval=None, num_test=num_test)
 
   def baselines(split: str, length: int) -> dict[str, float]:
@@ -132,16 +135,16 @@ def load(
 def find_folder(directory: str) -> Path:
   """The folder that has train and test, each with neg and pos."""
   root = Path(directory).expanduser()
-  for folder in FOLDERS:
-    parts = [f"{split}/{c}" for split in ("train", "test") for c in CLASSES]
-    missing = [part for part in parts if not (root / folder / part).is_dir()]
-    if not missing:
-      return root / folder
-    if len(missing) < len(parts):
-      raise DataError(f"imdb: {root / folder} lacks {', '.join(missing)}")
-  raise DataError(
-    f"imdb: no train/neg in {root} or in {root / FOLDERS[1]}; {ADVICE}"
+  parts = [f"{split}/{c}" for split in ("train", "test") for c in CLASSES]
+  paths = find_all(
+    "imdb",
+    root,
+    (FOLDER,),
+    dict(zip(parts, parts, strict=True)),
+    otherwise=f"in {root / FOLDER}; {ADVICE}",
+    exists=Path.is_dir,
   )
+  return paths[parts[0]].parents[1]
 
 
 def read_reviews(folder: Path) -> dict[str, list[Record]]:
@@ -180,9 +183,3 @@ def in_order(reviews: Iterable[Record]) -> Iterator[Record]:
 def _of_source(source: Iterable[Record]) -> Iterator[Record]:
   for row in source:
     yield {"text": row["text"].strip(), "label": int(row["label"])}
-
-
-def _example(record: Record, length: int) -> Example:
-  return tokens(encode(record["text"][:length]), length) | {
-    "label": np.int32(record["label"])
-  }

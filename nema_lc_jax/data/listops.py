@@ -19,15 +19,16 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from nema_lc_jax.data import listops_trees as trees
-from nema_lc_jax.data.lra import checksum, find_release, majority
+from nema_lc_jax.data.lra import find_release, majority
 from nema_lc_jax.data.prepare import Record, cache_directory, prepare
-from nema_lc_jax.data.text import fit
+from nema_lc_jax.data.text import tokens
 from nema_lc_jax.data.types import (
   SPLITS,
   DataError,
   Dataset,
   Example,
   Examples,
+  checksum,
   fingerprint,
   require_at_least,
   require_seed,
@@ -193,11 +194,6 @@ def _examples(records: Sequence[Record], length: int) -> Examples:
   def make(i: int) -> Example:
     record = records[i]
     ids = np.frombuffer(record["tokens"], np.uint8).astype(np.int32)
-    inputs = fit(ids, length)
-    return {
-      "inputs": inputs,
-      "mask": inputs != 0,
-      "label": np.int32(record["label"]),
-    }
+    return tokens(ids, length) | {"label": np.int32(record["label"])}
 
   return Examples(len(records), make)

@@ -1,17 +1,19 @@
 """What the data sets of the Long Range Arena share: files, sizes, baselines."""
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from nema_lc_jax.data.prepare import Record
 from nema_lc_jax.data.text import encode, tokens
 from nema_lc_jax.data.types import (
   DataError,
   Example,
   Examples,
   require_at_least,
+  require_split,
+  shuffled,
 )
 
 ARCHIVE = (
@@ -33,26 +35,48 @@ def find_release(
     folder: of the release; its archive is nested once or twice.
     files: names below `folder`, by what they are.
   """
-  root = Path(directory or ".").expanduser()
-  places = ("", folder, f"lra_release/{folder}")
+  places = (folder, f"lra_release/{folder}")
   places += (f"lra_release/lra_release/{folder}",)
-  for place in places:
+  return find_all(
+    name,
+    Path(directory or ".").expanduser(),
+    places,
+    files,
+    otherwise=f"below it in {', '.join(places)}; {ARCHIVE}",
+  )
+
+
+def find_all(
+  name: str,
+  root: Path,
+  places: Sequence[str],
+  files: Mapping[str, str],
+  *,
+  otherwise: str,
+  exists: Callable[[Path], bool] = Path.exists,
+) -> dict[str, Path]:
+  """The path of each of `files`, from `root` or the first of `places` below it.
+
+  Args:
+    name: of the data set, for errors.
+    root: of the user.
+    places: folders below it, the next ones to look into.
+    files: names, by what they are.
+    otherwise: ends the error where nothing is found.
+    exists: what counts as being there.
+
+  Raises:
+    DataError: where a place has some of them, or none has any.
+  """
+  for place in ("", *places):
     paths = {key: root / place / file for key, file in files.items()}
-    missing = [files[key] for key, path in paths.items() if not path.exists()]
+    missing = [files[key] for key, path in paths.items() if not exists(path)]
     if not missing:
       return paths
     if len(missing) < len(paths):
       raise DataError(f"{name}: {root / place} lacks {', '.join(missing)}")
-  raise DataError(
-    f"{name}: no {next(iter(files.values()))} in {root} or below it in "
-    f"{', '.join(places[1:])}; {ARCHIVE}"
-  )
-
-
-def checksum(path: Path) -> str:
-  """The sha256 of a whole file."""
-  with path.open("rb") as file:
-    return hashlib.file_digest(file, "sha256").hexdigest()
+  first = next(iter(files.values()))
+  raise DataError(f"{name}: no {first} in {root} or {otherwise}")
 
 
 def subset(
@@ -79,13 +103,37 @@ def _choose(examples: Examples, option: str, count: int) -> Examples:
     raise DataError(
       f"{option} must be at most {len(examples)}, which is all; got {count}"
     )
-  order = np.random.Generator(np.random.Philox(0)).permutation(len(examples))
+  order = shuffled(len(examples))
   return Examples(count, lambda i: examples[int(order[i])])
 
 
-def image(pixels: bytes, label: int, length: int) -> Example:
-  """An image as a text: row by row, token id = grey value + 1; 0 is padding."""
-  return tokens(encode(pixels), length) | {"label": np.int32(label)}
+def byte_text(content: bytes, label: int, length: int) -> Example:
+  """Bytes, or the grey values of an image row by row, as a text.
+
+  Token id = byte + 1; 0 is padding.
+  """
+  return tokens(encode(content[:length]), length) | {"label": np.int32(label)}
+
+
+def images(
+  name: str,
+  records: Mapping[str, Sequence[Record]],
+  pixels: int,
+  *,
+  num_eval: int | None,
+  num_test: int | None,
+) -> Callable[[str, int], Examples]:
+  """(split, length) -> the examples of records with `pixels` and `label`."""
+
+  def examples(split: str, length: int) -> Examples:
+    require_split(split)
+    require_whole(name, length, pixels)
+    source = records[split]
+    make = lambda i: byte_text(source[i]["pixels"], source[i]["label"], length)
+    whole = Examples(len(source), make)
+    return subset(whole, split, num_eval=num_eval, num_test=num_test)
+
+  return examples
 
 
 def require_whole(name: str, length: int, pixels: int) -> None:

@@ -25,7 +25,12 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from nema_lc_jax.data import dashes
-from nema_lc_jax.data.lra import find_release, image, require_whole, subset
+from nema_lc_jax.data.lra import (
+  byte_text,
+  find_release,
+  images,
+  require_whole,
+)
 from nema_lc_jax.data.prepare import Record, cache_directory, prepare
 from nema_lc_jax.data.synthetic import generated
 from nema_lc_jax.data.text import VOCAB_SIZE
@@ -34,10 +39,9 @@ from nema_lc_jax.data.types import (
   DataError,
   Dataset,
   Example,
-  Examples,
   fingerprint,
   require_at_least,
-  require_split,
+  shuffled,
 )
 
 RESOLUTIONS = (32, 128)
@@ -109,7 +113,7 @@ def load(
 
 def _draw(rng: np.random.Generator, length: int, _: bool) -> Example:
   label = int(rng.integers(2))
-  return image(dashes.draw(rng, label).tobytes(), label, length)
+  return byte_text(dashes.draw(rng, label).tobytes(), label, length)
 
 
 def _release(
@@ -120,7 +124,7 @@ def _release(
   folder = find_release("pathfinder", directory, name, {"": DIFFICULTY})[""]
   rows = read_metadata(folder)
   identity = fingerprint(rows=_hash_of(rows), resolution=resolution)
-  order = np.random.Generator(np.random.Philox(0)).permutation(len(rows))
+  order = shuffled(len(rows))
   size = len(rows) // EVAL_SHARE
   parts = order[2 * size :], order[:size], order[size : 2 * size]
   if not size:
@@ -139,14 +143,9 @@ def _release(
     cache=cache_directory(),
   )
 
-  def examples(split: str, length: int) -> Examples:
-    require_split(split)
-    require_whole("pathfinder", length, resolution**2)
-    source = records[split]
-    make = lambda i: image(source[i]["pixels"], source[i]["label"], length)
-    whole = Examples(len(source), make)
-    return subset(whole, split, num_eval=num_eval, num_test=num_test)
-
+  examples = images(
+    "pathfinder", records, resolution**2, num_eval=num_eval, num_test=num_test
+  )
   num_examples = {s: len(examples(s, resolution**2)) for s in SPLITS}
   return Dataset(
     name="pathfinder",

@@ -1,10 +1,24 @@
 """Texts as bytes: token id = byte + 1, and 0 is padding."""
 
+from pathlib import Path
+
 import numpy as np
 
-from nema_lc_jax.data.types import Example
+from nema_lc_jax.data.types import DataError, Example
 
 VOCAB_SIZE = 257
+
+
+def read_lines(path: Path) -> list[bytes]:
+  """The lines of a file, without their line feeds.
+
+  Raises:
+    DataError: when it is empty.
+  """
+  lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+  if lines == [b""]:
+    raise DataError(f"{path}: the file is empty")
+  return lines
 
 
 def encode(text: bytes) -> np.ndarray:

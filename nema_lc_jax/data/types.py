@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import grain
@@ -83,6 +84,17 @@ def fingerprint(**fields: Any) -> str:
   """A sha256 of named JSON values, the same in every process."""
   text = json.dumps(fields, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()
+
+
+def checksum(path: Path) -> str:
+  """The sha256 of a whole file."""
+  with path.open("rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def shuffled(size: int, seed: int = 0) -> np.ndarray:
+  """0 to size-1 in an order that follows from the seed alone."""
+  return np.random.Generator(np.random.Philox(seed)).permutation(size)
 
 
 def stream(seed: int, split: str, index: int, length: int):

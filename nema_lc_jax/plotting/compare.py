@@ -140,10 +140,11 @@ def _curves_figure(groups: Mapping[str, Sequence[Run]], title: str):
     "validation": "Validation",
   }
   axes = figure.subplots(1, 2, sharex=True, sharey=True)
-  seen: list = [[value] for value in _baselines(groups).values()]
+  baselines = _baselines(groups)
+  seen: list = [[value] for value in baselines.values()]
   for ax, (split, name) in zip(axes, panels.items(), strict=True):
     labels = _curves(ax, groups, split, seen)
-    for baseline, value in _baselines(groups).items():
+    for baseline, value in baselines.items():
       ax.axhline(value, color=style.GREY, linewidth=1, linestyle=(0, (4, 3)))
       labels.append((value, baseline.replace("_", " "), style.GREY))
     style.step_axis(ax)
