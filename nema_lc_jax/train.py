@@ -195,6 +195,9 @@ class _Run:
     """Trains from step `first` to the end."""
     train, parallel = self.train, self.experiment.parallel
     window, since, previous = None, (first, time.monotonic()), None
+    # Virtual CPU devices can wait for each other for ever, and abort, where a
+    # second step is begun before the first one has ended.
+    lockstep = jax.default_backend() == "cpu" and jax.device_count() > 1
     for step in range(first + 1, train.steps + 1):
       stage = self.stage_at(step - 1)
       # Also after resuming right here: the checkpoint has the old stage's.
@@ -203,6 +206,8 @@ class _Run:
       update = parallel.train_step(_slots(stage, self.experiment))
       batch = parallel.put(next(self.iterator))
       self.state, values = update(self.state, batch)
+      if lockstep:
+        jax.block_until_ready(values)
       window = values if window is None else window.merge(values)
       if step == train.steps:
         self.info["peak_memory_bytes"] = program_bytes(
