@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from nema_lc_jax.memory import MemoryState, read
 from nema_lc_jax.memory.types import Array
+from nema_lc_jax.models.attention import attend
 from nema_lc_jax.models.config import ModelConfig
 from nema_lc_jax.models.ssm import StateSpaceBlock
 
@@ -35,9 +36,7 @@ class Block(nn.Module):
     qkv = dense(3 * D, "qkv", bias=False)(h)
     qkv = qkv.reshape(*x.shape[:-1], 3, c.num_heads, D // c.num_heads)
     q, k, v = jnp.moveaxis(qkv, -3, 0)
-    h = jax.nn.dot_product_attention(
-      q, k, v, mask=valid[..., None, None, :], is_causal=c.causal
-    )
+    h = attend(q, k, v, valid, causal=c.causal)
     x = x + drop(dense(D, "out")(h.reshape(x.shape)))
     h = nn.LayerNorm(dtype=dtype, name="norm_mlp")(x)
     h = nn.gelu(dense(int(c.mlp_ratio * D), "up")(h))
