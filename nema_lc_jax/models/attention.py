@@ -1,4 +1,4 @@
-"""Softmax attention: whole where it is small, in blocks of queries elsewhere."""
+"""Softmax attention, in blocks of queries where that is faster."""
 
 import jax
 import jax.numpy as jnp
@@ -56,3 +56,21 @@ def _in_blocks(q, k, v, valid, causal):
   out = jax.lax.map(block, (jnp.moveaxis(queries, -3, 0), rows))
   out = jnp.moveaxis(out, 0, -3).reshape(q.shape)
   return jnp.swapaxes(out, -2, -3)
+
+
+def rotate(x: Array) -> Array:
+  """Queries or keys, turned by their positions: products tell distances.
+
+  Args:
+    x: [..., T, H, D / H], of even D / H.
+
+  Source: Su et al. 2021, "RoFormer: Enhanced Transformer with Rotary Position
+  Embedding".
+  """
+  T, half = x.shape[-3], x.shape[-1] // 2
+  rates = 10_000.0 ** (-jnp.arange(half) / half)
+  angles = (jnp.arange(T)[:, None] * rates)[:, None, :]
+  sine, cosine = jnp.sin(angles), jnp.cos(angles)
+  first, second = x[..., :half], x[..., half:]
+  turned = (first * cosine - second * sine, first * sine + second * cosine)
+  return jnp.concatenate(turned, axis=-1).astype(x.dtype)

@@ -10,6 +10,7 @@ CHOICES = {
   "head": ("classify", "match", "predict", "fill"),
   "encoder": ("memory", *BASELINES),
   "pool": ("last", "mean", "slots"),
+  "positions": ("learned", "rotary"),
   "dtype": ("float32", "bfloat16"),
 }
 # Least values of the integer fields, and the section of a run's config they
@@ -22,6 +23,7 @@ LEAST = {
   "num_layers": (0, "model"),
   "num_layers_after": (0, "model"),
   "num_heads": (1, "model"),
+  "convolution": (0, "model"),
   "num_reads": (1, "model"),
   "num_slots": (1, "memory"),
   "spare_slots": (0, "memory"),
@@ -49,6 +51,13 @@ class ModelConfig:
   num_layers_after: int = 1  # chunk-local layers after it
   num_heads: int = 4  # of the attention layers; divides width
   mlp_ratio: float = 4.0  # hidden width of the MLPs over D
+  gated: bool = False  # MLPs with gated units; those of "ssm" always are
+  # "learned" in each chunk, and added to the tokens; or "rotary": queries and
+  # keys are turned by their place in what is attended.
+  positions: str = "learned"
+  # Tokens in the window of a convolution over each chunk's embeddings, before
+  # the layers; 0: none.
+  convolution: int = 0
   dropout: float = 0.0  # probability, in training
   # "memory"; for comparison, without slots: "local" (chunks alone), "full"
   # (attention over the whole text), "recurrent" (num_slots memory tokens beside
@@ -99,6 +108,12 @@ class ModelConfig:
         f"config.model.num_heads={self.num_heads} does not divide"
         f" config.model.width={self.width}."
       )
+    if self.positions == "rotary" and self.width // self.num_heads % 2:
+      raise ValueError(
+        "config.model.positions='rotary' needs heads of an even width, got"
+        f" config.model.width={self.width} over config.model.num_heads="
+        f"{self.num_heads}."
+      )
     if self.mlp_ratio * self.width < 1:
       raise ValueError(
         f"config.model.mlp_ratio={self.mlp_ratio} times config.model.width="
@@ -115,7 +130,7 @@ class ModelConfig:
     if self.num_reads > 1 and self.encoder == "memory" and not self.pools_last:
       raise ValueError(
         f"config.model.num_reads={self.num_reads} needs"
-        " config.model.pool='last' and a head other than predict; got"
+        " config.model.pool='last' and a head other than predict and fill; got"
         f" pool={self.pool!r} and head {self.head!r}."
       )
     if self.truncate is not None and self.truncate < 1:

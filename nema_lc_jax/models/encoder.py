@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from nema_lc_jax.memory import MemoryState, read
 from nema_lc_jax.memory.types import Array
-from nema_lc_jax.models.attention import attend
+from nema_lc_jax.models.attention import attend, rotate
 from nema_lc_jax.models.config import ModelConfig
 from nema_lc_jax.models.ssm import StateSpaceBlock
 
@@ -36,11 +36,16 @@ class Block(nn.Module):
     qkv = dense(3 * D, "qkv", bias=False)(h)
     qkv = qkv.reshape(*x.shape[:-1], 3, c.num_heads, D // c.num_heads)
     q, k, v = jnp.moveaxis(qkv, -3, 0)
+    if c.positions == "rotary":
+      q, k = rotate(q), rotate(k)
     h = attend(q, k, v, valid, causal=c.causal)
     x = x + drop(dense(D, "out")(h.reshape(x.shape)))
     h = nn.LayerNorm(dtype=dtype, name="norm_mlp")(x)
-    h = nn.gelu(dense(int(c.mlp_ratio * D), "up")(h))
-    return x + drop(dense(D, "down")(h))
+    hidden = int(c.mlp_ratio * D)
+    up = nn.gelu(dense(hidden, "up")(h))
+    if c.gated:
+      up *= dense(hidden, "gate")(h)
+    return x + drop(dense(D, "down")(up))
 
 
 class Stack(nn.Module):
@@ -64,12 +69,37 @@ class Stack(nn.Module):
     return x.reshape(shape)
 
 
+class Convolution(nn.Module):
+  """What each token's neighbours in its chunk say, added: [N, T, D] alike.
+
+  Pairs and triples of tokens for one layer's small price; where a token may
+  not see what comes after it, the window ends with it.
+  """
+
+  config: ModelConfig
+
+  @nn.compact
+  def __call__(self, x: Array, valid: Array) -> Array:
+    """x [N, T, D] and valid [N, T] to [N, T, D]."""
+    c = self.config
+    x = jnp.where(valid[..., None], x, 0)
+    h = nn.Conv(
+      x.shape[-1],
+      kernel_size=(c.convolution,),
+      padding="CAUSAL" if c.causal else "SAME",
+      dtype=x.dtype,
+      name="window",
+    )(x)
+    return x + nn.gelu(h)
+
+
 class Embedding(nn.Module):
   """Token embeddings plus positions: ids [N, T] -> [N, T, D].
 
   Positions inside a chunk are learned, so they reach as far as any text. The
   number of the chunk is added, as fixed sinusoids, only for full attention: a
-  memory knows order by age. A linear recurrence needs no positions.
+  memory knows order by age. A linear recurrence needs no positions, and with
+  rotary ones nothing is added here.
   """
 
   config: ModelConfig
@@ -82,11 +112,12 @@ class Embedding(nn.Module):
     rows = -(-self.config.vocab_size // 8) * 8
     embed = nn.Embed(rows, D, embedding_init=init, name="token")
     x = embed(tokens)
-    if self.config.encoder != "ssm":
+    learned = self.config.positions == "learned"
+    if learned and self.config.encoder != "ssm":
       # Weak at first: a token is to be found again wherever it stands.
       near = nn.initializers.normal(0.1)
       x += self.param("position", near, (tokens.shape[1], D))
-    if self.config.encoder == "full":
+    if learned and self.config.encoder == "full":
       rates = 10_000.0 ** (-jnp.arange(0, D, 2) / D)
       angles = jnp.arange(tokens.shape[0])[:, None] * rates
       waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
@@ -103,6 +134,8 @@ class Encoder(nn.Module):
   def __call__(self, tokens: Array, valid: Array, train: bool) -> Array:
     """Ids [N, T] and valid [N, T] to [N, T, D]."""
     x = Embedding(self.config, name="embedding")(tokens)
+    if self.config.convolution:
+      x = Convolution(self.config, name="convolution")(x, valid)
     return Stack(self.config, self.config.num_layers, name="layers")(
       x, valid, train
     )
