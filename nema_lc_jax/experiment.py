@@ -43,7 +43,7 @@ class Experiment:
   """A run, ready to be trained or evaluated."""
 
   config: ml_collections.ConfigDict
-  dataset: data.Dataset
+  dataset: data.Dataset | None
   model: models.Model
   trainer: Trainer
   parallel: Parallel
@@ -213,6 +213,26 @@ def make_experiment(
   return _assemble(config, stages, dataset, interface)
 
 
+def model_fields(
+  config: ml_collections.ConfigDict, interface: Interface
+) -> dict[str, object]:
+  """The fields of a config's model, as `models.build_model` takes them."""
+  return (
+    dataclasses.asdict(interface) | dict(config.model) | dict(config.memory)
+  )
+
+
+def make_reader(
+  config: ml_collections.ConfigDict, interface: Interface
+) -> Experiment:
+  """A trained model without its data (None), to read something else.
+
+  Raises:
+    ValueError: in one line, on a config that cannot be.
+  """
+  return _assemble(config, (), None, interface)
+
+
 def make_pretraining(experiment: Experiment) -> Experiment:
   """The self-supervised training that goes before, as `config.pretrain` says.
 
@@ -254,7 +274,7 @@ def _checked_stages(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
 def _assemble(
   config: ml_collections.ConfigDict,
   stages: tuple[Stage, ...],
-  dataset: data.Dataset,
+  dataset: data.Dataset | None,
   interface: Interface,
 ) -> Experiment:
   programs = {name: config[name] for name in ("model", "memory", "loss")}
@@ -279,9 +299,7 @@ def _machinery(interface: Interface, fields: str) -> tuple[Trainer, Parallel]:
     schedule=train.schedule,
   )
   trainer = Trainer(
-    model=models.build_model(
-      **dataclasses.asdict(interface), **config.model, **config.memory
-    ),
+    model=models.build_model(**model_fields(config, interface)),
     tx=make_optimizer(
       weight_decay=train.weight_decay,
       clip_norm=train.clip_norm,

@@ -27,9 +27,10 @@ FACTS: Mapping[str, tuple[type[Facts], tuple[str, ...]]] = {
   "recall": (recall.Recall, ("MARK", "ASK")),
   "revoke": (revoke.Revoke, ("MARK", "ASK", "REVOKE")),
 }
-# Of the data sets about pairs of texts, what the labels say.
+# Of data sets of bytes, what the labels say.
 ANSWERS = {
   "aan": ("unrelated", "related"),
+  "imdb": ("negative", "positive"),
   "pytext": ("different files", "same file"),
 }
 
@@ -73,7 +74,7 @@ def reads_bytes(experiment: Experiment) -> bool:
     if path.is_dir():
       return not (path / "train.npz").is_file()
     return path.suffix in (".tsv", ".jsonl")
-  known = name in ("aan", "pytext")
+  known = name in ("aan", "imdb", "pytext")
   return known and experiment.dataset.vocab_size == VOCAB_SIZE
 
 

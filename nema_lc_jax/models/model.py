@@ -47,7 +47,7 @@ class ModelOutput:
 
 
 class Model(NamedTuple):
-  """A model: two pure functions.
+  """A model: pure functions.
 
   init(key) -> params
   apply(params, keys, batch, *, train=False, num_slots=None, budget=None,
@@ -62,10 +62,23 @@ class Model(NamedTuple):
     removed [B, M] bool, of two texts [2*B, M]: slots that the answer must do
       without: those of the last chunk's read, or of the slots that are pooled.
       What the memory does up to then stays as it is.
+
+  read_on(params, key, tokens, valid, state, start) -> (features, state)
+    A piece of one text, of one or more whole chunks, read on from the memory
+    that the `start` chunks before it left; by pieces a text leaves the same
+    memory as at once. None where there is no memory to read on from.
+    tokens [L] ids, valid [L] bool; features [D], or [L, D] with an answer at
+    every token, are the piece's alone: what is pooled over a text's tokens is
+    here pooled over the piece's.
+
+  answer(params, features) -> logits
+    [..., D], or to match [..., 4 * D], to [..., C].
   """
 
   init: Callable[[Array], Params]
   apply: Callable[..., ModelOutput]
+  read_on: Callable[..., tuple[Array, MemoryState]] | None
+  answer: Callable[[Params, Array], Array]
 
 
 class _Parts(NamedTuple):
@@ -172,8 +185,9 @@ def _remember(
   chunks: tuple[Array, Array, Truth | None],
   mode: _Mode,
   removed: Array | None,
+  before: tuple[MemoryState, Array] | None,
 ) -> _Memory:
-  """The memory scan of one text."""
+  """The memory scan of one text, or from `before` on, see `_text`."""
   x, valid, truth = chunks
   query, content, age_bias = call(
     parts.interface, params["interface"], x, valid
@@ -203,16 +217,18 @@ def _remember(
     remat=c.remat,
     truncate=c.truncate,
   )
-  state = init_state(num_slots=M, width=c.width)
+  state, start = init_state(num_slots=M, width=c.width), 0
+  if before is not None:
+    state, start = before
   if removed is None and c.num_reads == 1:
-    return _Memory(*scan(state, chunk), None)
+    return _Memory(*scan(state, chunk, start=start), None)
   # The last chunk apart, since what it reads is needed itself. A chunk without
   # a valid token leaves the memory as the one before it did.
   last = _last_chunk(valid)
   others = valid & (jnp.arange(N) != last)[:, None]
-  before, steps = scan(state, chunk.replace(valid=others))
+  before, steps = scan(state, chunk.replace(valid=others), start=start)
   end = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, last, 1), chunk)
-  state, end = scan(before, end, start=last)
+  state, end = scan(before, end, start=start + last)
   steps = jax.tree.map(lambda a, b: a.at[last].set(b[0]), steps, end)
   if removed is not None:
     before, state = _without(before, removed), _without(state, removed)
@@ -240,8 +256,12 @@ def _text(
   key: Array,
   text: Mapping[str, Array],
   removed: Array | None,
+  before: tuple[MemoryState, Array] | None = None,
 ) -> tuple[Array, StepOutput | None, MemoryState | None]:
-  """One text: features [D] ([L, D] per token), its steps, its last memory."""
+  """One text: features [D] ([L, D] per token), its steps, its last memory.
+
+  `before` is the memory to start from, and how many chunks it has read.
+  """
   L, T = text["inputs"].shape[0], c.chunk_length
   if L % T:
     raise ValueError(
@@ -272,7 +292,7 @@ def _text(
     )
   if parts.policy is not None:
     state, steps, memory = _remember(
-      c, parts, params, keys[1], (x, valid, truth), mode, removed
+      c, parts, params, keys[1], (x, valid, truth), mode, removed, before
     )
     read, steps = steps.read, steps.replace(read=None)
   weights = valid
@@ -360,7 +380,22 @@ def build_model(**fields) -> Model:
           x2 = jax.lax.all_gather(x2, axis_name, tiled=True)
         x1, x2 = x1[:, None], x2[None, :]
       features = enc.pair_features(x1, x2)
-    logits = call(parts.head, params["head"], features)
-    return ModelOutput(logits, steps, state)
+    return ModelOutput(answer(params, features), steps, state)
 
-  return Model(init=functools.partial(_init, c, parts), apply=apply)
+  def read_on(params, key, tokens, valid, state, start):
+    mode = _Mode(False, state.age.shape[0], c.budget)
+    text = {"inputs": tokens, "mask": valid}
+    features, _, state = _text(
+      c, parts, params, mode, key, text, None, (state, start)
+    )
+    return features, state
+
+  def answer(params, features):
+    return call(parts.head, params["head"], features)
+
+  return Model(
+    init=functools.partial(_init, c, parts),
+    apply=apply,
+    read_on=read_on if parts.policy is not None else None,
+    answer=answer,
+  )

@@ -1,0 +1,163 @@
+"""The command line: reads standard input as one text, and prints answers."""
+
+import argparse
+import resource
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+import numpy as np
+from absl import logging
+
+from nema_lc_jax.errors import ConfigError, RunError, one_line
+
+DESCRIPTION = """\
+Reads standard input, however long, with the best checkpoint of a run, and
+prints what the model answers. Memory does not grow with what was read. At the
+end, tokens per second and the memory of the process go to standard error.
+"""
+EXAMPLES = """\
+examples:
+  python -m nema_lc_jax.stream --workdir runs/imdb < review.txt
+      the answer to all of it
+  tail -f log | python -m nema_lc_jax.stream --workdir RUN --every 4096
+      one after every 4,096 tokens
+  python -m nema_lc_jax.stream --workdir RUN --save state < part1
+  python -m nema_lc_jax.stream --workdir RUN --load state < part2
+      the same as part1 and part2 at once
+  python -m nema_lc_jax.stream --workdir RUN --export folder
+      StableHLO for serving, which needs jax alone
+"""
+READ = 1 << 16  # bytes at a time
+
+
+def _make_parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog="python -m nema_lc_jax.stream",
+    description=DESCRIPTION,
+    epilog=EXAMPLES,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+  )
+  add = parser.add_argument
+  add("--workdir", required=True, help="folder of the run")
+  add(
+    "--tokens",
+    choices=("bytes", "ids"),
+    help="what is read: bytes, or numbers between white space; by default"
+    " bytes, if the model reads them",
+  )
+  add("--every", type=int, metavar="N", help="answer after every N tokens")
+  add(
+    "--query",
+    help="a question, bytes or ids, that each answer is given to",
+  )
+  add("--slots", type=int, metavar="M", help="in place of the run's own")
+  add("--load", metavar="FILE", help="go on from a saved state")
+  add("--save", metavar="FILE", help="save the state at the end")
+  add("--export", metavar="FOLDER", help="write programs, and read nothing")
+  return parser
+
+
+def _numbers(text: bytes) -> np.ndarray:
+  try:
+    return np.array([int(word) for word in text.split()], np.int64)
+  except ValueError as error:
+    raise ConfigError(f"ids must be whole numbers: {error}.") from None
+
+
+def read_tokens(file: BinaryIO, kind: str) -> Iterator[bytes | np.ndarray]:
+  """What a file holds, a piece at a time, as soon as it is there.
+
+  Args:
+    file: opened in binary mode.
+    kind: "bytes" or "ids".
+  """
+  rest = b""
+  # read1 returns what a pipe has, and does not wait for all of it.
+  while piece := file.read1(READ):
+    if kind == "bytes":
+      yield piece
+      continue
+    piece = rest + piece
+    # The last number may go on in the next piece.
+    cut = max(piece.rfind(b"\n"), piece.rfind(b" "), piece.rfind(b"\t")) + 1
+    piece, rest = piece[:cut], piece[cut:]
+    if piece.strip():
+      yield _numbers(piece)
+  if rest.strip():
+    yield _numbers(rest)
+
+
+def _line(count: int, probabilities: np.ndarray) -> str:
+  best = int(probabilities.argmax())
+  return f"{count} tokens\tanswer {best}\tprobability {probabilities[best]:.4f}"
+
+
+def _run(args: argparse.Namespace) -> None:
+  from nema_lc_jax.stream.export import export
+  from nema_lc_jax.stream.run import Stream
+
+  if args.every is not None and args.every < 1:
+    raise ConfigError(f"--every must be at least 1 token, got {args.every}.")
+  if args.slots is not None and args.slots < 1:
+    raise ConfigError(f"--slots must be at least 1, got {args.slots}.")
+  stream = Stream(args.workdir, num_slots=args.slots)
+  if args.export:
+    written = export(
+      stream.functions,
+      stream.params,
+      args.export,
+      block=stream.block,
+      num_slots=args.slots,
+    )
+    print("\n".join(map(str, written)))
+    return
+  kind = args.tokens or ("bytes" if stream.reads_bytes else "ids")
+  query = args.query
+  if query is not None:
+    query = query.encode() if kind == "bytes" else _numbers(query.encode())
+  if args.load:
+    stream.load(args.load)
+  count, began = 0, time.monotonic()
+  for piece in read_tokens(sys.stdin.buffer, kind):
+    while len(piece):
+      room = len(piece) if not args.every else args.every - count % args.every
+      now, piece = piece[:room], piece[room:]
+      stream.push(now)
+      count += len(now)
+      if args.every and count % args.every == 0:
+        print(_line(count, stream.answer(query)), flush=True)
+  if not args.every or count % args.every:
+    print(_line(count, stream.answer(query)), flush=True)
+  if args.save:
+    stream.save(args.save)
+  seconds = time.monotonic() - began
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+  memory = stream.state.memory
+  live = int((memory.alive > 0).sum())
+  print(
+    f"{count:,} tokens in {seconds:.1f} s, {count / seconds:,.0f} tokens/s;"
+    f" {live} of {memory.alive.size} slots alive; the process had at most"
+    f" {peak:,.0f} MB",
+    file=sys.stderr,
+  )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Reads, answers, and returns the exit code."""
+  logging.set_verbosity(logging.WARNING)
+  args = _make_parser().parse_args(argv)
+  try:
+    _run(args)
+  except (ValueError, OSError, RunError) as error:
+    print(one_line(error), file=sys.stderr)
+    return 2
+  except KeyboardInterrupt:
+    return 130
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main())

@@ -1,0 +1,123 @@
+"""The streams of a finished run: `Stream`, which keeps a state for its user."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from nema_lc_jax import evaluate
+from nema_lc_jax.data.text import VOCAB_SIZE
+from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.experiment import make_reader, model_fields
+from nema_lc_jax.report import params_sha256
+from nema_lc_jax.stream import files
+from nema_lc_jax.stream.core import StreamState, make_stream
+
+# Chunks that one program reads: enough for their encoding to be worth it.
+CHUNKS = 64
+
+
+class Stream:
+  """One endless text, read by the best checkpoint of a run.
+
+  What it does is `push` and `answer` of `make_stream`, in programs that are
+  compiled once; `state` is all that changes.
+  """
+
+  def __init__(
+    self, workdir: str | Path, *, num_slots: int | None = None, seed: int = 0
+  ):
+    """Opens a run; its data are not needed.
+
+    Args:
+      workdir: folder of the run.
+      num_slots: in place of the run's own.
+      seed: of policies that draw.
+
+    Raises:
+      ValueError, RunError: in one line, if there is no such run, or if its
+        model does not stream.
+    """
+    config = evaluate.load_config(workdir)
+    interface = evaluate.load_interface(workdir)
+    fields = model_fields(config, interface)
+    self.functions = make_stream(**fields)
+    reader = make_reader(config, interface)
+    self.params = evaluate.restore_best(reader, workdir).params
+    self.vocab_size = interface.vocab_size
+    self.state: StreamState = self.functions.init(seed, num_slots)
+    self.block = CHUNKS * config.model.chunk_length
+    self._model = params_sha256(self.params)
+    self._push = jax.jit(self.functions.push)
+    self._answer = jax.jit(self.functions.answer)
+
+  @property
+  def reads_bytes(self) -> bool:
+    """Whether the model's tokens are bytes, by the size of its vocabulary."""
+    return self.vocab_size == VOCAB_SIZE
+
+  def push(self, tokens: bytes | np.ndarray) -> "Stream":
+    """Reads on.
+
+    Args:
+      tokens: ids [n], or, of a model that reads bytes, bytes.
+
+    Returns:
+      Itself.
+
+    Raises:
+      ConfigError: on ids that are none of the vocabulary's.
+    """
+    ids = self._ids(tokens)
+    for start in range(0, len(ids), self.block):
+      piece = ids[start : start + self.block]
+      padded = np.pad(piece, (0, self.block - len(piece)))
+      self.state = self._push(self.params, self.state, padded, len(piece))
+    return self
+
+  def answer(self, query: bytes | np.ndarray | None = None) -> np.ndarray:
+    """Probabilities of the answers [C] to the text so far.
+
+    Args:
+      query: tokens that are read after it, for this answer alone.
+    """
+    if query is not None:
+      query = self._ids(query)
+      if not len(query):
+        raise ConfigError("a query must have at least 1 token, got none.")
+    logits = self._answer(self.params, self.state, query)
+    return np.asarray(jax.nn.softmax(logits))
+
+  def save(self, path: str | Path) -> None:
+    """Writes the state to a file, see `files.save`."""
+    files.save(path, self.state, model=self._model)
+
+  def load(self, path: str | Path) -> "Stream":
+    """Goes on from a state that was saved, here or on another machine.
+
+    Raises:
+      ConfigError: in one line, on a file that does not fit.
+    """
+    self.state = files.load(path, self.state, model=self._model)
+    return self
+
+  def _ids(self, tokens: bytes | np.ndarray) -> np.ndarray:
+    if isinstance(tokens, bytes):
+      if not self.reads_bytes:
+        raise ConfigError(
+          f"the model does not read bytes, but ids below {self.vocab_size}."
+        )
+      # 0 is padding.
+      return np.frombuffer(tokens, np.uint8).astype(np.int32) + 1
+    ids = np.asarray(tokens)
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+      raise ConfigError(
+        f"tokens must be whole numbers [n], got {ids.dtype}{list(ids.shape)}."
+      )
+    wrong = ids[(ids < 0) | (ids >= self.vocab_size)]
+    if wrong.size:
+      raise ConfigError(
+        f"token {wrong[0]} is not in the vocabulary, 0 to"
+        f" {self.vocab_size - 1}."
+      )
+    return ids.astype(np.int32)
