@@ -170,9 +170,11 @@ def _text(c: ConfigDict) -> ConfigDict:
 def _text_small(c: ConfigDict) -> ConfigDict:
   c = _small(c)
   c.data.name = "imdb"
-  c.data.length = 1024
+  c.data.length = 512
   c.data.num_eval = 1000
   c.data.num_test = 2000
+  c.model.convolution = 5  # words, or nearly; 300 steps are few to find them
+  c.model.pool = "slots"
   return c
 
 
