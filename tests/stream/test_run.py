@@ -8,28 +8,16 @@ import jax
 import numpy as np
 import pytest
 
-from nema_lc_jax import evaluate, train
+from nema_lc_jax import evaluate
 from nema_lc_jax.errors import ConfigError
-from nema_lc_jax.experiment import make_experiment
 from nema_lc_jax.stream import Stream, export
 from nema_lc_jax.stream.__main__ import main, read_tokens
-from tests.helpers import tiny_config
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-  folder = tmp_path_factory.mktemp("run")
-  train.run(tiny_config(steps=2, curriculum=()), str(folder / "run"))
-  return folder / "run"
-
-
-@pytest.fixture(scope="module")
-def example(workdir):
-  experiment = make_experiment(
-    evaluate.load_config(workdir), evaluate.load_interface(workdir)
-  )
+def example(opened):
+  experiment, params = opened
   batch = next(evaluate.eval_batches(experiment, "test", 1))
-  params = evaluate.restore_best(experiment, workdir).params
   return batch["inputs"][0], params, experiment
 
 

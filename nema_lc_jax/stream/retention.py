@@ -1,0 +1,193 @@
+"""One memory carried across many documents: what is left of the old ones?
+
+python -m nema_lc_jax.stream.retention --workdir RUN [--documents 64]
+
+A worked example of continual use, for runs on the tasks about facts. Texts of
+the test split, without their questions, are pushed into one stream after the
+other; after each document its question is asked, and those of the documents
+before it, each in a copy of the stream. A question counts as long as no later
+document has said anything new of its key.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from nema_lc_jax import evaluate
+from nema_lc_jax.errors import ConfigError, RunError, one_line
+from nema_lc_jax.experiment import (
+  Experiment,
+  interface_of,
+  make_experiment,
+  model_fields,
+)
+from nema_lc_jax.inspect.names import FACTS
+from nema_lc_jax.memory.types import Params
+from nema_lc_jax.plotting import style
+from nema_lc_jax.report import write_json
+from nema_lc_jax.stream.core import make_stream
+
+
+def measure(
+  experiment: Experiment,
+  params: Params,
+  *,
+  documents: int,
+  streams: int,
+  oldest: int,
+) -> dict[str, Any]:
+  """Accuracies by the age of the question, and by the documents before it.
+
+  Args:
+    experiment: of a run on a task about facts.
+    params: of its model.
+    documents: N, how many one stream reads, one after another.
+    streams: B, how many streams there are.
+    oldest: K, the oldest question that is asked, in documents.
+
+  Returns:
+    `accuracy_by_age` [K + 1] (null where none was to be asked) and
+    `questions_by_age`, how many were; `accuracy_by_document` [N], of each
+    document's own question; `chance`.
+
+  Raises:
+    ConfigError: on another task, or too few examples of the test split.
+  """
+  config, dataset = experiment.config, experiment.dataset
+  if config.data.name not in FACTS:
+    raise ConfigError(
+      "documents that are carried on must end with a question: of"
+      f" {', '.join(FACTS)}, not {config.data.name!r}."
+    )
+  size, wanted = dataset.num_examples["test"], documents * streams
+  if wanted > size or min(documents, streams) < 1 or oldest < 0:
+    raise ConfigError(
+      f"{documents} documents in each of {streams} streams, and questions"
+      f" {oldest} documents old, are not to be had from {size} examples."
+    )
+  examples = dataset.evaluation("test", config.data.length)
+  rows = [examples[i] for i in range(wanted)]
+  field = lambda name: np.stack([row[name] for row in rows]).reshape(
+    streams, documents, *rows[0][name].shape
+  )
+  tokens, truth, labels = map(field, ("inputs", "truth", "label"))
+  T = config.model.chunk_length
+  texts, questions, keys = tokens[..., :-T], tokens[..., -T:], tokens[..., -1]
+  # Of each document, whether it says something of a key [B, N, V].
+  said = np.zeros((streams, documents, dataset.vocab_size), bool)
+  b, n, at = np.nonzero(truth[..., :-T] > 0)
+  said[b, n, texts[b, n, at]] = True
+
+  stream = make_stream(**model_fields(config, interface_of(dataset)))
+  push = jax.jit(jax.vmap(stream.push, (None, 0, 0)))
+  answer = jax.jit(jax.vmap(stream.answer, (None, 0, 0)))
+  state = jax.vmap(stream.init)(jnp.arange(streams))
+  right = np.zeros((documents, oldest + 1, streams))
+  counts = np.zeros(right.shape, bool)
+  every = np.arange(streams)
+  for n in range(documents):
+    state = push(params, state, texts[:, n])
+    for k in range(min(n, oldest) + 1):
+      logits = answer(params, state, questions[:, n - k])
+      right[n, k] = np.asarray(logits).argmax(-1) == labels[:, n - k]
+      later = said[:, n - k + 1 : n + 1].any(1)
+      counts[n, k] = ~later[every, keys[:, n - k]]
+  hits, asked = (right * counts).sum((0, 2)), counts.sum((0, 2))
+  return {
+    "task": dataset.name,
+    "policy": config.memory.policy,
+    "num_slots": config.memory.num_slots,
+    "chunks_per_document": texts.shape[-1] // T,
+    "documents": documents,
+    "streams": streams,
+    "accuracy_by_age": [
+      h / c if c else None for h, c in zip(hits, asked, strict=True)
+    ],
+    "questions_by_age": asked.tolist(),
+    "accuracy_by_document": right[:, 0].mean(-1).tolist(),
+    "chance": dataset.baselines("test", config.data.length)["chance"],
+  }
+
+
+def draw(found: dict[str, Any], folder: Path) -> list[Path]:
+  """Writes retention.png and .pdf."""
+  with style.STYLE():
+    figure = style.new_figure(
+      9.0,
+      3.4,
+      title=f"{found['task']}: {found['num_slots']} slots ({found['policy']}),"
+      f" carried across {found['documents']} documents",
+    )
+    age, order = figure.subplots(1, 2, sharey=True)
+    panels = (
+      (age, found["accuracy_by_age"], "documents since the one that is asked"),
+      (order, found["accuracy_by_document"], "documents in the memory's life"),
+    )
+    for ax, values, label in panels:
+      values = np.array(values, float)
+      style.draw_curve(ax, np.arange(len(values)), values, style.BLUE)
+      ax.axhline(found["chance"], color=style.GREY, linewidth=1, linestyle=":")
+      ax.text(
+        1.0, found["chance"], "chance ", color=style.GREY, fontsize=7,
+        transform=ax.get_yaxis_transform(), ha="right", va="bottom",
+      )  # fmt: skip
+      ax.set_xlabel(label)
+      ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    age.set_title("Questions about old documents")
+    order.set_title("Each document's own question")
+    age.set_ylim(-0.02, 1.02)
+    age.set_ylabel("accuracy")
+    age.yaxis.set_major_formatter(PercentFormatter(1.0))
+    return style.save(figure, folder, "retention")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Measures, draws, and returns the exit code."""
+  logging.set_verbosity(logging.WARNING)
+  parser = argparse.ArgumentParser(
+    prog="python -m nema_lc_jax.stream.retention",
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+  )
+  parser.add_argument("--workdir", required=True, help="folder of the run")
+  parser.add_argument("--documents", type=int, default=32)
+  parser.add_argument("--streams", type=int, default=64)
+  parser.add_argument(
+    "--oldest", type=int, default=8, help="in documents, of the questions"
+  )
+  parser.add_argument("--out", metavar="DIR", help="default: RUN/retention")
+  args, rest = parser.parse_known_args(argv)
+  try:
+    config = evaluate.load_config(args.workdir)
+    config = evaluate.override(config, [parser.prog, *rest])
+    experiment = make_experiment(config, evaluate.load_interface(args.workdir))
+    params = evaluate.restore_best(experiment, args.workdir).params
+    found = measure(
+      experiment,
+      params,
+      documents=args.documents,
+      streams=args.streams,
+      oldest=args.oldest,
+    )
+    folder = Path(args.out or Path(args.workdir) / "retention")
+    written = draw(found, folder)
+    report = folder / "retention.json"
+    write_json(report, found)
+  except (ValueError, OSError, RunError) as error:
+    print(one_line(error), file=sys.stderr)
+    return 2
+  print("\n".join(map(str, [*written, report])))
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main())

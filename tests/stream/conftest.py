@@ -1,0 +1,22 @@
+import pytest
+
+from nema_lc_jax import evaluate, train
+from nema_lc_jax.experiment import make_experiment
+from tests.helpers import tiny_config
+
+
+@pytest.fixture(scope="session")
+def workdir(tmp_path_factory):
+  """A run of two steps."""
+  folder = tmp_path_factory.mktemp("stream") / "run"
+  train.run(tiny_config(steps=2, curriculum=()), str(folder))
+  return folder
+
+
+@pytest.fixture(scope="session")
+def opened(workdir):
+  """Its experiment and its parameters."""
+  experiment = make_experiment(
+    evaluate.load_config(workdir), evaluate.load_interface(workdir)
+  )
+  return experiment, evaluate.restore_best(experiment, workdir).params
