@@ -3,7 +3,6 @@
 import codecs
 import dataclasses
 import json
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -91,9 +90,11 @@ class Table:
 def read_npz(path: Path) -> Table:
   """The table of an npz file; DataError names the key that is wrong."""
   try:
-    with np.load(path, allow_pickle=False) as file:
+    # Opened here, since of a damaged archive np.load leaves the file open.
+    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
       arrays = {key: file[key] for key in file.files}
-  except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+  except Exception as error:
+    # Damage shows as almost anything, from zlib.error to SyntaxError.
     reason = str(error).splitlines()[0] if str(error) else "it is empty"
     raise DataError(f"{path}: not an npz file of arrays: {reason}") from None
   for key in arrays:
