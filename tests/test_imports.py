@@ -52,6 +52,11 @@ def foreign(path, allowed):
   }
 
 
+def test_the_functions_of_streams_need_memory_and_models_only():
+  allowed = ["jax", "flax.struct", f"{NAME}.memory", f"{NAME}.models"]
+  assert foreign(ROOT / "stream" / "core.py", allowed) == set()
+
+
 @pytest.mark.parametrize("path", part("memory"), ids=module_of)
 def test_the_memory_imports_jax_chex_struct_and_itself_only(path):
   allowed = ["jax", "chex", "flax.struct", f"{NAME}.memory"]

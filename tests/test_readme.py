@@ -20,7 +20,7 @@ def test_the_quick_start_is_two_command_lines():
 
 
 def test_the_example_of_the_api_runs(capsys):
-  (example,) = blocks("python")
+  example = blocks("python")[0]
   assert len([line for line in example.splitlines() if line.strip()]) <= 20
   scope = {}
   exec(example, scope)  # The code of our own README.

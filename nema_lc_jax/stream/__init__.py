@@ -1,12 +1,15 @@
 """Texts without an end: pure functions, their states as files, a command.
 
 python -m nema_lc_jax.stream --workdir RUN < FILE
+
+`Stream`, which opens a run, loads on first use: functions need no data code.
 """
+
+import importlib
 
 from nema_lc_jax.stream.core import Streaming, StreamState, make_stream
 from nema_lc_jax.stream.export import export
 from nema_lc_jax.stream.files import load, save
-from nema_lc_jax.stream.run import Stream
 
 __all__ = [
   "Stream",
@@ -17,3 +20,10 @@ __all__ = [
   "make_stream",
   "save",
 ]
+
+
+def __getattr__(name: str):
+  """Loads `Stream`, and not before it is asked for."""
+  if name != "Stream":
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+  return importlib.import_module("nema_lc_jax.stream.run").Stream
