@@ -29,7 +29,6 @@ from nema_lc_jax.experiment import (
   make_experiment,
   model_fields,
 )
-from nema_lc_jax.inspect.names import FACTS
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.plotting import style
 from nema_lc_jax.report import write_json
@@ -62,10 +61,11 @@ def measure(
     ConfigError: on another task, or too few examples of the test split.
   """
   config, dataset = experiment.config, experiment.dataset
-  if config.data.name not in FACTS:
+  examples = dataset.evaluation("test", config.data.length)
+  if dataset.head != "classify" or "source" not in examples[0]:
     raise ConfigError(
-      "documents that are carried on must end with a question: of"
-      f" {', '.join(FACTS)}, not {config.data.name!r}."
+      "documents that are carried on must end with a question about a fact, as"
+      f" those of recall and rebind do; {dataset.name!r} has none."
     )
   size, wanted = dataset.num_examples["test"], documents * streams
   if wanted > size or min(documents, streams) < 1 or oldest < 0:
@@ -73,7 +73,6 @@ def measure(
       f"{documents} documents in each of {streams} streams, and questions"
       f" {oldest} documents old, are not to be had from {size} examples."
     )
-  examples = dataset.evaluation("test", config.data.length)
   rows = [examples[i] for i in range(wanted)]
   field = lambda name: np.stack([row[name] for row in rows]).reshape(
     streams, documents, *rows[0][name].shape

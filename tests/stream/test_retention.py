@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from nema_lc_jax import evaluate
+from nema_lc_jax import data, evaluate
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.stream import retention
 
@@ -51,10 +51,10 @@ def test_sizes_that_cannot_be_are_named(opened, sizes):
 
 def test_a_task_without_questions_is_refused(opened):
   experiment, params = opened
-  config = experiment.config.copy_and_resolve_references()
-  config.data.name = "imdb"
-  other = dataclasses.replace(experiment, config=config)
-  with pytest.raises(ConfigError, match="not 'imdb'"):
+  other = dataclasses.replace(
+    experiment, dataset=data.load("toy", length=80, num_eval=4, num_test=4)
+  )
+  with pytest.raises(ConfigError, match="'toy' has none"):
     retention.measure(other, params, documents=1, streams=1, oldest=1)
 
 
