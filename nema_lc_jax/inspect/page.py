@@ -38,8 +38,8 @@ class Inspection:
   """One example, inspected; in a notebook it shows its page."""
 
   title: str
-  record: Record
-  page: str
+  record: Record = dataclasses.field(repr=False)
+  page: str = dataclasses.field(repr=False)
 
   @property
   def data(self) -> dict[str, np.ndarray]:
