@@ -5,14 +5,17 @@ save; the first one alone writes the rest. In a run of one process, nothing
 here does anything.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from nema_lc_jax.errors import ConfigError, RunError
+from nema_lc_jax.errors import ConfigError, RunError, one_line
 
 T = TypeVar("T")
 
@@ -84,6 +87,30 @@ def _require(coordinator: str, num_processes: int, process_id: int) -> None:
     raise ConfigError(
       f"--process_id must be from 0 to {num_processes - 1}, got {process_id}."
     )
+
+
+@contextlib.contextmanager
+def guarded() -> Iterator[None]:
+  """Ends this process in one line where computing together fails.
+
+  As it does when another process dies. Left to itself, JAX's exit would wait
+  for the dead one, and then abort with a page of addresses.
+  """
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as error:
+    if jax.process_count() == 1:
+      raise
+    line = one_line(f"{error}; if another process has died, start all again")
+    print(f"{label()}{line}: they resume.", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def label() -> str:
+  """What begins a line that each process may print."""
+  if not jax.distributed.is_initialized():
+    return ""
+  return f"process {jax.process_index()}: "
 
 
 def shard() -> tuple[int, int]:

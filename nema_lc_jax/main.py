@@ -54,9 +54,10 @@ def main(argv: list[str]) -> int:
       distributed.initialize(**who, dead_after=_DEAD_AFTER.value)
     elif set(who.values()) != {None}:
       raise ValueError(f"--{', --'.join(who)} need --distributed.")
-    train.run(_CONFIG.value, _WORKDIR.value, force=_FORCE.value)
+    with distributed.guarded():
+      train.run(_CONFIG.value, _WORKDIR.value, force=_FORCE.value)
   except (ValueError, OSError, RunError) as error:
-    print(one_line(error), file=sys.stderr)
+    print(distributed.label() + one_line(error), file=sys.stderr)
     return 1 if isinstance(error, RunError) else 2
   return 0
 
