@@ -123,7 +123,7 @@ def test_unequal_shares_are_refused():
     require_divisible("batch_size", 6)
   with pytest.raises(ValueError, match="known: jit, pmap"):
     make_parallel(None, kind="threads")
-  with pytest.raises(ValueError, match="fsdp=3 must divide .* devices, 4"):
+  with pytest.raises(ValueError, match=r"fsdp=3 must divide .* devices, 4"):
     make_parallel(None, fsdp=3)
   with pytest.raises(ValueError, match="got 1 processes and fsdp=2: use 'jit'"):
     make_parallel(None, kind="pmap", fsdp=2)
