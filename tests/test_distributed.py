@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nema_lc_jax import data, distributed, train
+from nema_lc_jax import data, distributed, sharding, train
 from nema_lc_jax.writer import read_metrics
 from tests.helpers import tiny_config
 
@@ -113,8 +113,17 @@ def assert_same(found, expected):
     assert a == pytest.approx(b, rel=1e-4, abs=1e-5)
 
 
-def test_two_processes_die_and_one_goes_on_with_the_same_numbers(tmp_path):
-  expected = train.run(small_config(), str(tmp_path / "whole"))
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+  """A run of one process, on four devices: its folder and its summary."""
+  workdir = tmp_path_factory.mktemp("whole") / "run"
+  return workdir, train.run(small_config(), str(workdir))
+
+
+def test_two_processes_die_and_one_goes_on_with_the_same_numbers(
+  whole, tmp_path, monkeypatch
+):
+  workdir, expected = whole
   pair = tmp_path / "pair"
   processes = start(pair, program=("-c", KILLED))
   codes, outputs = ends(pair, processes, within=300)
@@ -125,11 +134,14 @@ def test_two_processes_die_and_one_goes_on_with_the_same_numbers(tmp_path):
   names = {path.name for path in latest.iterdir()}
   assert names == {"3", "6", "3.sha256.json", "6.sha256.json"}
   shutil.copytree(pair / "run", tmp_path / "one")
-  # This process has four devices; another one has one.
-  found = train.run(small_config(), str(pair / "run"))
+  # This process has four devices, and shards over them; another one has one.
+  monkeypatch.setattr(sharding, "LARGE", 32)
+  config = small_config()
+  config.train.fsdp = 4
+  found = train.run(config, str(pair / "run"))
   assert found["test_examples"] == 40
   assert found["test_accuracy"] == expected["test_accuracy"]
-  assert_same(numbers(pair / "run"), numbers(tmp_path / "whole"))
+  assert_same(numbers(pair / "run"), numbers(workdir))
   flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=1"
   subprocess.run(
     [
@@ -140,19 +152,19 @@ def test_two_processes_die_and_one_goes_on_with_the_same_numbers(tmp_path):
     env=os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": flags},
     check=True,
   )  # fmt: skip
-  assert_same(numbers(tmp_path / "one"), numbers(tmp_path / "whole"))
+  assert_same(numbers(tmp_path / "one"), numbers(workdir))
 
 
-def test_two_processes_end_with_one_summary(tmp_path):
+def test_two_processes_end_with_one_summary(whole, tmp_path):
+  workdir, expected = whole
   processes = start(tmp_path / "pair")
   codes, outputs = ends(tmp_path / "pair", processes, within=300)
   assert codes == [0, 0], outputs
   assert "40 examples" in outputs[0]
   assert "step" not in outputs[1]
-  expected = train.run(small_config(), str(tmp_path / "whole"))
   assert "devices  2 x cpu by jit, processes: 2" in outputs[0]
   assert f"test accuracy {expected['test_accuracy']:.4f}" in outputs[0]
-  assert_same(numbers(tmp_path / "pair" / "run"), numbers(tmp_path / "whole"))
+  assert_same(numbers(tmp_path / "pair" / "run"), numbers(workdir))
   assert (tmp_path / "pair" / "run" / "plots" / "overview.png").exists()
 
 
