@@ -3,7 +3,8 @@
 Orbax keeps the two apart (one manager with a best_fn may drop the newest
 step). It raises on a truncated file, but restores a flipped byte silently, so
 every checkpoint has a manifest of SHA-256 sums, and a resumed run goes back to
-the newest checkpoint that is whole.
+the newest checkpoint that is whole. Several processes save into one folder, and
+call everything here together; the first one writes and reads the manifests.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ import grain
 import orbax.checkpoint as ocp
 from absl import logging
 
+from nema_lc_jax import distributed
 from nema_lc_jax.errors import RunError
 
 LATEST = "latest"
@@ -77,7 +79,7 @@ class Checkpoints:
       data: the iterator whose position belongs to the state.
     """
     if step in self._manager.all_steps():
-      if self._whole(step):
+      if distributed.first_says(self._whole(step)):
         return
       self._manager.delete(step)  # Killed between it and its manifest.
     items = {
@@ -85,10 +87,12 @@ class Checkpoints:
       "info": ocp.args.JsonSave(info),
     }
     if data is not None:
-      items["data"] = grain.checkpoint.CheckpointSave(data)
+      # One for all processes, however many: grain would save each one's.
+      items["data"] = ocp.args.JsonSave(data.get_state())
     self._manager.save(step, args=ocp.args.Composite(**items))
     self._manager.wait_until_finished()
-    self._write_manifest(step)
+    if distributed.is_first():
+      self._write_manifest(step)
 
   def restore(
     self,
@@ -107,7 +111,7 @@ class Checkpoints:
     """
     steps = sorted(self._manager.all_steps(), reverse=True)
     for step in steps:
-      if not self._whole(step):
+      if not distributed.first_says(self._whole(step)):
         logging.warning(
           "checkpoint %s is damaged, trying an older one",
           self._folder / str(step),
@@ -117,11 +121,13 @@ class Checkpoints:
         "state": ocp.args.StandardRestore(template),
         "info": ocp.args.JsonRestore(),
       }
+      if data is not None:
+        items["data"] = ocp.args.JsonRestore()
+      restored = self._manager.restore(step, args=ocp.args.Composite(**items))
       iterator = None
       if data is not None:
         iterator = data(step)
-        items["data"] = grain.checkpoint.CheckpointRestore(iterator)
-      restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        iterator.set_state(restored["data"])
       # Saving this step again must be possible after going back to it.
       for later in (s for s in steps if s > step):
         self._manager.delete(later)

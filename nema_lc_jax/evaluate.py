@@ -15,7 +15,14 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_dict, config_flags
 
-from nema_lc_jax import by_task, checkpoint, data, metrics, oracle
+from nema_lc_jax import (
+  by_task,
+  checkpoint,
+  data,
+  distributed,
+  metrics,
+  oracle,
+)
 from nema_lc_jax.errors import ConfigError, RunError, one_line
 from nema_lc_jax.experiment import (
   Experiment,
@@ -60,24 +67,25 @@ def evaluate(
       the first eval.examples are evaluated, in smaller batches.
   """
   step = experiment.parallel.eval_step(budget)
-  total, rights, tasks = None, [], []
+  total, seen = None, []
   for batch in eval_batches(experiment, split, times):
-    update, right = step(params, experiment.parallel.put(batch))
+    update, rows = step(params, experiment.parallel.put(batch))
     total = update if total is None else total.merge(update)
-    real = batch["weight"] > 0
-    rights.append(np.asarray(right)[real])
-    if "task" in batch:
-      tasks.append(batch["task"][real])
-  right = np.concatenate(rights)
+    seen.append(jax.device_get(rows))
+  rows = jax.tree.map(lambda *parts: np.concatenate(parts), *seen)
+  # By number: a mesh may hold the processes' rows in another order.
+  order = np.argsort(rows["index"], kind="stable")
+  order = order[rows["weight"][order] > 0]
+  rows = {name: array[order] for name, array in rows.items()}
   return Evaluated(
-    metrics.compute(total) | {"examples": len(right)},
-    right,
-    np.concatenate(tasks) if tasks else None,
+    metrics.compute(total) | {"examples": len(order)},
+    rows["right"],
+    rows.get("task"),
   )
 
 
 def eval_batches(experiment: Experiment, split: str, times: int):
-  """The batches of `evaluate`, at so many times the length of the config."""
+  """This process's rows of the batches of `evaluate`, at times the length."""
   config = experiment.config
   rows, devices = config.train.eval_batch_size, jax.device_count()
   # Few long texts at a time would leave a device idle in the memory scan; but
@@ -90,6 +98,7 @@ def eval_batches(experiment: Experiment, split: str, times: int):
     batch_size=max(min(rows, most) // devices, 1) * devices,
     length=times * config.data.length,
     limit=None if times == 1 else config.eval.examples,
+    shard=distributed.shard(),
   )
 
 

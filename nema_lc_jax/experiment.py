@@ -11,10 +11,9 @@ import json
 import grain
 import jax
 import ml_collections
-import numpy as np
 import optax
 
-from nema_lc_jax import data, models
+from nema_lc_jax import data, distributed, models
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.optimizer import learning_rate_schedule, make_optimizer
@@ -227,9 +226,13 @@ def make_reader(
 ) -> Experiment:
   """A trained model without its data (None), to read something else.
 
+  Its parameters are whole, however they were sharded in training.
+
   Raises:
     ValueError: in one line, on a config that cannot be.
   """
+  config = config.copy_and_resolve_references()
+  config.train.fsdp = 1
   return _assemble(config, (), None, interface)
 
 
@@ -309,18 +312,23 @@ def _machinery(interface: Interface, fields: str) -> tuple[Trainer, Parallel]:
     loss_weights=_loss_weights(config),
     budget=config.memory.budget,
   )
-  return trainer, make_parallel(trainer, kind=train.parallel)
+  return trainer, make_parallel(
+    trainer,
+    kind=train.parallel,
+    fsdp=train.get("fsdp", 1),  # Older runs have no such field.
+  )
 
 
 def training_data(
   experiment: Experiment, stage: Stage
 ) -> grain.DatasetIterator:
-  """Batches of a stage from its beginning; each stage has its own order."""
+  """This process's rows of a stage's batches; each stage has its own order."""
   return data.train_iterator(
     experiment.dataset,
     batch_size=experiment.config.train.batch_size,
     seed=experiment.config.seed + experiment.stages.index(stage),
     length=stage.length,
+    shard=distributed.shard(),
   )
 
 
@@ -360,16 +368,12 @@ def describe(experiment: Experiment, workdir: str) -> list[str]:
     f" {c.model.width}, chunks of {c.model.chunk_length}, {c.model.dtype}",
     f"training {c.train.steps} steps of {c.train.batch_size}, learning rate"
     f" {c.train.learning_rate:g}, seed {c.seed} ({stages})",
-    f"devices  {len(devices)} x {devices[0].device_kind} by {c.train.parallel}",
+    f"devices  {len(devices)} x {devices[0].device_kind} by {c.train.parallel},"
+    f" processes: {jax.process_count()}",
     f"results  {workdir}",
   ]
 
 
 def state_template(experiment: Experiment) -> TrainState:
   """The abstract TrainState with its sharding, for restoring checkpoints."""
-  return jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(
-      x.shape, x.dtype, sharding=experiment.parallel.state_sharding
-    ),
-    jax.eval_shape(experiment.parallel.init, np.uint32(0), np.float32(0)),
-  )
+  return experiment.parallel.template

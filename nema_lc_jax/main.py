@@ -1,7 +1,7 @@
 """Trains a model with a slot memory, evaluates it and draws what it did.
 
 python -m nema_lc_jax.main --config=configs/lra_lc.py [--workdir=DIR]
-    [--config.FIELD=VALUE ...] [--force]
+    [--config.FIELD=VALUE ...] [--force] [--distributed]
 """
 
 import sys
@@ -20,19 +20,44 @@ _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the run; by default runs/TASK-POLICY-seedSEED."
 )
 _FORCE = flags.DEFINE_bool("force", False, "Overwrite a run that is there.")
+_DISTRIBUTED = flags.DEFINE_bool(
+  "distributed",
+  False,
+  "Be one process of several, on as many machines. TPU pods, SLURM and Open MPI"
+  " say which; elsewhere the three flags below do.",
+)
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator", None, "HOST:PORT of process 0, which must be free there."
+)
+_COUNT = flags.DEFINE_integer("num_processes", None, "How many there are.")
+_ID = flags.DEFINE_integer("process_id", None, "Which this one is, from 0.")
+_DEAD_AFTER = flags.DEFINE_integer(
+  "dead_after", 60, "Seconds without a process after which all others end."
+)
 
 
 def main(argv: list[str]) -> int:
   """Runs the config of the flags; 2 is a user's mistake, 1 a stopped run."""
-  from nema_lc_jax import train  # After flags: --help and typos are instant.
+  # After flags: --help and typos are instant.
+  from nema_lc_jax import distributed, train
 
   logging.set_verbosity(logging.WARNING)
+  who = {
+    "coordinator": _COORDINATOR.value,
+    "num_processes": _COUNT.value,
+    "process_id": _ID.value,
+  }
   try:
     if len(argv) > 1:
       raise ValueError(f"unknown argument {argv[1]!r}; flags begin with --.")
-    train.run(_CONFIG.value, _WORKDIR.value, force=_FORCE.value)
+    if _DISTRIBUTED.value:
+      distributed.initialize(**who, dead_after=_DEAD_AFTER.value)
+    elif set(who.values()) != {None}:
+      raise ValueError(f"--{', --'.join(who)} need --distributed.")
+    with distributed.guarded():
+      train.run(_CONFIG.value, _WORKDIR.value, force=_FORCE.value)
   except (ValueError, OSError, RunError) as error:
-    print(one_line(error), file=sys.stderr)
+    print(distributed.label() + one_line(error), file=sys.stderr)
     return 1 if isinstance(error, RunError) else 2
   return 0
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from nema_lc_jax import data
+from nema_lc_jax import data, distributed
 from nema_lc_jax.losses import origins
 from nema_lc_jax.memory import Candidates, Chunk, init_state, scan_chunks
 from nema_lc_jax.memory.policies import oracle
@@ -23,7 +23,8 @@ def accuracy(
 
   The policy runs with the config's slots, candidates and budget. A question
   whose fact it holds, or to which there is none, is answered rightly; else the
-  reader guesses among all classes. None for a task that knows no truth.
+  reader guesses among all classes. None for a task that knows no truth. The
+  batches are this process's rows; what it returns counts those of all.
   """
   held, count = 0.0, 0.0
   held_share = _held_share(
@@ -39,7 +40,8 @@ def accuracy(
     share = held_share({name: batch[name] for name in names})
     held += float(np.sum(share * batch["weight"]))
     count += float(np.sum(batch["weight"]))
-  share = held / count
+  held, count = distributed.total((held, count))
+  share = float(held / count)
   return share + (1 - share) / dataset.num_classes
 
 

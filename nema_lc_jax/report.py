@@ -97,7 +97,7 @@ def make_summary(
 
   Args:
     experiment: the run.
-    state: the final TrainState (not the best one).
+    state: the final TrainState (not the best one), of NumPy arrays.
     test: of `evaluate.on_and_off` on the test split, with the best state.
     **more: further fields.
   """
@@ -129,20 +129,21 @@ def make_summary(
 def write_trace(experiment: Experiment, params: Params, path: Path) -> None:
   """What the memory did with the first text of the validation split.
 
+  Of NumPy parameters, one process alone may call it.
+
   Arrays by step n and slot m: `operation` (a code of plotting.timeline),
   `alive` and `age` after the step, `attention` in it; `truth` [N] where the
   data set knows it.
   """
-  config, rows = experiment.config, jax.device_count()
   batch = next(
     data.eval_batches(
       experiment.dataset,
       "validation",
-      batch_size=rows,
-      length=config.data.length,
+      batch_size=1,
+      length=experiment.config.data.length,
     )
   )
-  keys = jax.random.split(jax.random.key(0), rows)
+  keys = jax.random.split(jax.random.key(0), 1)
   output = jax.jit(experiment.model.apply)(params, keys, batch)
   steps, state = jax.tree.map(
     lambda x: np.asarray(x[0]), (output.steps, output.state)

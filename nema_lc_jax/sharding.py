@@ -1,40 +1,50 @@
 """Training and evaluation steps over all devices, by jit or by pmap.
 
-Both run the same functions of step.py: jit over a batch that is sharded along
-the mesh axis "data", pmap over that axis by name. Parameters are replicated.
+Both run the same functions of step.py: jit over a batch whose rows are spread
+over the mesh, pmap over an axis by name. The mesh is (devices / fsdp, fsdp):
+parameters and optimizer state are replicated over its first axis "data" and,
+the large ones, sharded over the second.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from nema_lc_jax import step as steps
 from nema_lc_jax.step import Trainer, TrainState
 
-AXIS = "data"
+DATA, FSDP = "data", "fsdp"
 KINDS = ("jit", "pmap")
+# Numbers in a leaf from which on sharding it saves more than it costs.
+LARGE = 2**14
 
 
 class Parallel(NamedTuple):
   """How a run is spread over devices.
 
-  init(seed, peak learning rate) -> TrainState, replicated.
+  init(seed, peak learning rate) -> TrainState.
   train_step(num_slots) -> compiled (state, batch) -> (state, metrics); jit
     donates the state.
-  eval_step(budget) -> compiled (params, batch) -> (metrics, right).
-  put(batch) -> the batch on the devices.
-  state_sharding: of every leaf, for restoring.
+  eval_step(budget) -> compiled (params, batch) -> (metrics, rows).
+  put(batch) -> the batch on the devices, of this process's rows of it.
+  largest(number) -> [] i32, the largest of all processes' numbers.
+  fetch(tree) -> it as NumPy arrays, whole on every process.
+  template: the abstract TrainState with the sharding of every leaf.
   """
 
   init: Callable[[int, float], TrainState]
   train_step: Callable[[int | None], Callable]
   eval_step: Callable[[int | None], Callable]
   put: Callable[[Mapping[str, np.ndarray]], Mapping[str, Any]]
-  state_sharding: NamedSharding
+  largest: Callable[[int], jax.Array]
+  fetch: Callable[[Any], Any]
+  template: TrainState
 
 
 def require_divisible(name: str, rows: int) -> None:
@@ -47,63 +57,118 @@ def require_divisible(name: str, rows: int) -> None:
     )
 
 
-def make_parallel(trainer: Trainer, *, kind: str = "jit") -> Parallel:
-  """The steps of a run over all devices.
-
-  Args:
-    trainer: what its steps have in common.
-    kind: "jit" or "pmap".
-
-  Raises:
-    ValueError: on an unknown kind, and in a run of several processes.
-  """
-  if jax.process_count() > 1:
-    raise ValueError(
-      f"this version trains in one process, on all of its devices; there are"
-      f" {jax.process_count()} processes."
-    )
+def _require(kind: str, fsdp: int) -> None:
   if kind not in KINDS:
     raise ValueError(
       f"config.train.parallel={kind!r} is unknown; known: {', '.join(KINDS)}."
     )
+  if kind == "pmap" and (fsdp != 1 or jax.process_count() > 1):
+    raise ValueError(
+      "config.train.parallel='pmap' is for one process and"
+      f" config.train.fsdp=1; got {jax.process_count()} processes and"
+      f" fsdp={fsdp}: use 'jit'."
+    )
+  if fsdp < 1 or jax.device_count() % fsdp:
+    raise ValueError(
+      f"config.train.fsdp={fsdp} must divide the number of devices,"
+      f" {jax.device_count()}."
+    )
+
+
+def layout(shape: Sequence[int], fsdp: int) -> PartitionSpec:
+  """Where a leaf of parameters or optimizer state is cut, if it is.
+
+  In a large leaf, the largest dimension that so many devices divide.
+  """
+  fits = [i for i, size in enumerate(shape) if size % fsdp == 0]
+  if fsdp == 1 or math.prod(shape) < LARGE or not fits:
+    return PartitionSpec()
+  cut = max(fits, key=lambda i: shape[i])
+  return PartitionSpec(*[FSDP if i == cut else None for i in range(cut + 1)])
+
+
+def make_parallel(
+  trainer: Trainer, *, kind: str = "jit", fsdp: int = 1
+) -> Parallel:
+  """The steps of a run over all devices of all processes.
+
+  Args:
+    trainer: what its steps have in common.
+    kind: "jit" or "pmap".
+    fsdp: number of devices that parameters and optimizer state are sharded
+      over; 1: they are replicated.
+
+  Raises:
+    ValueError: on an unknown kind, a number of devices that `fsdp` does not
+      divide, and on pmap with either of several processes or `fsdp`.
+  """
+  _require(kind, fsdp)
   # Auto axes: under the default explicit ones an embedding lookup is an error.
   mesh = jax.make_mesh(
-    (jax.device_count(),), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,)
+    (jax.device_count() // fsdp, fsdp),
+    (DATA, FSDP),
+    axis_types=(jax.sharding.AxisType.Auto,) * 2,
   )
   replicated = NamedSharding(mesh, PartitionSpec())
-  rows = NamedSharding(mesh, PartitionSpec(AXIS))
+  rows = NamedSharding(mesh, PartitionSpec((DATA, FSDP)))
+  init = functools.partial(steps.init_train_state, trainer)
+  template = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(
+      x.shape, x.dtype, sharding=NamedSharding(mesh, layout(x.shape, fsdp))
+    ),
+    jax.eval_shape(init, np.uint32(0), np.float32(0)),
+  )
+  state = jax.tree.map(lambda x: x.sharding, template)
+
+  # The model sees all of its parameters: left to the compiler, activations are
+  # exchanged instead, layer by layer.
+  whole = lambda params: jax.lax.with_sharding_constraint(params, replicated)
 
   @functools.cache
   def train_step(num_slots):
     step = functools.partial(
       steps.train_step, trainer=trainer, num_slots=num_slots
     )
+    if fsdp > 1:
+      step = functools.partial(step, whole=whole)
     if kind == "pmap":
       return _pmap(step)
     return jax.jit(
       step,
-      in_shardings=(replicated, rows),
-      out_shardings=replicated,
+      in_shardings=(state, rows),
+      out_shardings=(state, replicated),
       donate_argnums=0,
     )
 
   @functools.cache
   def eval_step(budget):
+    step = functools.partial(steps.eval_step, trainer=trainer, budget=budget)
     return jax.jit(
-      functools.partial(steps.eval_step, trainer=trainer, budget=budget),
-      in_shardings=(replicated, rows),
-      out_shardings=(replicated, replicated),
+      lambda params, batch: step(whole(params), batch),
+      in_shardings=(state.params, rows),
+      out_shardings=replicated,
     )
 
-  def put(batch):
-    return jax.tree.map(lambda x: jax.device_put(x, rows), dict(batch))
+  place = functools.partial(jax.make_array_from_process_local_data, rows)
+  put = lambda batch: jax.tree.map(place, dict(batch))
+  most = jax.jit(jnp.max, out_shardings=replicated)
 
-  # Under jit with out_shardings, so that no leaf is laid out anew in step 2.
-  init = jax.jit(
-    functools.partial(steps.init_train_state, trainer),
-    out_shardings=replicated,
+  def largest(number):
+    if jax.process_count() == 1:
+      return np.int32(number)
+    return most(place(np.full(jax.local_device_count(), number, np.int32)))
+
+  gather = jax.jit(lambda tree: tree, out_shardings=replicated)
+  return Parallel(
+    # Under jit with out_shardings, so that no leaf is laid out anew in step 2.
+    init=jax.jit(init, out_shardings=state),
+    train_step=train_step,
+    eval_step=eval_step,
+    put=put,
+    largest=largest,
+    fetch=lambda tree: jax.device_get(gather(tree)),
+    template=template,
   )
-  return Parallel(init, train_step, eval_step, put, replicated)
 
 
 def program_bytes(step: Callable, *args: Any) -> int | None:
@@ -130,8 +195,8 @@ def program_bytes(step: Callable, *args: Any) -> int | None:
 def _pmap(step: Callable) -> Callable:
   devices = jax.local_device_count()
   mapped = jax.pmap(
-    functools.partial(step, axis_name=AXIS),
-    axis_name=AXIS,
+    functools.partial(step, axis_name=DATA),
+    axis_name=DATA,
     in_axes=(None, 0),
     out_axes=None,
   )

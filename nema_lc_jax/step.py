@@ -4,7 +4,7 @@ The same functions run under jit over a sharded batch and, with `axis_name`,
 under pmap (see sharding.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +16,9 @@ from flax import struct
 from nema_lc_jax import losses, metrics
 from nema_lc_jax.memory.types import Array, Params
 from nema_lc_jax.models import Model, ModelOutput
+
+# What an evaluation knows about each row of a batch, beside what was right.
+PER_ROW = ("index", "weight", "task")
 
 
 @struct.dataclass
@@ -89,6 +92,7 @@ def train_step(
   trainer: Trainer,
   num_slots: int | None = None,
   axis_name: str | None = None,
+  whole: Callable[[Params], Params] = lambda params: params,
 ) -> tuple[TrainState, clu_metrics.Collection]:
   """One update.
 
@@ -98,6 +102,7 @@ def train_step(
     trainer: static.
     num_slots: in place of the model's own (static, a curriculum's).
     axis_name: the pmap axis.
+    whole: gathers sharded parameters for the model (static).
 
   Returns:
     The state after the step, and its `metrics.TrainMetrics`.
@@ -108,7 +113,7 @@ def train_step(
 
   def share_of_loss(params):
     output = trainer.model.apply(
-      params,
+      whole(params),
       keys,
       batch,
       train=True,
@@ -146,8 +151,8 @@ def eval_step(
   *,
   trainer: Trainer,
   budget: int | None = None,
-) -> tuple[clu_metrics.Collection, Array]:
-  """Metrics of a labelled batch, and the share of right answers per row.
+) -> tuple[clu_metrics.Collection, dict[str, Array]]:
+  """Metrics of a labelled batch, and what became of each row.
 
   Args:
     params: of the model.
@@ -157,21 +162,23 @@ def eval_step(
     budget: in place of the model's own (static); 0 is memory off.
 
   Returns:
-    `metrics.EvalMetrics`, and [B] f32: of the answers asked for in each row,
-    the share that was right.
+    `metrics.EvalMetrics`; and by row [B] `right`, the share of the answers
+    asked for that was right, with the batch's `index`, `weight` and, if it has
+    any, `task`.
   """
-  rows = len(batch["weight"])
+  B = len(batch["weight"])
   keys = jax.vmap(jax.random.fold_in, (None, 0))(
     jax.random.key(0), batch["index"]
   )
   output = trainer.model.apply(params, keys, batch, budget=budget)
   if output.steps is not None:
     # Rows that fill up the last batch must not count in the dynamics either.
-    real = jnp.tile(batch["weight"] > 0, len(output.steps.active) // rows)
+    real = jnp.tile(batch["weight"] > 0, len(output.steps.active) // B)
     output = output.replace(steps=losses.only(output.steps, real))
   used = trainer.budget if budget is None else budget
   sums = _sums(used, output, batch)
   # Lifecycle weights belong to training: what is evaluated is the task.
   sums["loss"] = sums["task_loss"]
-  right = losses.right_share(output.logits, batch["label"])
-  return metrics.from_sums(metrics.EvalMetrics, sums), right
+  rows = {name: batch[name] for name in PER_ROW if name in batch}
+  rows["right"] = losses.right_share(output.logits, batch["label"])
+  return metrics.from_sums(metrics.EvalMetrics, sums), rows

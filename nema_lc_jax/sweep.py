@@ -171,7 +171,7 @@ def _claim(out: Path, config: ConfigDict) -> None:
         f"{out} holds a sweep of another config"
         f" ({first_difference(found, shared)}): choose another --out."
       )
-  elif out.exists() and any(out.iterdir()):
+  elif out.exists() and any(path.name != "runs" for path in out.iterdir()):
     raise ConfigError(f"{out} is not empty, and holds no sweep.")
   out.mkdir(parents=True, exist_ok=True)
   report.write_json(path, shared)

@@ -5,11 +5,10 @@ stage, evaluate the best checkpoint on test once, write summary and plots.
 """
 
 import contextlib
+import copy
 import dataclasses
 import json
 import shutil
-import signal
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,12 @@ from ml_collections import ConfigDict
 from nema_lc_jax import (
   by_task,
   checkpoint,
+  distributed,
   evaluate,
   metrics,
   plotting,
   report,
+  signals,
 )
 from nema_lc_jax.errors import ConfigError, RunError
 from nema_lc_jax.experiment import (
@@ -47,6 +48,8 @@ from nema_lc_jax.writer import METRICS_FILE, MetricWriter, Progress
 
 # Folder of the training that went before, within the run's.
 PRETRAIN = "pretrain"
+# Fields of config.train that may change when a run goes on: where it computes.
+LAYOUT = ("parallel", "fsdp")
 
 
 def default_workdir(config: ConfigDict) -> str:
@@ -75,7 +78,9 @@ def _prepare_workdir(
     )
   if saved.exists():
     found = json.loads(evaluate.load_config(workdir).to_json())
-    if found != wanted:
+    same = copy.deepcopy(found)
+    same["train"] |= {name: wanted["train"][name] for name in LAYOUT}
+    if same != wanted:
       raise ConfigError(
         f"{workdir} holds a run of another config"
         f" ({evaluate.first_difference(found, wanted)}): choose another"
@@ -90,33 +95,6 @@ def _prepare_workdir(
   )
 
 
-class _Stopper:
-  """Turns SIGTERM and Ctrl-C into a flag, so that a step is never torn."""
-
-  def __init__(self):
-    self.signal: str | None = None
-
-  def _note(self, number, frame):
-    del frame
-    self.signal = signal.Signals(number).name
-
-  @contextlib.contextmanager
-  def listening(self):
-    """Handles both signals inside the block; only a main thread can."""
-    if threading.current_thread() is not threading.main_thread():
-      yield self
-      return
-    before = {
-      number: signal.signal(number, self._note)
-      for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-      yield self
-    finally:
-      for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 class _Run:
   """The moving parts of one training run."""
 
@@ -129,7 +107,9 @@ class _Run:
       checkpoint.Checkpoints(workdir, checkpoint.LATEST, keep=2)
     )
     self.best = enter(checkpoint.Checkpoints(workdir, checkpoint.BEST, keep=1))
-    self.writer = enter(MetricWriter(workdir))
+    self.writer = enter(
+      MetricWriter(workdir) if distributed.is_first() else distributed.Silent()
+    )
     self.state: TrainState = None
     self.iterator = None
     self.info = {"best_accuracy": -1.0, "best_step": -1, "seconds": 0.0}
@@ -194,10 +174,12 @@ class _Run:
   def fit(self, first: int, progress: Progress) -> None:
     """Trains from step `first` to the end."""
     train, parallel = self.train, self.experiment.parallel
-    window, since, previous = None, (first, time.monotonic()), None
+    window, since = None, (first, time.monotonic())
+    previous = None, 0
     # Virtual CPU devices can wait for each other for ever, and abort, where a
     # second step is begun before the first one has ended.
     lockstep = jax.default_backend() == "cpu" and jax.device_count() > 1
+    wait = jax.block_until_ready if lockstep else lambda x: x
     for step in range(first + 1, train.steps + 1):
       stage = self.stage_at(step - 1)
       # Also after resuming right here: the checkpoint has the old stage's.
@@ -205,18 +187,18 @@ class _Run:
         self.iterator = training_data(self.experiment, stage)
       update = parallel.train_step(_slots(stage, self.experiment))
       batch = parallel.put(next(self.iterator))
-      self.state, values = update(self.state, batch)
-      if lockstep:
-        jax.block_until_ready(values)
+      self.state, values = wait(update(self.state, batch))
+      asked = wait(parallel.largest(self.stopper.number))
       window = values if window is None else window.merge(values)
       if step == train.steps:
         self.info["peak_memory_bytes"] = program_bytes(
           update, self.state, batch
         )
-      # One step behind: devices stay busy, and never run far ahead.
-      jax.block_until_ready(previous)
-      previous = values
-      last, stop = step == train.steps, self.stopper.signal
+      # One step behind: devices stay busy, and never run far ahead. What one
+      # process was asked by a signal, all know after the same step.
+      _, stop = jax.block_until_ready(previous)
+      previous, stop = (values, asked), int(stop)
+      last = step == train.steps
       saves = step % train.checkpoint_every == 0 or last or stop
       # A line with every checkpoint, so that a resumed run logs the same means.
       if step % train.log_every == 0 or saves:
@@ -237,8 +219,15 @@ class _Run:
         since = (step, time.monotonic())
       if stop and not last:
         raise RunError(
-          f"{stop}: stopped after step {step}, saved; the same command resumes."
+          f"{signals.name(stop)}: stopped after step {step}, saved; the same"
+          " command resumes."
         )
+
+
+def _progress(steps: int, first: int) -> Progress | distributed.Silent:
+  if distributed.is_first():
+    return Progress(steps, initial=first)
+  return distributed.Silent()
 
 
 def _slots(stage: Stage, experiment: Experiment) -> int | None:
@@ -248,36 +237,37 @@ def _slots(stage: Stage, experiment: Experiment) -> int | None:
   return stage.num_slots
 
 
-def _pretrain(experiment: Experiment, workdir: Path, stopper: _Stopper) -> Any:
+def _pretrain(
+  experiment: Experiment, workdir: Path, stopper: signals.Stopper
+) -> Any:
   """Trains, or resumes, what goes before the task; its last parameters."""
   with contextlib.ExitStack() as stack:
     this = _Run(experiment, workdir, stack, stopper)
     first = this.start()
-    print(
+    distributed.say(
       f"pretraining on {experiment.dataset.description}, from step {first}"
-      f" to {this.train.steps}",
-      flush=True,
+      f" to {this.train.steps}"
     )
-    progress = Progress(this.train.steps, initial=first)
+    progress = _progress(this.train.steps, first)
     stack.callback(progress.close)
     this.fit(first, progress)
     return this.state.params
 
 
 def _finish(run: _Run, workdir: Path) -> dict[str, Any]:
-  """Tests the best state once, and writes summary, trace and plots."""
+  """Tests the best state once; the first process writes what is left of it."""
   experiment = run.experiment
   best = run.best.restore(state_template(experiment)).state
   test = evaluate.on_and_off(experiment, best.params, "test")
   run.writer.write(int(best.step), "test", test["metrics"])
   lengths = evaluate.by_length(experiment, best.params, "test", test["metrics"])
-  if experiment.config.model.encoder == "memory":
-    report.write_trace(experiment, best.params, workdir / TRACE_FILE)
+  fetch = experiment.parallel.fetch
+  params, state = fetch(best.params), fetch(run.state)
   verdict = evaluate.memory_verdict(experiment, test)
   seconds = run.info["seconds"] + time.monotonic() - run.began
   summary = report.make_summary(
     experiment,
-    run.state,
+    state,
     test,
     best_step=int(best.step),
     validation_accuracy=run.info["best_accuracy"],
@@ -289,8 +279,11 @@ def _finish(run: _Run, workdir: Path) -> dict[str, Any]:
     peak_memory_bytes=run.info.get("peak_memory_bytes"),
     wall_seconds=round(seconds, 1),
   )
-  report.write_json(workdir / SUMMARY_FILE, summary)
-  plotting.plot_run(workdir)
+  if distributed.is_first():
+    if experiment.config.model.encoder == "memory":
+      report.write_trace(experiment, params, workdir / TRACE_FILE)
+    report.write_json(workdir / SUMMARY_FILE, summary)
+    plotting.plot_run(workdir)
   return summary
 
 
@@ -314,6 +307,17 @@ def _conclude(summary: dict[str, Any], workdir: Path) -> None:
     print(f"WARNING: {summary['memory_warning']}")
 
 
+def _make(config: ConfigDict) -> tuple[Experiment, Experiment | None]:
+  """The run, and the pretraining that goes before, checked to the end."""
+  experiment = make_experiment(config)
+  pretraining = make_pretraining(experiment) if config.pretrain.steps else None
+  for part in filter(None, (pretraining, experiment)):
+    for stage in part.stages:
+      # What is impossible in a later stage is found now, not an hour later.
+      training_data(part, stage)
+  return experiment, pretraining
+
+
 def run(
   config: ConfigDict, workdir: str | None = None, *, force: bool = False
 ) -> dict[str, Any]:
@@ -333,31 +337,31 @@ def run(
     RunError: if the run had to stop.
   """
   folder = Path(workdir or default_workdir(config))
-  experiment = make_experiment(config)
-  pretraining = make_pretraining(experiment) if config.pretrain.steps else None
-  for part in filter(None, (pretraining, experiment)):
-    for stage in part.stages:
-      # What is impossible in a later stage is found now, not an hour later.
-      training_data(part, stage)
-  _prepare_workdir(
-    config, interface_of(experiment.dataset), folder, force=force
+  experiment, pretraining = distributed.together(lambda: _make(config))
+  interface = interface_of(experiment.dataset)
+  distributed.together(
+    lambda: (
+      distributed.is_first()
+      and _prepare_workdir(config, interface, folder, force=force)
+    )
   )
-  print("\n".join(describe(experiment, str(folder))), flush=True)
+  distributed.say("\n".join(describe(experiment, str(folder))))
   with contextlib.ExitStack() as stack:
-    stopper = _Stopper()
+    stopper = signals.Stopper()
     this = _Run(experiment, folder, stack, stopper)
     first = this.start()
     if first:
-      print(f"resuming after step {first}", flush=True)
+      distributed.say(f"resuming after step {first}")
     with stopper.listening():
       if pretraining and not first:
         params = _pretrain(pretraining, folder / PRETRAIN, stopper)
         params = carry_over(params, this.state.params)
         this.state = this.state.replace(params=params)
-      progress = Progress(config.train.steps, initial=first)
+      progress = _progress(config.train.steps, first)
       stack.callback(progress.close)
       this.fit(first, progress)
     progress.close()
     summary = _finish(this, folder)
-  _conclude(summary, folder)
+  if distributed.is_first():
+    _conclude(summary, folder)
   return summary

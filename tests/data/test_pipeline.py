@@ -162,17 +162,28 @@ def test_evaluation_has_every_example_once_in_order(
     assert all(equal(rows[i], source[i]) for i in range(size))
 
 
-def test_shards_are_disjoint_and_cover_an_epoch(pytext):
-  size = pytext.num_examples["train"]
-  half = size // 2
-  shards = []
-  for index in range(2):
-    epoch = batches(
-      pytext, count=half // 8, shard=(index, 2), seed=5, length=256
-    )
-    shards.append(np.concatenate([batch["group"] for batch in epoch]))
-  seen = np.concatenate(shards)
-  assert len(set(seen.tolist())) == len(seen) == 2 * (half // 8) * 8
+@pytest.mark.parametrize("count", [2, 4])
+def test_shards_are_the_rows_of_the_same_batches(pytext, equal, count):
+  per_epoch = pytext.num_examples["train"] // 8
+  settings = {"count": per_epoch + 1, "seed": 5, "length": 256}
+  whole = batches(pytext, **settings)
+  seen = [row for batch in whole[:-1] for row in batch["group"].tolist()]
+  assert len(set(seen)) == len(seen)
+  shards = [batches(pytext, shard=(i, count), **settings) for i in range(count)]
+  for batch, *parts in zip(whole, *shards, strict=True):
+    joined = {k: np.concatenate([p[k] for p in parts]) for k in batch}
+    assert equal(joined, batch)
+
+
+def test_a_position_holds_for_any_number_of_shards(pytext, equal):
+  settings = {"batch_size": 8, "seed": 3, "length": LENGTH}
+  whole = data.train_iterator(pytext, **settings)
+  for _ in range(3):
+    next(whole)
+  half = data.train_iterator(pytext, shard=(1, 2), **settings)
+  half.set_state(whole.get_state())
+  rows = {k: v[4:] for k, v in next(whole).items()}
+  assert equal(next(half), rows)
 
 
 def test_errors_are_raised_at_the_call(pytext, error_of):
@@ -188,14 +199,11 @@ def test_errors_are_raised_at_the_call(pytext, error_of):
     data.train_iterator, toy, seed=0, shard=(2, 2), **settings
   )
   size = pytext.num_examples["train"]
-  expected = f"larger than the {size // 2} training examples of pytext per"
-  assert expected in error_of(
-    data.train_iterator,
-    pytext,
-    batch_size=size,
-    seed=0,
-    length=256,
-    shard=(0, 2),
+  assert f"larger than the {size} training examples of pytext" in error_of(
+    data.train_iterator, pytext, batch_size=size + 1, seed=0, length=256
+  )
+  assert "batch_size 4 must be a multiple of the number of processes, 3" in (
+    error_of(data.train_iterator, toy, seed=0, shard=(0, 3), **settings)
   )
   with pytest.raises(IndexError):
     toy.evaluation("test", 16)[2048]
