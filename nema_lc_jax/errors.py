@@ -9,6 +9,10 @@ class RunError(RuntimeError):
   """A run that had to stop; exit code 1."""
 
 
+class StoppedError(RunError):
+  """A run that was asked to stop, and saved; exit code 0."""
+
+
 def one_line(error: object) -> str:
   """What to print for a user's mistake."""
   if isinstance(error, KeyError):

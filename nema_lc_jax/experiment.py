@@ -20,10 +20,12 @@ from nema_lc_jax.optimizer import learning_rate_schedule, make_optimizer
 from nema_lc_jax.sharding import Parallel, make_parallel, require_divisible
 from nema_lc_jax.step import Trainer, TrainState
 
+SAVE_ERRORS = ("stop", "go_on")
 LOSSES = ("write", "forget", "stability")
 # Fields of config.train that no compiled program depends on.
 NO_PROGRAM = (
-  "learning_rate", "curriculum", "log_every", "eval_every", "checkpoint_every"
+  "learning_rate", "curriculum", "log_every", "eval_every", "checkpoint_every",
+  "on_save_error",
 )  # fmt: skip
 
 
@@ -102,6 +104,11 @@ def _require(config: ml_collections.ConfigDict) -> None:
       raise ConfigError(
         f"config.train.{name} must be at least {least}, got {train[name]}."
       )
+  if train.on_save_error not in SAVE_ERRORS:
+    raise ConfigError(
+      f"config.train.on_save_error={train.on_save_error!r} is unknown; known:"
+      f" {', '.join(SAVE_ERRORS)}."
+    )
   for times in config.eval.lengths:
     if not isinstance(times, int) or times < 1:
       raise ConfigError(

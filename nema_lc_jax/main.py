@@ -9,7 +9,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from nema_lc_jax.errors import RunError, one_line
+from nema_lc_jax.errors import RunError, StoppedError, one_line
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
@@ -37,7 +37,11 @@ _DEAD_AFTER = flags.DEFINE_integer(
 
 
 def main(argv: list[str]) -> int:
-  """Runs the config of the flags; 2 is a user's mistake, 1 a stopped run."""
+  """Runs the config of the flags.
+
+  Returns 0, also if a signal asked the run to stop and it has saved; 1 if it
+  had to stop; 2 on a user's mistake.
+  """
   # After flags: --help and typos are instant.
   from nema_lc_jax import distributed, train
 
@@ -56,6 +60,8 @@ def main(argv: list[str]) -> int:
       raise ValueError(f"--{', --'.join(who)} need --distributed.")
     with distributed.guarded():
       train.run(_CONFIG.value, _WORKDIR.value, force=_FORCE.value)
+  except StoppedError as asked:
+    print(f"{distributed.label()}{asked}", file=sys.stderr)
   except (ValueError, OSError, RunError) as error:
     print(distributed.label() + one_line(error), file=sys.stderr)
     return 1 if isinstance(error, RunError) else 2

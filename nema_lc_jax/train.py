@@ -5,11 +5,8 @@ stage, evaluate the best checkpoint on test once, write summary and plots.
 """
 
 import contextlib
-import copy
-import dataclasses
-import json
-import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +24,11 @@ from nema_lc_jax import (
   report,
   signals,
 )
-from nema_lc_jax.errors import ConfigError, RunError
+from nema_lc_jax.errors import RunError, StoppedError, one_line
 from nema_lc_jax.experiment import (
   Experiment,
-  Interface,
   Stage,
   carry_over,
-  contestant,
   describe,
   interface_of,
   make_experiment,
@@ -44,55 +39,14 @@ from nema_lc_jax.experiment import (
 from nema_lc_jax.plotting.records import SUMMARY_FILE, TRACE_FILE
 from nema_lc_jax.sharding import program_bytes
 from nema_lc_jax.step import TrainState
-from nema_lc_jax.writer import METRICS_FILE, MetricWriter, Progress
-
-# Folder of the training that went before, within the run's.
-PRETRAIN = "pretrain"
-# Fields of config.train that may change when a run goes on: where it computes.
-LAYOUT = ("parallel", "fsdp")
-
-
-def default_workdir(config: ConfigDict) -> str:
-  """Where results go if no --workdir is given."""
-  return f"runs/{config.data.name}-{contestant(config)}-seed{config.seed}"
-
-
-def _prepare_workdir(
-  config: ConfigDict, interface: Interface, workdir: Path, *, force: bool
-) -> None:
-  """Makes the folder; refuses to mix runs or to overwrite a finished one."""
-  saved, wanted = workdir / evaluate.CONFIG_FILE, json.loads(config.to_json())
-  if force and saved.exists():
-    # Only what a run writes, and only where there is a run.
-    for name in ("checkpoints", "plots", "tensorboard", PRETRAIN):
-      shutil.rmtree(workdir / name, ignore_errors=True)
-    for name in (
-      METRICS_FILE, SUMMARY_FILE, TRACE_FILE,
-      evaluate.INTERFACE_FILE, saved.name
-    ):  # fmt: skip
-      (workdir / name).unlink(missing_ok=True)
-  if (workdir / SUMMARY_FILE).exists():
-    raise ConfigError(
-      f"the run in {workdir} is finished: choose another --workdir, or"
-      " overwrite it with --force."
-    )
-  if saved.exists():
-    found = json.loads(evaluate.load_config(workdir).to_json())
-    same = copy.deepcopy(found)
-    same["train"] |= {name: wanted["train"][name] for name in LAYOUT}
-    if same != wanted:
-      raise ConfigError(
-        f"{workdir} holds a run of another config"
-        f" ({evaluate.first_difference(found, wanted)}): choose another"
-        " --workdir, or overwrite it with --force."
-      )
-  elif workdir.exists() and any(workdir.iterdir()):
-    raise ConfigError(f"{workdir} is not empty, and holds no run.")
-  workdir.mkdir(parents=True, exist_ok=True)
-  report.write_json(saved, wanted)
-  report.write_json(
-    workdir / evaluate.INTERFACE_FILE, dataclasses.asdict(interface)
-  )
+from nema_lc_jax.workdir import (
+  NONFINITE_FILE,
+  PRETRAIN,
+  default,
+  dump_nonfinite,
+  prepare,
+)
+from nema_lc_jax.writer import MetricWriter, Progress
 
 
 class _Run:
@@ -102,6 +56,7 @@ class _Run:
     self.experiment = experiment
     self.train = experiment.config.train
     self.stopper = stopper
+    self.workdir = workdir
     enter = stack.enter_context
     self.latest = enter(
       checkpoint.Checkpoints(workdir, checkpoint.LATEST, keep=2)
@@ -139,11 +94,33 @@ class _Run:
     self.writer.truncate_after(step)
     return step
 
-  def save(self, step: int) -> None:
+  def save(self, step: int, progress: Progress) -> None:
     """Writes a checkpoint to resume from."""
     now = time.monotonic()
     info = self.info | {"seconds": self.info["seconds"] + now - self.began}
-    self.latest.save(step, self.state, info=info, data=self.iterator)
+    with self.saving(step, progress):
+      self.latest.save(step, self.state, info=info, data=self.iterator)
+
+  @contextlib.contextmanager
+  def saving(self, step: int, progress: Progress):
+    """What happens if the block cannot write its checkpoint.
+
+    Several processes always stop: what one of them could not write, the others
+    wait for.
+    """
+    try:
+      yield
+    except Exception as error:
+      # A full disk shows as OSError, or as what the storage library makes of
+      # it.
+      reason = one_line(error).removeprefix("error: ")
+      what = f"step {step}: the checkpoint could not be written ({reason});"
+      if self.train.on_save_error == "stop" or jax.process_count() > 1:
+        raise RunError(
+          f"{what} those before it are intact, and the same command goes on"
+          " from there."
+        ) from None
+      progress.message(f"WARNING: {what} training goes on without it.")
 
   def validate(self, step: int, progress: Progress) -> None:
     """Evaluates on validation, and keeps the state if it is the best."""
@@ -154,22 +131,32 @@ class _Run:
     accuracy = values["accuracy"]
     # The last of equals: it has seen more, and is better at longer texts.
     if accuracy >= self.info["best_accuracy"]:
-      self.info |= {"best_accuracy": accuracy, "best_step": step}
-      self.best.save(step, self.state, info=self.info)
+      info = self.info | {"best_accuracy": accuracy, "best_step": step}
+      with self.saving(step, progress):
+        self.best.save(step, self.state, info=info)
+        self.info = info
     progress.message(
       f"step {step}: validation accuracy {accuracy:.4f} (best"
       f" {self.info['best_accuracy']:.4f} at step {self.info['best_step']})"
     )
 
-  def check_finite(self, step: int) -> None:
-    """Stops a run in which too many steps had non-finite gradients."""
+  def check_finite(self, step: int, rows: Mapping[str, np.ndarray]) -> None:
+    """Stops a run in which too many steps had non-finite gradients.
+
+    What it stopped at, parameters and the last batch, is left in a file.
+    """
     skipped = int(self.state.opt_state.total_notfinite)
-    if skipped > self.train.max_skipped:
-      raise RunError(
-        f"stopped at step {step}: {skipped} steps had non-finite gradients"
-        f" (config.train.max_skipped={self.train.max_skipped}); try a lower"
-        " config.train.learning_rate."
-      )
+    if skipped <= self.train.max_skipped:
+      return
+    params = self.experiment.parallel.fetch(self.state.params)
+    if distributed.is_first():
+      dump_nonfinite(self.workdir, step, params, rows)
+    raise RunError(
+      f"stopped at step {step}: {skipped} steps had non-finite gradients"
+      f" (config.train.max_skipped={self.train.max_skipped}); parameters and"
+      f" the last batch are in {self.workdir / NONFINITE_FILE}; try a lower"
+      " config.train.learning_rate."
+    )
 
   def fit(self, first: int, progress: Progress) -> None:
     """Trains from step `first` to the end."""
@@ -186,7 +173,8 @@ class _Run:
       if step - 1 == stage.start > 0:
         self.iterator = training_data(self.experiment, stage)
       update = parallel.train_step(_slots(stage, self.experiment))
-      batch = parallel.put(next(self.iterator))
+      rows = next(self.iterator)
+      batch = parallel.put(rows)
       self.state, values = wait(update(self.state, batch))
       asked = wait(parallel.largest(self.stopper.number))
       window = values if window is None else window.merge(values)
@@ -209,16 +197,16 @@ class _Run:
         self.writer.write(step, "train", line)
         progress.update(step, line)
         window, since = None, (step, time.monotonic())
-        self.check_finite(step)
+        self.check_finite(step, rows)
       # Validation goes first: a checkpoint knows the best accuracy so far.
       if step % train.eval_every == 0 or last:
         self.validate(step, progress)
         since = (step, time.monotonic())
       if saves:
-        self.save(step)
+        self.save(step, progress)
         since = (step, time.monotonic())
       if stop and not last:
-        raise RunError(
+        raise StoppedError(
           f"{signals.name(stop)}: stopped after step {step}, saved; the same"
           " command resumes."
         )
@@ -334,15 +322,14 @@ def run(
   Raises:
     ValueError: in one line, on anything in the config that cannot be, and on
       a folder that holds another or a finished run.
-    RunError: if the run had to stop.
+    RunError: if the run had to stop; StoppedError, if a signal asked it to.
   """
-  folder = Path(workdir or default_workdir(config))
+  folder = Path(workdir or default(config))
   experiment, pretraining = distributed.together(lambda: _make(config))
   interface = interface_of(experiment.dataset)
   distributed.together(
     lambda: (
-      distributed.is_first()
-      and _prepare_workdir(config, interface, folder, force=force)
+      distributed.is_first() and prepare(config, interface, folder, force=force)
     )
   )
   distributed.say("\n".join(describe(experiment, str(folder))))

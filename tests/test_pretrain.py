@@ -62,8 +62,8 @@ def test_a_killed_pretraining_resumes_exactly(
 ):
   save = train._Run.save
 
-  def dying(self, step):
-    save(self, step)
+  def dying(self, step, progress):
+    save(self, step, progress)
     if self.train.steps == 6:
       raise Killed
 

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 
 from configs import lra_lc, toy_lc
-from nema_lc_jax import evaluate, train
+from nema_lc_jax import checkpoint, evaluate, train
 from nema_lc_jax import step as steps
 from nema_lc_jax.errors import RunError
 from nema_lc_jax.experiment import Interface, make_experiment
 from nema_lc_jax.plotting import compare
+from nema_lc_jax.workdir import NONFINITE_FILE
+from nema_lc_jax.workdir import prepare as prepare_workdir
 from nema_lc_jax.writer import read_metrics
 from tests.helpers import tiny_config
 
@@ -45,8 +48,8 @@ from nema_lc_jax import train
 from tests.helpers import tiny_config
 
 class Run(train._Run):
-  def save(self, step):
-    super().save(step)
+  def save(self, step, progress):
+    super().save(step, progress)
     if step == int(sys.argv[2]):
       os.kill(os.getpid(), signal.SIGKILL)
 
@@ -105,7 +108,7 @@ def test_a_finished_run_is_not_overwritten_unless_forced(finished):
 def test_another_config_is_not_mixed_in(tmp_path):
   def prepare(config, folder, *, force):
     interface = Interface("classify", 35, 8)
-    train._prepare_workdir(config, interface, folder, force=force)
+    prepare_workdir(config, interface, folder, force=force)
 
   prepare(tiny_config(), tmp_path / "a", force=False)
   other = tiny_config()
@@ -195,6 +198,59 @@ def test_too_many_non_finite_steps_stop_the_run(tmp_path, monkeypatch):
   config = tiny_config(max_skipped=1)
   with pytest.raises(RunError, match=r"2 steps had non-finite gradients"):
     train.run(config, str(tmp_path / "run"))
+  with np.load(tmp_path / "run" / NONFINITE_FILE, allow_pickle=False) as left:
+    assert int(left["step"]) == 2
+    assert left["batch.inputs"].shape == (8, 80)
+    assert left["params.head.logits.kernel"].ndim == 2
+    assert all(np.isfinite(left[name]).all() for name in left.files)
+
+
+@pytest.fixture
+def small_disk(monkeypatch):
+  """After the second checkpoint no file may become larger than 2 kB."""
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  real = checkpoint.Checkpoints.save
+  saved = []
+
+  def save(self, step, *args, **kwargs):
+    full = "latest" in str(self._folder) and len(saved) == 2
+    if full:
+      resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limits[1]))
+    try:
+      real(self, step, *args, **kwargs)
+    finally:
+      resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    if "latest" in str(self._folder):
+      saved.append(step)
+
+  monkeypatch.setattr(checkpoint.Checkpoints, "save", save)
+  yield saved
+  resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+# Of a write that failed, the storage library leaves coroutines behind.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_full_disk_stops_the_run_and_loses_nothing(
+  finished, tmp_path, small_disk, monkeypatch
+):
+  with pytest.raises(RunError, match=r"step 8: .*could not be written"):
+    train.run(tiny_config(), str(tmp_path / "run"))
+  assert small_disk == [3, 6]
+  monkeypatch.undo()
+  resumed = train.run(tiny_config(), str(tmp_path / "run"))
+  assert resumed["params_sha256"] == finished[1]["params_sha256"]
+
+
+# Of a write that failed, the storage library leaves coroutines behind.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_run_that_is_told_to_goes_on_without_saving(
+  finished, tmp_path, small_disk, capsys
+):
+  config = tiny_config(on_save_error="go_on")
+  summary = train.run(config, str(tmp_path / "run"))
+  assert small_disk == [3, 6]
+  assert "training goes on without it" in capsys.readouterr().out
+  assert summary["params_sha256"] == finished[1]["params_sha256"]
 
 
 def test_a_collapsed_memory_is_reported(tmp_path, capsys):

@@ -1,0 +1,87 @@
+"""The folder of a run: its name, and what may go into it."""
+
+import copy
+import dataclasses
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from nema_lc_jax import evaluate, report
+from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.experiment import Interface, contestant
+from nema_lc_jax.memory.types import Params
+from nema_lc_jax.plotting.records import SUMMARY_FILE, TRACE_FILE
+from nema_lc_jax.writer import METRICS_FILE
+
+# Folder of the training that went before, within the run's.
+PRETRAIN = "pretrain"
+# Fields of config.train that may change when a run goes on.
+LAYOUT = ("parallel", "fsdp", "on_save_error")
+# What a run leaves that stopped at numbers that are not finite.
+NONFINITE_FILE = "nonfinite.npz"
+
+
+def default(config: ConfigDict) -> str:
+  """Where results go if no --workdir is given."""
+  return f"runs/{config.data.name}-{contestant(config)}-seed{config.seed}"
+
+
+def prepare(
+  config: ConfigDict, interface: Interface, workdir: Path, *, force: bool
+) -> None:
+  """Makes the folder; refuses to mix runs or to overwrite a finished one."""
+  saved, wanted = workdir / evaluate.CONFIG_FILE, json.loads(config.to_json())
+  if force and saved.exists():
+    # Only what a run writes, and only where there is a run.
+    for name in ("checkpoints", "plots", "tensorboard", PRETRAIN):
+      shutil.rmtree(workdir / name, ignore_errors=True)
+    for name in (
+      METRICS_FILE, SUMMARY_FILE, TRACE_FILE, NONFINITE_FILE,
+      evaluate.INTERFACE_FILE, saved.name
+    ):  # fmt: skip
+      (workdir / name).unlink(missing_ok=True)
+  if (workdir / SUMMARY_FILE).exists():
+    raise ConfigError(
+      f"the run in {workdir} is finished: choose another --workdir, or"
+      " overwrite it with --force."
+    )
+  if saved.exists():
+    found = json.loads(evaluate.load_config(workdir).to_json())
+    same = copy.deepcopy(found)
+    same["train"] |= {name: wanted["train"][name] for name in LAYOUT}
+    if same != wanted:
+      raise ConfigError(
+        f"{workdir} holds a run of another config"
+        f" ({evaluate.first_difference(found, wanted)}): choose another"
+        " --workdir, or overwrite it with --force."
+      )
+  elif workdir.exists() and any(workdir.iterdir()):
+    raise ConfigError(f"{workdir} is not empty, and holds no run.")
+  workdir.mkdir(parents=True, exist_ok=True)
+  report.write_json(saved, wanted)
+  report.write_json(
+    workdir / evaluate.INTERFACE_FILE, dataclasses.asdict(interface)
+  )
+
+
+def dump_nonfinite(
+  workdir: Path, step: int, params: Params, rows: Mapping[str, np.ndarray]
+) -> None:
+  """Writes what a step was computed from: its number, parameters and batch.
+
+  Args:
+    workdir: of the run.
+    step: the last one.
+    params: of the model.
+    rows: the batch, this process's rows.
+  """
+  arrays = {f"batch.{name}": x for name, x in rows.items()}
+  for path, x in jax.tree.leaves_with_path(params):
+    name = jax.tree_util.keystr(path, simple=True, separator=".")
+    arrays[f"params.{name}"] = np.asarray(x)
+  np.savez(workdir / NONFINITE_FILE, step=step, **arrays)
