@@ -287,14 +287,23 @@ def _assemble(
   dataset: data.Dataset | None,
   interface: Interface,
 ) -> Experiment:
+  trainer, parallel = machinery(config, interface)
+  return Experiment(config, dataset, trainer.model, trainer, parallel, stages)
+
+
+def machinery(
+  config: ml_collections.ConfigDict, interface: Interface
+) -> tuple[Trainer, Parallel]:
+  """What computes a config's steps, whatever data it is given.
+
+  Raises:
+    ValueError: in one line, on a model that cannot be.
+  """
   programs = {name: config[name] for name in ("model", "memory", "loss")}
   programs["train"] = {
     k: v for k, v in config.train.items() if k not in NO_PROGRAM
   }
-  trainer, parallel = _machinery(
-    interface, ml_collections.ConfigDict(programs).to_json()
-  )
-  return Experiment(config, dataset, trainer.model, trainer, parallel, stages)
+  return _machinery(interface, ml_collections.ConfigDict(programs).to_json())
 
 
 # A process that runs many seeds, as a sweep's does, traces and compiles once.

@@ -172,16 +172,24 @@ def make_parallel(
 
 
 def program_bytes(step: Callable, *args: Any) -> int | None:
-  """The memory that a compiled step needs on each device.
+  """The memory that a jitted step needs on each device, in bytes.
 
-  What it is given and returns, but for what it reuses, and the most that is
-  alive between; the allocator's own is not in it. A step that has been run on
-  such arguments is not compiled again. None under pmap, and where the backend
-  does not say.
+  See `compiled_bytes`. A step that has been run on such arguments is not
+  compiled again. None under pmap, and where the backend does not say.
   """
   if not hasattr(step, "lower"):
     return None
-  found = step.lower(*args).compile().memory_analysis()
+  return compiled_bytes(step.lower(*args).compile())
+
+
+def compiled_bytes(compiled: jax.stages.Compiled) -> int | None:
+  """The memory that a program needs on each device, in bytes.
+
+  What it is given and returns, but for what it reuses, and the most that is
+  alive between; the allocator's own is not in it. None where the backend does
+  not say.
+  """
+  found = compiled.memory_analysis()
   if found is None:
     return None
   return (

@@ -121,7 +121,7 @@ def parse(argv: Sequence[str]) -> Arguments:
   """
   parser = make_parser()
   args, rest = parser.parse_known_args(argv)
-  config = _load_config(parser.prog, rest)
+  config = load_config(parser.prog, rest)
   if args.jobs < 1:
     raise ConfigError(f"--jobs must be at least 1, got {args.jobs}.")
   wanted = plan.make_plan(
@@ -139,8 +139,23 @@ def parse(argv: Sequence[str]) -> Arguments:
   return Arguments(config, wanted, out, args.jobs)
 
 
-def _load_config(program: str, rest: Sequence[str]) -> ConfigDict:
+def load_config(
+  program: str, rest: Sequence[str], *, default: str | None = None
+) -> ConfigDict:
+  """The config that the flags name and change.
+
+  Args:
+    program: for messages.
+    rest: flags, without any but those of the config.
+    default: the file, where --config does not name one.
+
+  Raises:
+    ConfigError: in one line, on anything that cannot be.
+  """
   values = flags.FlagValues()
+  given = any(arg.lstrip("-").split("=")[0] == "config" for arg in rest)
+  if default is not None and not given:
+    rest = [f"--config={default}", *rest]
   arguments = [program, *rest]
   holder = config_flags.DEFINE_config_file(
     "config", None, flag_values=values, sys_argv=arguments

@@ -1,0 +1,26 @@
+"""What the memory costs beside its encoder: the setting of the benchmark.
+
+python -m nema_lc_jax.benchmark
+  Two layers, 64 slots, chunks of 128 bytes, batches of 8. The texts are random
+  bytes; the data set is only timed, as what a training step waits for.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+  """The config."""
+  c = default.get_config()
+  c.data.name = "pytext"
+  c.data.length = 4096  # of each of two texts to match, and of the breakdown
+  c.model.width = 64
+  c.model.num_layers = 1
+  c.model.num_layers_after = 1
+  c.model.num_heads = 4
+  c.model.chunk_length = 128
+  c.model.pool = "mean"
+  c.memory.num_slots = 64
+  c.train.batch_size = 8
+  return c

@@ -1,0 +1,1 @@
+"""What the memory costs: speed and memory beside other encoders."""

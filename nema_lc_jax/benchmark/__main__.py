@@ -1,0 +1,314 @@
+"""Measures what the memory costs, beside other encoders, in one run.
+
+python -m nema_lc_jax.benchmark [--config=FILE] [--quick] [--out=FOLDER] \
+    [--lengths=1024,4096] [--contestants=memory,local] [--config.FIELD=VALUE]
+
+Training steps and inference at several lengths, a breakdown of the training
+step, the share of what the machine can do, what the overhead depends on, and
+the time to the first step. Contestants take turns on the same device.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from absl import logging
+from ml_collections import ConfigDict
+
+from nema_lc_jax import report
+from nema_lc_jax.benchmark import contestants, figures, machine, parts, tables
+from nema_lc_jax.benchmark.contestants import Limits, Race
+from nema_lc_jax.benchmark.first_step import compile_seconds
+from nema_lc_jax.benchmark.tables import Results
+from nema_lc_jax.errors import ConfigError, RunError, one_line
+from nema_lc_jax.experiment import Interface
+from nema_lc_jax.models import ModelConfig
+from nema_lc_jax.sweep import load_config
+
+CONFIG = "configs/benchmark_lc.py"
+PARTS = ("compile", "ceilings", "match", "lengths", "breakdown", "settings")
+# What is not given. Most of a quick run compiles, and settings do so most.
+QUICK = {
+  "lengths": "256,1024",
+  "parts": ",".join(PARTS[:-1]),
+  "rounds": 3,
+  "seconds": 0.05,
+  "matrix": 1024,
+}
+USUAL = {
+  "lengths": "1024,4096,16384,65536",
+  "parts": ",".join(PARTS),
+  "rounds": 7,
+  "seconds": 0.5,
+  "matrix": 2048,
+}
+QUICK_LENGTH = 1024
+# Those whose ratio is the headline, and one of as many parameters.
+HEADLINE = ("memory", "encoder", "local")
+FILE, TABLE = "benchmark.json", "benchmark.md"
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+  """The command line, checked."""
+
+  config: ConfigDict
+  interface: Interface  # of one text
+  lengths: tuple[int, ...]
+  contestants: tuple[str, ...]
+  parts: tuple[str, ...]
+  rounds: int
+  seconds: float
+  matrix: int
+  max_seconds: float
+  memory_limit: float | None  # bytes
+  quick: bool
+  out: Path
+
+
+def make_parser() -> argparse.ArgumentParser:
+  """The flags; those of the config are parsed apart."""
+  parser = argparse.ArgumentParser(
+    prog="python -m nema_lc_jax.benchmark",
+    description="Measures what the memory costs, beside other encoders. Any"
+    " field of the config may be set, such as --config.memory.num_slots=128.",
+  )
+  add = parser.add_argument
+  add(
+    "--quick",
+    action="store_true",
+    help="short texts, few rounds, no settings",
+  )
+  add("--lengths", metavar="A,B,...", help="tokens of a text")
+  add(
+    "--contestants",
+    default="memory,local,full,recurrent,ssm",
+    metavar="A,B,...",
+    help=f"of {', '.join(contestants.NAMES)}",
+  )
+  add(
+    "--parts",
+    metavar="A,B,...",
+    help=f"what to measure, of {', '.join(PARTS)}",
+  )
+  add("--rounds", type=int, help="samples of each contestant")
+  add("--seconds", type=float, help="of a sample, at least")
+  add("--matrix", type=int, help="rows of the matrices that set the ceiling")
+  add(
+    "--max_seconds",
+    type=float,
+    default=60.0,
+    help="steps that take longer are skipped",
+  )
+  add(
+    "--memory_limit",
+    type=float,
+    metavar="GIB",
+    help="of a program; by default the device's, or 80%% of the free memory",
+  )
+  add("--vocab_size", type=int, default=257)
+  add("--num_classes", type=int, default=2)
+  add("--out", default="benchmark", help="folder of the results")
+  add("--force", action="store_true", help="overwrite results that are there")
+  return parser
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+  """Reads the command line.
+
+  Raises:
+    ConfigError: in one line, on anything that cannot be.
+  """
+  parser = make_parser()
+  args, rest = parser.parse_known_args(argv)
+  config = load_config(parser.prog, rest, default=CONFIG)
+  for name, value in (QUICK if args.quick else USUAL).items():
+    if getattr(args, name) is None:
+      setattr(args, name, value)
+  if args.quick:
+    config.data.length = min(config.data.length, QUICK_LENGTH)
+  for name in ("rounds", "matrix", "vocab_size", "num_classes"):
+    if getattr(args, name) < 1:
+      raise ConfigError(
+        f"--{name} must be at least 1, got {getattr(args, name)}."
+      )
+  for name in ("seconds", "max_seconds", "memory_limit"):
+    value = getattr(args, name)
+    if value is not None and not value > 0:
+      raise ConfigError(f"--{name} must be above 0, got {value}.")
+  lengths = _lengths(args.lengths, config)
+  out = Path(args.out)
+  if (out / FILE).exists() and not args.force:
+    raise ConfigError(
+      f"{out} holds results: choose another --out, or overwrite them with"
+      " --force."
+    )
+  interface = Interface("classify", args.vocab_size, args.num_classes)
+  _check_model(config, interface)
+  return Arguments(
+    config=config,
+    interface=interface,
+    lengths=lengths,
+    contestants=_names("contestants", args.contestants, contestants.NAMES),
+    parts=_names("parts", args.parts, PARTS),
+    rounds=args.rounds,
+    seconds=args.seconds,
+    matrix=args.matrix,
+    max_seconds=args.max_seconds,
+    memory_limit=args.memory_limit and args.memory_limit * 2**30,
+    quick=args.quick,
+    out=out,
+  )
+
+
+def _names(flag: str, text: str, known: Sequence[str]) -> tuple[str, ...]:
+  names = tuple(dict.fromkeys(text.split(",")))
+  for name in names:
+    if name not in known:
+      raise ConfigError(
+        f"--{flag}: {name!r} is unknown; known: {', '.join(known)}."
+      )
+  return names
+
+
+def _lengths(text: str, config: ConfigDict) -> tuple[int, ...]:
+  chunk = config.model.chunk_length
+  try:
+    lengths = tuple(sorted({int(part) for part in text.split(",")}))
+  except ValueError:
+    raise ConfigError(
+      f"--lengths must be whole numbers with commas between, got {text!r}."
+    ) from None
+  for length in (*lengths, config.data.length):
+    if length < 1 or chunk < 1 or length % chunk:
+      raise ConfigError(
+        f"length {length} is not covered by chunks: --lengths and"
+        " config.data.length must be multiples of"
+        f" config.model.chunk_length={chunk}."
+      )
+  return lengths
+
+
+def _check_model(config: ConfigDict, interface: Interface) -> None:
+  if config.model.encoder != "memory":
+    raise ConfigError(
+      f"config.model.encoder={config.model.encoder!r}: the config is the"
+      " memory's; choose others with --contestants."
+    )
+  if config.train.batch_size < 1:
+    raise ConfigError(
+      "config.train.batch_size must be at least 1, got"
+      f" {config.train.batch_size}."
+    )
+  fields = dataclasses.asdict(interface) | dict(config.model)
+  ModelConfig(**fields | dict(config.memory))
+
+
+def run(args: Arguments, say: Say) -> Results:
+  """Measures what was asked for."""
+  config, results = args.config, Results()
+  size = {"batch": config.train.batch_size, "length": config.data.length}
+  if "compile" in args.parts:
+    # First, while no other process holds the device.
+    say("time to the first step, in processes of their own")
+    results.compile_seconds = compile_seconds(config, args.interface, **size)
+    say(f"seconds: {results.compile_seconds}")
+  limit = args.memory_limit or machine.memory_limit()
+  limits = Limits(limit, args.max_seconds, args.rounds, args.seconds)
+  say(f"programs may take {limit / 2**30:,.1f} GiB")
+  timing = {"rounds": args.rounds, "seconds": args.seconds}
+  if {"ceilings", "breakdown"} & set(args.parts):
+    results.ceilings = machine.measure_ceilings(size=args.matrix, **timing)
+    say(
+      f"ceilings: {results.ceilings.flops / 1e9:,.1f} GFLOP/s,"
+      f" {results.ceilings.bytes / 1e9:,.1f} GB/s"
+    )
+  if "match" in args.parts:
+    both = dataclasses.replace(args.interface, head="match")
+    race = Race(config, both, HEADLINE, limits, say)
+    results.cells += race.run(config.data.length)
+    say("; ".join(tables.headline(results.cells)))
+  if "lengths" in args.parts:
+    race = Race(config, args.interface, args.contestants, limits, say)
+    for length in args.lengths:
+      results.cells += race.run(length)
+  if "breakdown" in args.parts:
+    say("parts of the training step")
+    results.breakdown = parts.breakdown(
+      config, args.interface, limits, results.ceilings
+    )
+  if "settings" in args.parts:
+    around = parts.AROUND_QUICK if args.quick else parts.AROUND
+    results.sensitivity = parts.sensitivity(
+      config, args.interface, limits, around=around, say=say
+    )
+  return results
+
+
+def write(args: Arguments, results: Results) -> list[Path]:
+  """Writes the results, the table and the figure; returns the files."""
+  args.out.mkdir(parents=True, exist_ok=True)
+  flags = {
+    field.name: getattr(args, field.name)
+    for field in dataclasses.fields(args)
+    if field.name not in ("config", "interface", "out")
+  }
+  record = {
+    "versions": report.versions(),
+    "hardware": report.hardware(),
+    "git_commit": report.git_commit(),
+    "flags": flags,
+    "interface": dataclasses.asdict(args.interface),
+    "config": json.loads(args.config.to_json()),
+    "results": results.to_json(),
+  }
+  (args.out / TABLE).write_text(
+    tables.markdown(results, _about(args, record)), encoding="utf-8"
+  )
+  drawn = figures.draw(results.cells, args.out)
+  # Last: it is what says that results are there.
+  report.write_json(args.out / FILE, record)
+  return [args.out / FILE, args.out / TABLE, *drawn]
+
+
+def _about(args: Arguments, record: dict) -> list[str]:
+  """What was run, and on what."""
+  c, hardware = args.config, record["hardware"]
+  names = ("jax", "jaxlib", "flax", "python")
+  versions = ", ".join(f"{n} {record['versions'][n]}" for n in names)
+  return [
+    f"{hardware['device']} ({hardware['platform']}, {hardware['machine']}),"
+    f" {os.cpu_count()} CPUs; {versions}; commit {record['git_commit']}",
+    f"width {c.model.width}, {c.model.num_layers} +"
+    f" {c.model.num_layers_after} layers, {c.model.num_heads} heads, chunks of"
+    f" {c.model.chunk_length}, {c.model.dtype}, vocabulary"
+    f" {args.interface.vocab_size}, pool {c.model.pool!r}; policy"
+    f" {c.memory.policy}, {c.memory.num_slots} slots, budget"
+    f" {c.memory.budget}, {c.memory.num_candidates} candidates",
+    f"batches of at most {c.train.batch_size} texts of random tokens;"
+    f" {args.rounds} rounds",
+  ]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the benchmark; 2 is a user's mistake, 1 a run that had to stop."""
+  logging.set_verbosity(logging.WARNING)
+  try:
+    args = parse(sys.argv[1:] if argv is None else argv)
+    results = run(args, lambda line: print(line, flush=True))
+    written = write(args, results)
+  except (ValueError, OSError, RunError) as error:
+    print(one_line(error), file=sys.stderr)
+    return 1 if isinstance(error, RunError) else 2
+  print((args.out / TABLE).read_text())
+  print(f"wrote {', '.join(path.name for path in written)} to {args.out}")
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main())

@@ -1,0 +1,259 @@
+"""The contestants: what they are made of, and what of them fits."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from nema_lc_jax import step as steps
+from nema_lc_jax.benchmark.measure import Program, alternate
+from nema_lc_jax.experiment import Interface, machinery, num_parameters
+from nema_lc_jax.matching import matched_ratio
+from nema_lc_jax.models import BASELINES
+from nema_lc_jax.step import TrainState
+
+ABOUT = {
+  "memory": "NeMA-LC: the encoder with its slots",
+  "encoder": "the same encoder without memory, and so with fewer parameters",
+  "local": "attention in chunks, at equal parameters",
+  "full": "attention over the whole text, at equal parameters",
+  "recurrent": "recurrent memory tokens, at equal parameters",
+  "ssm": "a linear recurrence, at equal parameters",
+}
+NAMES = tuple(ABOUT)
+KINDS = ("train", "forward")
+MEASURED, NO_FIT, SLOW = "measured", "does not fit", "too slow"
+
+
+@dataclasses.dataclass
+class Cell:
+  """One contestant, at one length, in training or inference."""
+
+  head: str  # "classify" one text, "match" two
+  length: int  # tokens of a text
+  contestant: str
+  kind: str  # one of `KINDS`
+  parameters: int
+  mlp_ratio: float
+  status: str  # MEASURED, NO_FIT or SLOW
+  batch: int  # examples in a step; without a fit, the least that was tried
+  bytes: int | None  # that the compiled step needs; None: not known
+  peak_bytes: int | None = None  # the device's own peak, where it has one
+  # Seconds of a step, one per round; of a step that is too slow, what it
+  # would take at the least.
+  samples: list[float] = dataclasses.field(default_factory=list)
+  at_least: float | None = None
+
+  @property
+  def tokens(self) -> int:
+    """Tokens in a step."""
+    return self.batch * self.length * (2 if self.head == "match" else 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+  """What a step may take, and how it is timed."""
+
+  bytes: float  # of memory
+  max_seconds: float  # of a step
+  rounds: int
+  seconds: float  # of a sample, at least
+
+
+def config_of(
+  config: ConfigDict, interface: Interface, contestant: str
+) -> ConfigDict:
+  """The config of a contestant, of which `config` is the memory's.
+
+  Raises:
+    ConfigError: where a contestant has no size near the memory's.
+  """
+  c = config.copy_and_resolve_references()
+  c.model.encoder = {"encoder": "local"}.get(contestant, contestant)
+  if contestant in BASELINES:
+    c.model.mlp_ratio = matched_ratio(
+      config, interface, encoder=contestant, policy=config.memory.policy
+    )
+  return c
+
+
+def random_batch(
+  interface: Interface, batch: int, length: int
+) -> dict[str, np.ndarray]:
+  """A batch of random tokens and labels, without padding."""
+  rng = np.random.default_rng(0)
+  draw = lambda high, *shape: rng.integers(high, size=shape, dtype=np.int32)
+  made = {
+    "inputs": draw(interface.vocab_size, batch, length),
+    "mask": np.ones((batch, length), bool),
+    "label": draw(interface.num_classes, batch),
+  }
+  if interface.head == "match":
+    other = draw(interface.vocab_size, batch, length)
+    made |= {"inputs2": other, "mask2": made["mask"]}
+  return made
+
+
+def first_state(config: ConfigDict, interface: Interface) -> TrainState:
+  """The state before training, on one device.
+
+  What makes it is compiled once for all lengths and batches.
+  """
+  _, parallel = machinery(config, interface)
+  state = parallel.init(np.uint32(0), np.float32(config.train.learning_rate))
+  return jax.device_put(state, jax.devices()[0])
+
+
+def training_program(
+  config: ConfigDict, interface: Interface, *, batch: int, length: int
+) -> Program:
+  """A training step with its optimizer, on random tokens."""
+  trainer, _ = machinery(config, interface)
+  return Program(
+    functools.partial(steps.train_step, trainer=trainer),
+    lambda: (
+      first_state(config, interface),
+      jax.device_put(random_batch(interface, batch, length)),
+    ),
+    carry=True,
+  )
+
+
+def forward_program(
+  config: ConfigDict, interface: Interface, *, batch: int, length: int
+) -> Program:
+  """Logits of random tokens."""
+  model = machinery(config, interface)[0].model
+
+  def forward(params, keys, batch):
+    return model.apply(params, keys, batch).logits
+
+  return Program(
+    forward,
+    lambda: (
+      first_state(config, interface).params,
+      jax.random.split(jax.random.key(1), batch),
+      jax.device_put(random_batch(interface, batch, length)),
+    ),
+  )
+
+
+PROGRAMS = {"train": training_program, "forward": forward_program}
+
+
+def fit(
+  make: Callable[[int], Program], *, batch: int, limit: float
+) -> tuple[Program | None, int, int | None]:
+  """The program with the largest batch that fits, started.
+
+  Args:
+    make: a batch size to a program.
+    batch: the largest to be tried; it is halved.
+    limit: bytes.
+
+  Returns:
+    The program, or None where one example is too much; its batch; its bytes.
+  """
+  while True:
+    found = None
+    try:
+      program = make(batch)
+      found = program.bytes
+      if found is None or found <= limit:
+        program.start()
+        return program, batch, found
+    except jax.errors.JaxRuntimeError as error:
+      if "RESOURCE_EXHAUSTED" not in str(error):
+        raise
+    if batch == 1:
+      return None, batch, found
+    batch //= 2
+
+
+class Race:
+  """Contestants by turns, length after length."""
+
+  def __init__(
+    self,
+    config: ConfigDict,
+    interface: Interface,
+    names: Sequence[str],
+    limits: Limits,
+    say: Callable[[str], None],
+  ):
+    """`config` is the memory's; `say` is told of progress."""
+    self.interface, self.limits, self.say = interface, limits, say
+    self.batch = config.train.batch_size
+    self.configs = {name: config_of(config, interface, name) for name in names}
+    # Seconds per token at the longest text so far.
+    self._pace: dict[tuple[str, str], float] = {}
+
+  def run(self, length: int) -> list[Cell]:
+    """All contestants, training and inference, at one length."""
+    made = [
+      self._prepare(name, kind, length)
+      for name in self.configs
+      for kind in KINDS
+    ]
+    ready = {i: p for i, (_, p) in enumerate(made) if p is not None}
+    samples = alternate(
+      ready, rounds=self.limits.rounds, seconds=self.limits.seconds
+    )
+    cells = [cell for cell, _ in made]
+    for i, times in samples.items():
+      cells[i].samples = times
+    return cells
+
+  def _prepare(
+    self, name: str, kind: str, length: int
+  ) -> tuple[Cell, Program | None]:
+    config, limits = self.configs[name], self.limits
+    trainer, _ = machinery(config, self.interface)
+    shapes = jax.eval_shape(trainer.model.init, jax.random.key(0))
+    cell = Cell(
+      head=self.interface.head,
+      length=length,
+      contestant=name,
+      kind=kind,
+      parameters=num_parameters(shapes),
+      mlp_ratio=config.model.mlp_ratio,
+      status=MEASURED,
+      batch=self.batch,
+      bytes=None,
+    )
+    make = lambda batch: PROGRAMS[kind](
+      config, self.interface, batch=batch, length=length
+    )
+    # Work grows with the tokens at least, so this is not too much.
+    seconds = lambda: self._pace.get((name, kind), 0.0) * cell.tokens
+    program = None
+    while program is None:
+      while cell.batch > 1 and seconds() > limits.max_seconds:
+        cell.batch //= 2
+      if seconds() > limits.max_seconds:
+        cell.status, cell.at_least = SLOW, seconds()
+        break
+      program, cell.batch, cell.bytes = fit(
+        make, batch=cell.batch, limit=limits.bytes
+      )
+      if program is None:
+        cell.status = NO_FIT
+        break
+      self._pace[name, kind] = program.first_seconds / cell.tokens
+      cell.peak_bytes = program.peak_bytes
+      if program.first_seconds > limits.max_seconds:
+        program = None  # Again, with fewer examples.
+    self.say(_line(cell, program))
+    return cell, program
+
+
+def _line(cell: Cell, program: Program | None) -> str:
+  size = "" if cell.bytes is None else f", {cell.bytes / 2**20:,.0f} MiB"
+  took = "" if program is None else f", {program.first_seconds:.2f} s"
+  return (
+    f"{cell.head} {cell.length:,} {cell.contestant} {cell.kind}: {cell.status},"
+    f" batch {cell.batch}{size}{took}"
+  )

@@ -1,0 +1,86 @@
+"""How long a fresh process takes to its first training step.
+
+Run as a process of its own, by `compile_seconds`; reads JSON, prints seconds.
+"""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+import nema_lc_jax
+from nema_lc_jax.benchmark.contestants import training_program
+from nema_lc_jax.errors import RunError
+from nema_lc_jax.evaluate import config_from_json
+from nema_lc_jax.experiment import Interface
+
+
+def compile_seconds(
+  config: ConfigDict, interface: Interface, *, batch: int, length: int
+) -> dict[str, float]:
+  """Seconds to the first training step, imports apart.
+
+  Each in a process of its own, which must be the only one on its device:
+  "cold" without anything compiled before, "cached" with all that the first
+  process left in JAX's persistent compilation cache.
+
+  Raises:
+    RunError: in one line, if such a process fails.
+  """
+  task = json.dumps(
+    {
+      "config": config.to_json(),
+      "interface": dataclasses.asdict(interface),
+      "batch": batch,
+      "length": length,
+    }
+  )
+  with tempfile.TemporaryDirectory() as cache:
+    return {name: _process(task, cache) for name in ("cold", "cached")}
+
+
+def _process(task: str, cache: str) -> float:
+  home = str(Path(nema_lc_jax.__file__).parents[1])
+  paths = filter(None, (home, os.environ.get("PYTHONPATH")))
+  done = subprocess.run(
+    [sys.executable, "-m", "nema_lc_jax.benchmark.first_step"],
+    input=task,
+    capture_output=True,
+    text=True,
+    check=False,
+    env=os.environ
+    | {
+      "PYTHONPATH": os.pathsep.join(paths),
+      "JAX_COMPILATION_CACHE_DIR": cache,
+      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+      "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    },
+  )
+  if done.returncode:
+    last = (done.stderr.strip() or "no message").splitlines()[-1]
+    raise RunError(f"the process that times the first step failed: {last}")
+  return float(done.stdout.split()[-1])
+
+
+def main() -> None:
+  """Reads what to train, and prints the seconds."""
+  task = json.load(sys.stdin)
+  began = time.perf_counter()
+  program = training_program(
+    config_from_json(json.loads(task["config"])),
+    Interface(**task["interface"]),
+    batch=task["batch"],
+    length=task["length"],
+  )
+  program.start()
+  print(time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,111 @@
+"""Programs that are timed by turns, and what their samples say."""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from nema_lc_jax.sharding import compiled_bytes
+
+
+class Estimate(NamedTuple):
+  """Of several samples."""
+
+  median: float
+  low: float  # the least
+  high: float  # the greatest
+
+
+def estimate(samples: Sequence[float]) -> Estimate:
+  """Median and range; NaN of no samples."""
+  if not samples:
+    return Estimate(math.nan, math.nan, math.nan)
+  return Estimate(statistics.median(samples), min(samples), max(samples))
+
+
+def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
+  """One ratio per round, so that what slows down a whole round cancels."""
+  if not above or not below:
+    return []
+  return [a / b for a, b in zip(above, below, strict=True)]
+
+
+class Program:
+  """A function compiled for arguments that are made when it is started.
+
+  Args:
+    function: to be compiled.
+    make_args: makes all its arguments, on the device.
+    carry: the first result is the next call's first argument, whose memory it
+      takes over, as in training.
+  """
+
+  def __init__(
+    self,
+    function: Callable,
+    make_args: Callable[[], tuple],
+    *,
+    carry: bool = False,
+  ):
+    """Compiles, and allocates nothing."""
+    self._make_args, self._carry = make_args, carry
+    jitted = jax.jit(function, donate_argnums=(0,) if carry else ())
+    self.traced = jitted.trace(*jax.eval_shape(make_args))
+    self.compiled = self.traced.lower().compile()
+    self.bytes = compiled_bytes(self.compiled)
+    self.first_seconds = math.nan  # of the first call
+    self.peak_bytes: int | None = None  # of the device, if it was new then
+    self._args: tuple[Any, ...] = ()
+
+  def start(self) -> None:
+    """Makes the arguments, and calls once."""
+    before = _device_peak()
+    self._args = jax.block_until_ready(self._make_args())
+    self.first_seconds = self()
+    after = _device_peak()
+    # The device keeps one peak for all programs so far: it says something of
+    # this one only where this one has raised it.
+    if before is not None and after is not None and after > before:
+      self.peak_bytes = after
+
+  def __call__(self) -> float:
+    """Seconds of one call."""
+    began = time.perf_counter()
+    out = jax.block_until_ready(self.compiled(*self._args))
+    seconds = time.perf_counter() - began
+    if self._carry:
+      self._args = (out[0], *self._args[1:])
+    return seconds
+
+
+def _device_peak() -> int | None:
+  return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+
+
+def alternate(
+  calls: Mapping[Hashable, Program], *, rounds: int, seconds: float
+) -> dict[Hashable, list[float]]:
+  """Seconds per call of each program, one sample per round.
+
+  Every program has its turn in every round, in an order that turns around, so
+  that a machine that slows down does so for all. A sample is the mean over as
+  many calls as the first one says fill `seconds`.
+
+  Args:
+    calls: started programs.
+    rounds: samples of each.
+    seconds: of a sample, at least.
+  """
+  repeats = {
+    name: max(1, math.ceil(seconds / max(program.first_seconds, 1e-9)))
+    for name, program in calls.items()
+  }
+  samples: dict[Hashable, list[float]] = {name: [] for name in calls}
+  for number in range(rounds):
+    for name in list(calls) if number % 2 == 0 else reversed(calls):
+      times = [calls[name]() for _ in range(repeats[name])]
+      samples[name].append(sum(times) / len(times))
+  return samples

@@ -1,0 +1,217 @@
+"""Results as Markdown: medians and ranges, and ratios by rounds."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from nema_lc_jax.benchmark import contestants
+from nema_lc_jax.benchmark.contestants import MEASURED, NO_FIT, Cell
+from nema_lc_jax.benchmark.machine import Ceilings
+from nema_lc_jax.benchmark.measure import Estimate, estimate, ratios
+from nema_lc_jax.benchmark.parts import Breakdown, Sensitivity
+
+OURS, BASE, ENCODER = "memory", "local", "encoder"
+TITLES = {"train": "Training step", "forward": "Inference"}
+PARTS = {
+  "memory": "NeMA-LC, the whole step",
+  "encoder": "the same encoder without memory, the whole step",
+  "difference": "the difference of the two",
+  "scan": "memory scan alone, forward and backward",
+  "head": "mean over tokens and head alone, forward and backward",
+  "optimizer": "optimizer alone",
+  "input": "input: making a batch, beside the step",
+}
+
+
+@dataclasses.dataclass
+class Results:
+  """All that one run measured; what was not asked for is empty."""
+
+  cells: list[Cell] = dataclasses.field(default_factory=list)
+  breakdown: Breakdown | None = None
+  sensitivity: list[Sensitivity] = dataclasses.field(default_factory=list)
+  ceilings: Ceilings | None = None
+  compile_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+
+  def to_json(self) -> dict[str, Any]:
+    """All samples, and by name what is a pair."""
+    ceilings = self.ceilings and self.ceilings._asdict()
+    return dataclasses.asdict(self) | {"ceilings": ceilings}
+
+
+def speed(cell: Cell) -> Estimate:
+  """Tokens per second."""
+  return estimate([cell.tokens / seconds for seconds in cell.samples])
+
+
+def time_ratio(above: Cell | None, below: Cell | None) -> Estimate:
+  """Time per token of the one over that of the other, paired by rounds."""
+  if above is None or below is None:
+    return estimate([])
+  per_token = lambda cell: [seconds / cell.tokens for seconds in cell.samples]
+  return estimate(ratios(per_token(above), per_token(below)))
+
+
+def find(
+  cells: Sequence[Cell], head: str, length: int, contestant: str, kind: str
+) -> Cell | None:
+  """The cell of these, if there is one."""
+  key = head, length, contestant, kind
+  for cell in cells:
+    if (cell.head, cell.length, cell.contestant, cell.kind) == key:
+      return cell
+  return None
+
+
+def headline(cells: Sequence[Cell]) -> list[str]:
+  """Time of NeMA-LC over that of its own encoder, a line per kind."""
+  lines = []
+  for cell in cells:
+    if cell.head == "match" and cell.contestant == OURS:
+      bare = find(cells, "match", cell.length, ENCODER, cell.kind)
+      lines.append(
+        f"{TITLES[cell.kind]}, NeMA-LC / the same encoder without memory, 2 x"
+        f" {cell.length:,} tokens: {_spread(time_ratio(cell, bare))}"
+      )
+  return lines
+
+
+def markdown(results: Results, about: Sequence[str]) -> str:
+  """The whole report; `about` says what was run, and on what."""
+  texts = ["# Benchmark", "\n".join(f"- {line}" for line in about)]
+  cells = results.cells
+  if lines := headline(cells):
+    texts.append("\n".join(f"- **{line}**" for line in lines))
+  if cells:
+    names = dict.fromkeys(cell.contestant for cell in cells)
+    texts.append(
+      "Median (least to greatest) of the rounds. Ratios are of the time per"
+      f" token, paired by rounds: above 1 in “time / {BASE}”, the contestant is"
+      " slower; above 1 in “NeMA-LC / this”, NeMA-LC is. Memory is what the"
+      " compiled program needs.\n\n"
+      + "\n".join(f"- `{n}`: {contestants.ABOUT[n]}" for n in names)
+    )
+  for head in ("match", "classify"):
+    for kind, title in TITLES.items():
+      chosen = [c for c in cells if (c.head, c.kind) == (head, kind)]
+      if chosen:
+        texts += [f"## {title}, {head}", _cells_table(chosen)]
+  if results.breakdown is not None:
+    texts += ["## Parts of a training step", _breakdown(results.breakdown)]
+  if results.breakdown is not None and results.ceilings is not None:
+    texts += [
+      "## Arithmetic and bytes",
+      _costs(results.breakdown, results.ceilings),
+    ]
+  if results.sensitivity:
+    texts += ["## Against the memory's settings", _settings(results)]
+  if seconds := results.compile_seconds:
+    rows = [[name, f"{value:.1f}"] for name, value in seconds.items()]
+    texts += [
+      "## Seconds to the first training step, imports apart",
+      table(["compilation cache", "seconds"], rows),
+    ]
+  return "\n\n".join(texts) + "\n"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+  """A Markdown table."""
+  lines = [header, ["---"] * len(header), *rows]
+  return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cells_table(cells: Sequence[Cell]) -> str:
+  header = [
+    "length", "contestant", "parameters", "batch", "tokens/s",
+    f"time / {BASE}", "NeMA-LC / this", "memory, MiB",
+  ]  # fmt: skip
+  peaks = any(cell.peak_bytes for cell in cells)
+  header += ["device's peak, MiB"] if peaks else []
+  rows = []
+  for cell in cells:
+    other = lambda name, c=cell: find(cells, c.head, c.length, name, c.kind)
+    times = "2 x " if cell.head == "match" else ""
+    rows.append(
+      [
+        f"{times}{cell.length:,}",
+        cell.contestant,
+        f"{cell.parameters:,}",
+        str(cell.batch),
+        _speed(cell),
+        _spread(time_ratio(cell, other(BASE))),
+        _spread(time_ratio(other(OURS), cell)),
+        _mebibytes(cell.bytes),
+        *([_mebibytes(cell.peak_bytes)] if peaks else []),
+      ]
+    )
+  return table(header, rows)
+
+
+def _speed(cell: Cell) -> str:
+  if cell.status == MEASURED:
+    return _spread(speed(cell), ",.0f")
+  if cell.status == NO_FIT:
+    return f"{NO_FIT}, batch {cell.batch}"
+  return f"skipped: at least {cell.at_least:,.0f} s per step"
+
+
+def _breakdown(found: Breakdown) -> str:
+  samples = dict(found.samples)
+  pairs = zip(samples["memory"], samples["encoder"], strict=True)
+  samples["difference"] = [a - b for a, b in pairs]
+  rows = []
+  for name, title in PARTS.items():
+    if name in samples:
+      share = estimate(ratios(samples[name], samples["memory"]))
+      ours = _spread(estimate([1e3 * s for s in samples[name]]), ",.1f")
+      rows.append([title, ours, _spread(share)])
+    else:
+      rows.append([title, f"skipped: {found.skipped[name]}", ""])
+  size = f"Batch {found.batch}, length {found.length:,}, one text an example"
+  header = ["part", "ms", "share of NeMA-LC's step"]
+  return f"{size}; the input is a batch of the config's data set.\n\n" + table(
+    header, rows
+  )
+
+
+def _costs(found: Breakdown, ceilings: Ceilings) -> str:
+  text = (
+    f"Ceilings, measured in this run: {ceilings.flops / 1e9:,.1f} GFLOP/s (a"
+    f" product of large matrices), {ceilings.bytes / 1e9:,.1f} GB/s (a large"
+    " copy). Work by XLA's analysis with every turn of scans; caches may serve"
+    " bytes, so that their share can exceed 100%. Of the fastest round."
+  )
+  rows = [
+    [
+      PARTS[name],
+      f"{cost['flops'] / 1e9:,.2f}",
+      f"{cost['flops_share']:.0%}",
+      f"{cost['bytes'] / 1e9:,.2f}",
+      f"{cost['bytes_share']:.0%}",
+    ]
+    for name, cost in found.costs.items()
+  ]
+  header = ["program", "GFLOP", "of the ceiling", "GB", "of the ceiling"]
+  return f"{text}\n\n{table(header, rows)}"
+
+
+def _settings(results: Results) -> str:
+  rows = []
+  for row in results.sensitivity:
+    name = f"{row.field} = {row.value}" if row.field else "as configured"
+    over = lambda part, s=row.samples: estimate(ratios(s[part], s["encoder"]))
+    rows.append([name, _spread(over("memory")), _spread(over("scan"))])
+  header = [
+    "setting", "NeMA-LC's step / encoder's", "memory scan alone / encoder's"
+  ]  # fmt: skip
+  return "Training steps, time over time.\n\n" + table(header, rows)
+
+
+def _spread(value: Estimate, form: str = ".2f") -> str:
+  if value.median != value.median:  # NaN
+    return ""
+  return f"{value.median:{form}} ({value.low:{form}} to {value.high:{form}})"
+
+
+def _mebibytes(size: int | None) -> str:
+  return "" if size is None else f"{size / 2**20:,.0f}"
