@@ -10,10 +10,10 @@ MINIATURE = Path(__file__).with_name("miniature.py")
 
 
 def train(policy):
-  """Accuracies of three seeds, trained side by side with the other policy."""
+  """Accuracies of two seeds, trained side by side with the other policy."""
   flags = "--xla_backend_optimization_level=1"
   return subprocess.Popen(
-    [sys.executable, str(MINIATURE), policy, "3"],
+    [sys.executable, str(MINIATURE), policy, "2"],
     env=os.environ | {"XLA_FLAGS": flags},
     stdout=subprocess.PIPE,
     text=True,
@@ -26,4 +26,4 @@ def test_learned_beats_fifo_on_recall():
   # FIFO holds the last two of seven chunks: 2/7, and a guess otherwise.
   assert max(found["fifo"]) < 0.5
   assert min(found["learned"]) > 0.75
-  assert sum(found["learned"]) / 3 > 0.85
+  assert sum(found["learned"]) / 2 > 0.85
