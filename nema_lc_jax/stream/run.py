@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from nema_lc_jax import evaluate
@@ -43,7 +44,10 @@ class Stream:
     fields = model_fields(config, interface)
     self.functions = make_stream(**fields)
     reader = make_reader(config, interface)
-    self.params = evaluate.restore_best(reader, workdir).params
+    # Off the mesh that they were restored to: states would follow them there
+    # after the first push, and programs be compiled twice.
+    params = evaluate.restore_best(reader, workdir).params
+    self.params = jax.tree.map(jnp.asarray, jax.device_get(params))
     self.vocab_size = interface.vocab_size
     self.state: StreamState = self.functions.init(seed, num_slots)
     self.block = CHUNKS * config.model.chunk_length
@@ -87,6 +91,12 @@ class Stream:
         raise ConfigError("a query must have at least 1 token, got none.")
     logits = self._answer(self.params, self.state, query)
     return np.asarray(jax.nn.softmax(logits))
+
+  def compile(self) -> None:
+    """Makes the programs of `push` and `answer` now; the state stays."""
+    nothing = np.zeros(self.block, np.int32)
+    self._push(self.params, self.state, nothing, 0)
+    self.answer()
 
   def save(self, path: str | Path) -> None:
     """Writes the state to a file, see `files.save`."""

@@ -45,6 +45,13 @@ def test_a_stream_is_the_run_s_model(workdir, example):
   )
 
 
+def test_programs_are_compiled_once(workdir, example):
+  stream = Stream(workdir)
+  stream.compile()
+  stream.push(example[0]).push(example[0]).answer()
+  assert stream._push._cache_size() == stream._answer._cache_size() == 1
+
+
 def test_saved_and_loaded_it_goes_on(workdir, example, tmp_path):
   tokens = example[0]
   whole = Stream(workdir).push(tokens)
