@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, NullLocator
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from nema_lc_jax.benchmark.contestants import KINDS, Cell
 from nema_lc_jax.benchmark.tables import TITLES, speed
@@ -25,7 +25,7 @@ def draw(cells: Sequence[Cell], out: Path) -> list[Path]:
     for kind, (left, right) in zip(KINDS, axes, strict=True):
       chosen = [cell for cell in cells if cell.kind == kind]
       _panel(left, chosen, f"{TITLES[kind]}: tokens/s", _speeds)
-      _panel(right, chosen, f"{TITLES[kind]}: memory (bytes)", _sizes)
+      _panel(right, chosen, f"{TITLES[kind]}: memory of a text (bytes)", _sizes)
     for ax in axes[-1]:
       ax.set_xlabel("tokens of a text")
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -66,4 +66,5 @@ def _panel(ax: Axes, cells: Sequence[Cell], title: str, value) -> None:
   ax.set_xticks(lengths, [f"{n:,}" for n in lengths])
   for axis in (ax.xaxis, ax.yaxis):
     axis.set_minor_locator(NullLocator())
+  ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
   ax.yaxis.set_major_formatter(EngFormatter(sep=""))

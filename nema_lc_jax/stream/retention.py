@@ -135,8 +135,8 @@ def draw(found: dict[str, Any], folder: Path) -> list[Path]:
       style.draw_curve(ax, np.arange(len(values)), values, style.BLUE)
       ax.axhline(found["chance"], color=style.GREY, linewidth=1, linestyle=":")
       ax.text(
-        1.0, found["chance"], "chance ", color=style.GREY, fontsize=7,
-        transform=ax.get_yaxis_transform(), ha="right", va="bottom",
+        0.0, found["chance"], " chance", color=style.GREY, fontsize=7,
+        transform=ax.get_yaxis_transform(), va="bottom",
       )  # fmt: skip
       ax.set_xlabel(label)
       ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
