@@ -249,7 +249,7 @@ def test_a_run_that_is_told_to_goes_on_without_saving(
   config = tiny_config(on_save_error="go_on")
   summary = train.run(config, str(tmp_path / "run"))
   assert small_disk == [3, 6]
-  assert "training goes on without it" in capsys.readouterr().out
+  assert "training goes on without it" in capsys.readouterr().err
   assert summary["params_sha256"] == finished[1]["params_sha256"]
 
 
