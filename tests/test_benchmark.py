@@ -254,6 +254,7 @@ def test_settings_change_one_field_at_a_time():
 # The command.
 
 
+@pytest.mark.slow
 def test_a_tiny_run_leaves_its_files(tmp_path, capsys, monkeypatch):
   # Processes of their own are too slow for a test.
   seconds = {"cold": 3.0, "cached": 1.0}

@@ -1,6 +1,6 @@
 """Kill -9 at any moment, also in the middle of a save.
 
-One kill by default; NEMA_LC_JAX_KILLS=50 makes it 50.
+Three kills by default; NEMA_LC_JAX_KILLS=50 makes it 50.
 """
 
 import json
@@ -11,13 +11,15 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from nema_lc_jax import train
 from nema_lc_jax.plotting.records import SUMMARY_FILE
 from nema_lc_jax.writer import METRICS_FILE
 from tests.helpers import tiny_config
 
 ROOT = Path(__file__).parents[1]
-KILLS = int(os.environ.get("NEMA_LC_JAX_KILLS", "1"))
+KILLS = int(os.environ.get("NEMA_LC_JAX_KILLS", "3"))
 STEPS = 8 * (KILLS + 1)
 CONFIG = f"""
 from tests.helpers import tiny_config
@@ -41,6 +43,7 @@ def steps_saved(workdir):
   return {p.name for p in latest.glob("*") if p.name.isdigit()}
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(tmp_path):
   whole, killed = tmp_path / "whole", tmp_path / "killed"
   config = tmp_path / "config.py"

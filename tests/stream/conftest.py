@@ -9,7 +9,9 @@ from tests.helpers import tiny_config
 def workdir(tmp_path_factory):
   """A run of two steps."""
   folder = tmp_path_factory.mktemp("stream") / "run"
-  train.run(tiny_config(steps=2, curriculum=()), str(folder))
+  config = tiny_config(steps=2, curriculum=())
+  config.eval.lengths = (1,)
+  train.run(config, str(folder))
   return folder
 
 

@@ -60,7 +60,8 @@ def test_a_task_without_questions_is_refused(opened):
 
 def test_the_command_writes_a_figure_and_the_numbers(workdir, tmp_path, capsys):
   out = tmp_path / "out"
-  sizes = ["--documents", "4", "--streams", "8", "--oldest", "2"]
+  # As above, so that programs are there.
+  sizes = ["--documents", "8", "--streams", "5", "--oldest", "2"]
   argv = ["--workdir", str(workdir), "--out", str(out), *sizes]
   assert retention.main(argv) == 0
   assert {p.name for p in out.iterdir()} == {
