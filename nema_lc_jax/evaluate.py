@@ -127,6 +127,18 @@ def restore_best(experiment: Experiment, workdir: str | Path) -> TrainState:
   return restored.state
 
 
+def open_run(
+  workdir: str | Path, config: ConfigDict
+) -> tuple[Experiment, TrainState]:
+  """A run's experiment with the data of `config`, and its best state.
+
+  Raises:
+    ValueError, RunError: in one line, if there is no such run.
+  """
+  experiment = make_experiment(config, load_interface(workdir))
+  return experiment, restore_best(experiment, workdir)
+
+
 def on_and_off(
   experiment: Experiment, params: Params, split: str
 ) -> dict[str, Any]:
@@ -312,9 +324,7 @@ def main(argv: list[str] | None = None) -> int:
   """Prints the result as JSON, and returns the exit code."""
   try:
     args, config = _parse(sys.argv[1:] if argv is None else argv)
-    interface = load_interface(args.workdir)
-    experiment = make_experiment(config, interface)
-    state = restore_best(experiment, args.workdir)
+    experiment, state = open_run(args.workdir, config)
     result = on_and_off(experiment, state.params, args.split)
   except (ValueError, OSError, RunError) as error:
     print(one_line(error), file=sys.stderr)

@@ -1,6 +1,5 @@
 """Encoders without slots at the size of the memory model."""
 
-import dataclasses
 import math
 
 import jax
@@ -8,7 +7,7 @@ from ml_collections import ConfigDict
 
 from nema_lc_jax import models
 from nema_lc_jax.errors import ConfigError
-from nema_lc_jax.experiment import Interface, num_parameters
+from nema_lc_jax.experiment import Interface, model_fields, num_parameters
 
 # How far the number of parameters may be from the memory model's, as a share
 # of it: what Long Range Arena allows.
@@ -23,8 +22,7 @@ def size_of(config: ConfigDict, interface: Interface, **changes) -> int:
     interface: of its data.
     **changes: fields of `models.ModelConfig` in place of the config's.
   """
-  fields = dataclasses.asdict(interface) | dict(config.model)
-  model = models.build_model(**fields | dict(config.memory) | changes)
+  model = models.build_model(**model_fields(config, interface) | changes)
   return num_parameters(jax.eval_shape(model.init, jax.random.key(0)))
 
 

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -16,6 +15,7 @@ from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.experiment import Interface, contestant
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.plotting.records import SUMMARY_FILE, TRACE_FILE
+from nema_lc_jax.trees import named_leaves
 from nema_lc_jax.writer import METRICS_FILE
 
 # Folder of the training that went before, within the run's.
@@ -81,7 +81,6 @@ def dump_nonfinite(
     rows: the batch, this process's rows.
   """
   arrays = {f"batch.{name}": x for name, x in rows.items()}
-  for path, x in jax.tree.leaves_with_path(params):
-    name = jax.tree_util.keystr(path, simple=True, separator=".")
+  for name, x in named_leaves(params).items():
     arrays[f"params.{name}"] = np.asarray(x)
   np.savez(workdir / NONFINITE_FILE, step=step, **arrays)

@@ -25,7 +25,7 @@ from nema_lc_jax.benchmark.contestants import Limits, Race
 from nema_lc_jax.benchmark.first_step import compile_seconds
 from nema_lc_jax.benchmark.tables import Results
 from nema_lc_jax.errors import ConfigError, RunError, one_line
-from nema_lc_jax.experiment import Interface
+from nema_lc_jax.experiment import Interface, model_fields
 from nema_lc_jax.models import ModelConfig
 from nema_lc_jax.sweep import load_config
 
@@ -205,8 +205,7 @@ def _check_model(config: ConfigDict, interface: Interface) -> None:
       "config.train.batch_size must be at least 1, got"
       f" {config.train.batch_size}."
     )
-  fields = dataclasses.asdict(interface) | dict(config.model)
-  ModelConfig(**fields | dict(config.memory))
+  ModelConfig(**model_fields(config, interface))
 
 
 def run(args: Arguments, say: Say) -> Results:

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from nema_lc_jax import evaluate
 from nema_lc_jax.errors import ConfigError
-from nema_lc_jax.experiment import Experiment, make_experiment
+from nema_lc_jax.experiment import Experiment
 from nema_lc_jax.inspect.names import names_of
 from nema_lc_jax.inspect.page import Inspection, content, render
 from nema_lc_jax.inspect.record import (
@@ -35,8 +35,8 @@ def open_run(
   """
   config = evaluate.load_config(workdir) if config is None else config
   require_memory(config)
-  experiment = make_experiment(config, evaluate.load_interface(workdir))
-  return experiment, evaluate.restore_best(experiment, workdir).params
+  experiment, state = evaluate.open_run(workdir, config)
+  return experiment, state.params
 
 
 def inspect_example(

@@ -11,6 +11,7 @@ from jax import export as jax_export
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.stream.core import Streaming
+from nema_lc_jax.trees import named_leaves
 from nema_lc_jax.version import __version__
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -71,10 +72,7 @@ def export(
   for name, (function, arguments) in programs.items():
     exported = jax_export.export(jax.jit(function), platforms=PLATFORMS)
     (folder / name).write_bytes(exported(*arguments).serialize())
-  names = [
-    jax.tree_util.keystr(path, simple=True, separator=".")
-    for path, _ in jax.tree.leaves_with_path(first)
-  ]
+  names = list(named_leaves(first))
   arrays = {f"{i:02d}": np.asarray(x) for i, x in enumerate(leaves)}
   np.savez(folder / "init.npz", **arrays)
   about = {"version": __version__, "block": block, "state": names}

@@ -4,24 +4,16 @@ import hashlib
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.stream.core import StreamState
+from nema_lc_jax.trees import named_leaves
 
 FORMAT, VERSION = "nema_lc_jax stream", 1
 LONGEST_HEADER = 65_536
-
-
-def _named(state: StreamState) -> dict[str, Any]:
-  leaves = jax.tree.leaves_with_path(state)
-  return {
-    jax.tree_util.keystr(path, simple=True, separator="."): x
-    for path, x in leaves
-  }
 
 
 def save(path: str | Path, state: StreamState, *, model: str = "") -> None:
@@ -33,7 +25,9 @@ def save(path: str | Path, state: StreamState, *, model: str = "") -> None:
     model: of the parameters it was made with; `load` asks for the same.
   """
   path, payload = Path(path), io.BytesIO()
-  np.savez(payload, **{k: np.asarray(x) for k, x in _named(state).items()})
+  np.savez(
+    payload, **{k: np.asarray(x) for k, x in named_leaves(state).items()}
+  )
   header = {
     "format": FORMAT,
     "version": VERSION,
@@ -91,7 +85,7 @@ def load(
 
 
 def _fill(path, template: StreamState, found: dict[str, np.ndarray]):
-  wanted = _named(template)
+  wanted = named_leaves(template)
   lead = found["seen"].shape if "seen" in found else ()
   for name, leaf in wanted.items():
     shape, dtype = lead + leaf.shape, leaf.dtype

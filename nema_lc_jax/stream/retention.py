@@ -26,7 +26,6 @@ from nema_lc_jax.errors import ConfigError, RunError, one_line
 from nema_lc_jax.experiment import (
   Experiment,
   interface_of,
-  make_experiment,
   model_fields,
 )
 from nema_lc_jax.memory.types import Params
@@ -168,11 +167,10 @@ def main(argv: Sequence[str] | None = None) -> int:
   try:
     config = evaluate.load_config(args.workdir)
     config = evaluate.override(config, [parser.prog, *rest])
-    experiment = make_experiment(config, evaluate.load_interface(args.workdir))
-    params = evaluate.restore_best(experiment, args.workdir).params
+    experiment, state = evaluate.open_run(args.workdir, config)
     found = measure(
       experiment,
-      params,
+      state.params,
       documents=args.documents,
       streams=args.streams,
       oldest=args.oldest,

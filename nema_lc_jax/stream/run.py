@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nema_lc_jax import evaluate
-from nema_lc_jax.data.text import VOCAB_SIZE
+from nema_lc_jax.data.text import VOCAB_SIZE, encode
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.experiment import make_reader, model_fields
 from nema_lc_jax.report import params_sha256
@@ -117,8 +117,7 @@ class Stream:
         raise ConfigError(
           f"the model does not read bytes, but ids below {self.vocab_size}."
         )
-      # 0 is padding.
-      return np.frombuffer(tokens, np.uint8).astype(np.int32) + 1
+      return encode(tokens)
     ids = np.asarray(tokens)
     if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
       raise ConfigError(

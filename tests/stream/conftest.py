@@ -1,7 +1,6 @@
 import pytest
 
 from nema_lc_jax import evaluate, train
-from nema_lc_jax.experiment import make_experiment
 from tests.helpers import tiny_config
 
 
@@ -18,7 +17,5 @@ def workdir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def opened(workdir):
   """Its experiment and its parameters."""
-  experiment = make_experiment(
-    evaluate.load_config(workdir), evaluate.load_interface(workdir)
-  )
-  return experiment, evaluate.restore_best(experiment, workdir).params
+  experiment, state = evaluate.open_run(workdir, evaluate.load_config(workdir))
+  return experiment, state.params
