@@ -24,7 +24,7 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array, valid: Array, train: bool) -> Array:
-    """x [..., T, D] and valid [..., T] to [..., T, D]."""
+    """x [..., T, D] and valid [..., T], or strengths, to [..., T, D]."""
     c, D, dtype = self.config, x.shape[-1], x.dtype
     drop = nn.Dropout(c.dropout, deterministic=not train)
     dense = lambda width, name, bias=True: nn.Dense(
@@ -93,6 +93,17 @@ class Convolution(nn.Module):
     return x + nn.gelu(h)
 
 
+def waves(places: Array, width: int) -> Array:
+  """Places [N] as sinusoids [N, width], of the size of token embeddings.
+
+  Source: Vaswani et al. 2017, "Attention Is All You Need".
+  """
+  rates = 10_000.0 ** (-jnp.arange(0, width, 2) / width)
+  angles = places[:, None] * rates
+  both = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+  return 0.5 * both[:, :width]
+
+
 class Embedding(nn.Module):
   """Token embeddings plus positions: ids [N, T] -> [N, T, D].
 
@@ -118,10 +129,7 @@ class Embedding(nn.Module):
       near = nn.initializers.normal(0.1)
       x += self.param("position", near, (tokens.shape[1], D))
     if learned and self.config.encoder == "full":
-      rates = 10_000.0 ** (-jnp.arange(0, D, 2) / D)
-      angles = jnp.arange(tokens.shape[0])[:, None] * rates
-      waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
-      x += 0.5 * waves[:, None, :D]
+      x += waves(jnp.arange(tokens.shape[0]), D)[:, None]
     return x.astype(self.config.dtype)
 
 
@@ -179,8 +187,22 @@ class Interface(nn.Module):
     return query, content, jax.nn.softplus(bias)
 
 
+def timed(state: MemoryState) -> MemoryState:
+  """The same slots, with their place in time beside their content: [M, 2*D].
+
+  Places are how many slots are younger, as sinusoids: not ages, which in longer
+  texts are others than in training.
+  """
+  younger = (state.age < state.age[:, None]) & (state.alive > 0)
+  place = waves(younger.sum(1), state.content.shape[-1])
+  return state.replace(content=jnp.concatenate([state.content, place], axis=1))
+
+
 class NextRead(nn.Module):
-  """A further read of one chunk, by a query made of what was read before."""
+  """A further read of one chunk, by a query made of what was read before.
+
+  It may ask for a time, too: for what came before, or after, what was read.
+  """
 
   config: ModelConfig
 
@@ -193,17 +215,22 @@ class NextRead(nn.Module):
     memory: tuple[MemoryState, Array],
     train: bool,
   ) -> tuple[Array, Array]:
-    """x [1, T, D], the read before it, and valid [1, T] to x and this read."""
+    """x [1, T, D], the read before it [1, T, 2*D], valid to x and this read."""
     c, D = self.config, x.shape[-1]
     x = Stack(c, 1, name="layers")(x, valid, train)
     h = nn.LayerNorm(name="norm")(x.astype(jnp.float32))
+    content, when = jnp.split(before, 2, axis=-1)
     # What was read is in the space of the contents: at first it finds those
-    # that have something in common with it.
+    # that have something in common with it, whenever they were.
     dense = functools.partial(nn.Dense, D, use_bias=False)
-    query = dense(kernel_init=_identity, name="chain")(before)
+    query = dense(kernel_init=_identity, name="chain")(content)
     query += dense(name="query")(h)
     unit = nn.LayerNorm(use_scale=False, use_bias=False)
     query = unit(query) * c.read_scale * D**-0.5
+    when = jnp.concatenate([h, when], axis=-1)
+    when = dense(kernel_init=nn.initializers.zeros, name="when")(when)
+    # A read scales by the width, which is twice that of the contents here.
+    query = jnp.concatenate([query, when], axis=-1) * 2**0.5
     state, age_bias = memory
     found = read(state, query[0], age_bias=age_bias)[None]
     found = jnp.where(valid[..., None], found, 0.0)
@@ -234,6 +261,10 @@ class Decoder(nn.Module):
       dense = nn.Dense(D, use_bias=False, dtype=x.dtype, name="read")
       x = x + dense(read.astype(x.dtype))
     if memory is not None:
+      state, age_bias = memory
+      memory = timed(state), age_bias
+      # When that was which the first read found is left open.
+      read = jnp.concatenate([read, jnp.zeros_like(read)], axis=-1)
       for i in range(1, c.num_reads):
         x, read = NextRead(c, name=f"read_{i}")(x, read, valid, memory, train)
     x = Stack(c, c.num_layers_after, name="layers")(x, valid, train)

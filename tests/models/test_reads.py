@@ -7,6 +7,7 @@ import pytest
 from tiny import (
   FIELDS,
   KEYS,
+  D,
   T,
   applier,
   make_batch,
@@ -64,8 +65,9 @@ def test_reads_that_add_nothing_leave_model_and_memory_as_with_one(valid):
 
 def test_a_read_goes_on_from_what_was_read_before(monkeypatch):
   """Three slots that name each other: reads follow from one to the next."""
-  D, seen = 8, []
+  seen = []
   a, b, c = np.eye(D)[:3] * D**0.5
+  nowhen = np.zeros(D)
   # Query a finds the slot a+b, whose b finds b+c.
   contents = np.stack([a + b, b + c]) / 2**0.5
   state = encoder.MemoryState(
@@ -84,8 +86,8 @@ def test_a_read_goes_on_from_what_was_read_before(monkeypatch):
   config = ModelConfig(**(FIELDS | {"width": D}))
   module = encoder.NextRead(config)
   x, valid = jnp.zeros((1, T, D)), jnp.ones((1, T), bool)
-  before = jnp.tile(jnp.asarray(a + b, jnp.float32), (1, T, 1))
-  memory = (state, jnp.zeros(()))
+  before = jnp.tile(jnp.asarray([*(a + b), *nowhen], jnp.float32), (1, T, 1))
+  memory = (encoder.timed(state), jnp.zeros(()))
   params = module.init(jax.random.key(0), x, before, valid, memory, False)
   params = jax.tree.map_with_path(
     lambda path, leaf: (
@@ -94,23 +96,64 @@ def test_a_read_goes_on_from_what_was_read_before(monkeypatch):
     params,
   )
   _, found = module.apply(params, x, before, valid, memory, False)
-  query = seen[-1][0]
+  # Of a read that is twice as wide; it asks for no time as yet.
+  query, when = np.split(seen[-1][0] / 2**0.5, 2)
+  assert not when.any()
   # Its norm is the read's scale, its direction that of what was read.
   close(np.linalg.norm(query), config.read_scale, rtol=1e-3)
   assert query @ b > 0.5 * np.linalg.norm(query) * np.linalg.norm(b)
   # So c, which was not in what was read before, comes up.
-  assert found[0, 0] @ c > 0.1
+  assert found[0, 0, :D] @ c > 0.1
 
   monkeypatch.undo()
 
   def loss(params, content):
-    memory = state.replace(content=content), jnp.zeros(())
+    memory = encoder.timed(state.replace(content=content)), jnp.zeros(())
     return module.apply(params, x, before, valid, memory, False)[1][0, 0, 2]
 
   params, content = jax.grad(loss, (0, 1))(params, state.content)
   # It learns, and so does what was written.
   assert jnp.abs(params["params"]["chain"]["kernel"]).max() > 0
   assert jnp.abs(content).max() > 0
+
+
+def test_places_in_time_are_how_many_slots_are_younger():
+  state = encoder.MemoryState(
+    content=jnp.ones((4, D)),
+    age=jnp.asarray([7, 2, 2, 100]),
+    usage=jnp.zeros(4),
+    alive=jnp.asarray([1.0, 0.5, 0.0, 0.1]),  # the third is free
+  )
+  places = jnp.asarray([1, 0, 0, 2])
+  content = encoder.timed(state).content
+  close(content[:, :D], state.content)
+  close(content[:, D:], encoder.waves(places, D))
+
+
+def test_a_read_may_ask_for_what_came_before_what_was_read():
+  """Slots of one content, told apart by nothing but their times."""
+  M = 5
+  state = encoder.MemoryState(
+    content=jnp.ones((M, D)),
+    age=jnp.arange(M),
+    usage=jnp.zeros(M),
+    alive=jnp.ones(M),
+  )
+  timed = encoder.timed(state)
+  module = encoder.NextRead(ModelConfig(**(FIELDS | {"width": D})))
+  x, valid = jnp.zeros((1, T, D)), jnp.ones((1, T), bool)
+  memory = timed, jnp.zeros(())
+  read = lambda slot: jnp.tile(timed.content[slot], (1, T, 1))
+  params = module.init(jax.random.key(0), x, read(0), valid, memory, False)
+  # One place back turns each pair of a sine and a cosine by its rate.
+  rates = 10_000.0 ** (-np.arange(0, D, 2) / D)
+  sine, cosine = np.diag(np.sin(rates)), np.diag(np.cos(rates))
+  back = np.block([[cosine, -sine], [sine, cosine]])
+  when = np.concatenate([np.zeros((D, D)), 1000 * back])
+  params["params"]["when"]["kernel"] = jnp.asarray(when, jnp.float32)
+  for slot in range(M - 1):
+    _, found = module.apply(params, x, read(slot), valid, memory, False)
+    close(found[0, 0], timed.content[slot + 1], atol=1e-3)
 
 
 def test_slots_that_are_removed_are_missing_in_every_read():
