@@ -159,16 +159,28 @@ def make_parallel(
     return most(place(np.full(jax.local_device_count(), number, np.int32)))
 
   gather = jax.jit(lambda tree: tree, out_shardings=replicated)
+  # Under jit with out_shardings, so that no leaf is laid out anew in step 2.
+  start = jax.jit(init, out_shardings=state)
   return Parallel(
-    # Under jit with out_shardings, so that no leaf is laid out anew in step 2.
-    init=jax.jit(init, out_shardings=state),
+    init=lambda *numbers: settled(start(*numbers)),
     train_step=train_step,
     eval_step=eval_step,
     put=put,
     largest=largest,
-    fetch=lambda tree: jax.device_get(gather(tree)),
+    fetch=lambda tree: jax.device_get(settled(gather(tree))),
     template=template,
   )
+
+
+def settled(values: Any) -> Any:
+  """The same; where devices are virtual ones of a CPU, once they are all there.
+
+  Such devices share threads: they can wait for each other for ever, and abort,
+  where a second program is begun before the first one has ended on them all.
+  """
+  if jax.default_backend() == "cpu" and jax.device_count() > 1:
+    return jax.block_until_ready(values)
+  return values
 
 
 def program_bytes(step: Callable, *args: Any) -> int | None:

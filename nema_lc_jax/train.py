@@ -37,7 +37,7 @@ from nema_lc_jax.experiment import (
   training_data,
 )
 from nema_lc_jax.plotting.records import SUMMARY_FILE, TRACE_FILE
-from nema_lc_jax.sharding import program_bytes
+from nema_lc_jax.sharding import program_bytes, settled
 from nema_lc_jax.step import TrainState
 from nema_lc_jax.workdir import (
   NONFINITE_FILE,
@@ -163,10 +163,6 @@ class _Run:
     train, parallel = self.train, self.experiment.parallel
     window, since = None, (first, time.monotonic())
     previous = None, 0
-    # Virtual CPU devices can wait for each other for ever, and abort, where a
-    # second step is begun before the first one has ended.
-    lockstep = jax.default_backend() == "cpu" and jax.device_count() > 1
-    wait = jax.block_until_ready if lockstep else lambda x: x
     for step in range(first + 1, train.steps + 1):
       stage = self.stage_at(step - 1)
       # Also after resuming right here: the checkpoint has the old stage's.
@@ -175,8 +171,8 @@ class _Run:
       update = parallel.train_step(_slots(stage, self.experiment))
       rows = next(self.iterator)
       batch = parallel.put(rows)
-      self.state, values = wait(update(self.state, batch))
-      asked = wait(parallel.largest(self.stopper.number))
+      self.state, values = settled(update(self.state, batch))
+      asked = settled(parallel.largest(self.stopper.number))
       window = values if window is None else window.merge(values)
       if step == train.steps:
         self.info["peak_memory_bytes"] = program_bytes(
