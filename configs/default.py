@@ -101,7 +101,7 @@ def get_config() -> ConfigDict:
   c.train.eval_every = 200
   c.train.checkpoint_every = 200
   c.train.eval_batch_size = 128
-  c.train.max_skipped = 20  # steps with non-finite gradients before giving up
+  c.train.max_skipped = 20  # non-finite gradients in a row before giving up
   c.train.on_save_error = "stop"  # of a checkpoint; or go_on, without it
   c.train.parallel = "jit"  # or pmap
   c.train.fsdp = 1  # devices that parameters are sharded over; 1: replicated

@@ -6,6 +6,7 @@ here does anything.
 """
 
 import contextlib
+import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -158,6 +159,20 @@ def total(values: Sequence[float]) -> np.ndarray:
   # In float64 where they are added, which is not on the devices.
   each = multihost_utils.process_allgather(np.asarray(values, np.float32))
   return np.asarray(each, np.float64).sum(0)
+
+
+def require_alike(what: str, text: str) -> None:
+  """Raises ConfigError, on all processes, unless they have the same text."""
+  if jax.process_count() == 1:
+    return
+  digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.int32)
+  each = multihost_utils.process_allgather(digest)
+  others = np.flatnonzero((each != each[0]).any(-1))
+  if others.size:
+    raise ConfigError(
+      f"process {others[0]} was given another {what} than process 0: all must"
+      " be started alike."
+    )
 
 
 def together(do: Callable[[], T]) -> T:

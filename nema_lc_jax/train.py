@@ -141,21 +141,21 @@ class _Run:
     )
 
   def check_finite(self, step: int, rows: Mapping[str, np.ndarray]) -> None:
-    """Stops a run in which too many steps had non-finite gradients.
+    """Stops a run in which too many steps in a row had non-finite gradients.
 
-    What it stopped at, parameters and the last batch, is left in a file.
+    What it stopped at, the state and the last batch, is left in a file.
     """
-    skipped = int(self.state.opt_state.total_notfinite)
+    skipped = int(self.state.opt_state.notfinite_count)
     if skipped <= self.train.max_skipped:
       return
-    params = self.experiment.parallel.fetch(self.state.params)
+    state = self.experiment.parallel.fetch(self.state)
     if distributed.is_first():
-      dump_nonfinite(self.workdir, step, params, rows)
+      dump_nonfinite(self.workdir, step, state, rows)
     raise RunError(
-      f"stopped at step {step}: {skipped} steps had non-finite gradients"
-      f" (config.train.max_skipped={self.train.max_skipped}); parameters and"
-      f" the last batch are in {self.workdir / NONFINITE_FILE}; try a lower"
-      " config.train.learning_rate."
+      f"stopped at step {step}: the last {skipped} steps had non-finite"
+      f" gradients (config.train.max_skipped={self.train.max_skipped}); the"
+      f" state and the last batch are in {self.workdir / NONFINITE_FILE}; try a"
+      " lower config.train.learning_rate."
     )
 
   def fit(self, first: int, progress: Progress) -> None:
@@ -323,6 +323,8 @@ def run(
   folder = Path(workdir or default(config))
   experiment, pretraining = distributed.together(lambda: _make(config))
   interface = interface_of(experiment.dataset)
+  distributed.require_alike("config", config.to_json())
+  distributed.require_alike("data", experiment.dataset.fingerprint)
   distributed.together(
     lambda: (
       distributed.is_first() and prepare(config, interface, folder, force=force)

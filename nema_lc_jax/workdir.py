@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 from nema_lc_jax import evaluate, report
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.experiment import Interface, contestant
-from nema_lc_jax.memory.types import Params
 from nema_lc_jax.plotting.records import SUMMARY_FILE, TRACE_FILE
+from nema_lc_jax.step import TrainState
 from nema_lc_jax.trees import named_leaves
 from nema_lc_jax.writer import METRICS_FILE
 
@@ -70,17 +70,17 @@ def prepare(
 
 
 def dump_nonfinite(
-  workdir: Path, step: int, params: Params, rows: Mapping[str, np.ndarray]
+  workdir: Path, step: int, state: TrainState, rows: Mapping[str, np.ndarray]
 ) -> None:
-  """Writes what a step was computed from: its number, parameters and batch.
+  """Writes what a step was computed from: its number, state and batch.
 
   Args:
     workdir: of the run.
     step: the last one.
-    params: of the model.
+    state: parameters and what the optimizer keeps.
     rows: the batch, this process's rows.
   """
   arrays = {f"batch.{name}": x for name, x in rows.items()}
-  for name, x in named_leaves(params).items():
-    arrays[f"params.{name}"] = np.asarray(x)
+  for name, x in named_leaves(state).items():
+    arrays[f"state.{name}"] = np.asarray(x)
   np.savez(workdir / NONFINITE_FILE, step=step, **arrays)

@@ -48,7 +48,10 @@ def small_config():
 
 
 def start(folder, *arguments, program=("-m", "nema_lc_jax.main")):
-  """Two processes with a device each, and their output in folder/N.txt."""
+  """Two processes with a device each, and their output in folder/N.txt.
+
+  In arguments, {} is the number of the process.
+  """
   with socket.socket() as probe:
     probe.bind(("localhost", 0))
     port = probe.getsockname()[1]
@@ -66,7 +69,7 @@ def start(folder, *arguments, program=("-m", "nema_lc_jax.main")):
             sys.executable, *program, f"--config={folder / 'config.py'}",
             f"--workdir={folder / 'run'}", "--distributed",
             f"--coordinator=localhost:{port}", "--num_processes=2",
-            f"--process_id={index}", *arguments,
+            f"--process_id={index}", *(x.format(index) for x in arguments),
           ],
           cwd=ROOT,
           env=environment,
@@ -188,6 +191,16 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(tmp_path):
   assert last[1] == last[0].replace("process 0", "process 1")
   step = last[0].split("after step ")[1].split(",")[0]
   assert (tmp_path / "pair/run/checkpoints/latest" / step).is_dir()
+
+
+def test_processes_that_were_started_with_other_configs_are_refused(tmp_path):
+  processes = start(tmp_path / "pair", "--config.seed={}")
+  codes, outputs = ends(tmp_path / "pair", processes, within=120)
+  assert codes == [2, 2], outputs
+  for output in outputs:
+    line = output.strip().splitlines()[-1]
+    assert "process 1 was given another config than process 0" in line
+  assert not (tmp_path / "pair" / "run").exists()
 
 
 def test_where_one_process_dies_the_other_ends(tmp_path):

@@ -46,9 +46,11 @@ def test_non_finite_gradients_are_skipped_and_counted(bad):
     updates, state = step(grads, tx, state)
     assert float(jnp.abs(updates["policy"]["gate"]["kernel"]).max()) == 0
     assert int(state.total_notfinite) == count
+    assert int(state.notfinite_count) == count
   updates, state = step(ones(), tx, state)
   assert float(jnp.abs(updates["encoder"]["bias"]).min()) > 0
   assert int(state.total_notfinite) == 3
+  assert int(state.notfinite_count) == 0  # in a row
 
 
 def test_schedules():

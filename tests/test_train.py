@@ -196,12 +196,13 @@ def test_too_many_non_finite_steps_stop_the_run(tmp_path, monkeypatch):
   monkeypatch.setattr(steps.losses, "total_loss", broken)
   # No other test has this config, so none gets programs made of this.
   config = tiny_config(max_skipped=1)
-  with pytest.raises(RunError, match=r"2 steps had non-finite gradients"):
+  with pytest.raises(RunError, match=r"last 2 steps had non-finite"):
     train.run(config, str(tmp_path / "run"))
   with np.load(tmp_path / "run" / NONFINITE_FILE, allow_pickle=False) as left:
     assert int(left["step"]) == 2
     assert left["batch.inputs"].shape == (8, 80)
-    assert left["params.head.logits.kernel"].ndim == 2
+    assert left["state.params.head.logits.kernel"].ndim == 2
+    assert left["state.opt_state.notfinite_count"] == 2
     assert all(np.isfinite(left[name]).all() for name in left.files)
 
 
