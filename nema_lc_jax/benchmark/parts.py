@@ -22,10 +22,10 @@ from nema_lc_jax.benchmark.machine import Ceilings, cost
 from nema_lc_jax.benchmark.measure import Program, alternate
 from nema_lc_jax.data.pipeline import READ_OPTIONS
 from nema_lc_jax.experiment import Interface, load_data, machinery
-from nema_lc_jax.memory import Candidates, Chunk, init_state, scan_chunks
+from nema_lc_jax.memory import init_state, scan_chunks
 from nema_lc_jax.models import encoder as enc
 from nema_lc_jax.models.functional import call, init
-from nema_lc_jax.models.policies import make_policy, policy_options
+from nema_lc_jax.models.remember import chunks_of, slot_policies
 
 # What one setting at a time is multiplied with, around the config's own.
 AROUND = {
@@ -44,21 +44,16 @@ def scan_program(config: ConfigDict, *, batch: int, length: int) -> Program:
   that make them are not in it.
   """
   c, m = config.model, config.memory
-  T, D, K, M = c.chunk_length, c.width, m.num_candidates, m.num_slots
-  N, known = length // T, policy_options(m.policy)
-  options = {k: v for k, v in m.controller.items() if k in known}
-  if m.spare_slots and M < N and "capacity" in known:
-    options["capacity"], M = M, M + m.spare_slots
-  policy = make_policy(m.policy, width=D, **options)
+  T, D, K = c.chunk_length, c.width, m.num_candidates
+  N = length // T
+  policies = slot_policies(
+    m.policy, width=D, controller=m.controller, spare_slots=m.spare_slots
+  )
+  policy, M = policies.in_training(N, m.num_slots)
 
   def one(params, query, content, key):
-    candidates = Candidates(content=content, valid=jnp.ones((N, K), bool))
-    chunks = Chunk(
-      query=query,
-      candidates=candidates,
-      valid=jnp.ones((N, T), bool),
-      age_bias=jnp.full(N, 0.3),
-    )
+    valid, bias = jnp.ones((N, T), bool), jnp.asarray(0.3)
+    chunks = chunks_of(query, content, bias, valid, None)
     state = init_state(num_slots=M, width=D)
     _, out = scan_chunks(
       params,

@@ -12,23 +12,21 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from nema_lc_jax.memory import (
-  Candidates,
-  Chunk,
-  MemoryState,
-  Policy,
-  StepOutput,
-  Truth,
-  init_state,
-  read_weights,
-  scan_chunks,
-)
+from nema_lc_jax.memory import MemoryState, StepOutput, init_state
 from nema_lc_jax.memory.types import Array, Params
 from nema_lc_jax.models import encoder as enc
 from nema_lc_jax.models.config import ModelConfig
 from nema_lc_jax.models.functional import call, init
-from nema_lc_jax.models.policies import make_policy, policy_options
 from nema_lc_jax.models.recurrent import RecurrentChunk, scan_recurrent
+from nema_lc_jax.models.remember import (
+  Mode,
+  SlotPolicies,
+  chunks_of,
+  last_chunk,
+  remember,
+  slot_policies,
+  truth_of,
+)
 
 # Fields of a batch that the memory's texts are made of.
 TEXT = ("inputs", "mask", "truth", "voids")
@@ -84,10 +82,7 @@ class Model(NamedTuple):
 class _Parts(NamedTuple):
   encoder: enc.Encoder
   interface: enc.Interface
-  policy: Policy | None
-  # capacity -> the policy for training with spare slots, where what is beyond
-  # that capacity fades; None if it knows no such thing.
-  crowded: Callable[[int], Policy] | None
+  policies: SlotPolicies | None
   # In place of the layers of encoder and decoder, which then have none.
   recurrent: RecurrentChunk | None
   decoder: enc.Decoder
@@ -95,16 +90,13 @@ class _Parts(NamedTuple):
 
 
 def _parts(c: ModelConfig) -> _Parts:
-  known = policy_options(c.policy)
-  options = {k: v for k, v in c.controller.items() if k in known}
-  for option in set(c.controller) - set(policy_options("learned")):
-    raise ValueError(
-      f"config.memory.controller has no field {option!r}; known:"
-      f" {', '.join(policy_options('learned'))}."
-    )
-  make = functools.partial(make_policy, c.policy, width=c.width, **options)
-  fades = c.spare_slots > 0 and "capacity" in known
-  policy, crowded = make(), lambda capacity: make(capacity=capacity)
+  # Also of a model without a memory, whose config may be as wrong.
+  policies = slot_policies(
+    c.policy,
+    width=c.width,
+    controller=c.controller,
+    spare_slots=c.spare_slots,
+  )
   recurrent, outside = None, c
   if c.encoder == "recurrent":
     recurrent = RecurrentChunk(c)
@@ -112,8 +104,7 @@ def _parts(c: ModelConfig) -> _Parts:
   return _Parts(
     encoder=enc.Encoder(outside),
     interface=enc.Interface(c),
-    policy=policy if c.encoder == "memory" else None,
-    crowded=crowded if fades else None,
+    policies=policies if c.encoder == "memory" else None,
     recurrent=recurrent,
     decoder=enc.Decoder(outside),
     head=enc.Head(c.num_classes, hidden=2 * c.width),
@@ -126,7 +117,7 @@ def _init(c: ModelConfig, parts: _Parts, key: Array) -> Params:
   valid = jnp.ones(tokens.shape, bool)
   x = jnp.zeros((*tokens.shape, c.width), c.dtype)
   features = (4 if c.head == "match" else 1) * c.width
-  has_memory = parts.policy is not None
+  has_memory = parts.policies is not None
   read = jnp.zeros(x.shape) if has_memory else None
   empty = init_state(num_slots=c.num_slots, width=c.width)
   memory = (empty, jnp.zeros(())) if has_memory and c.num_reads > 1 else None
@@ -138,7 +129,7 @@ def _init(c: ModelConfig, parts: _Parts, key: Array) -> Params:
   }
   if has_memory:
     params["interface"] = init(parts.interface, keys[3], x, valid)
-    params["policy"] = parts.policy.init(
+    params["policy"] = parts.policies.usual.init(
       keys[4], num_slots=c.num_slots, num_candidates=c.num_candidates
     )
   if parts.recurrent is not None:
@@ -149,110 +140,11 @@ def _init(c: ModelConfig, parts: _Parts, key: Array) -> Params:
   return params
 
 
-def truth_of(chunked: Mapping[str, Array]) -> Truth:
-  """What the task knows of each chunk [N], from `truth` and `voids` [N, T]."""
-  fact = chunked["truth"].max(1).astype(jnp.int32)
-  N, T = chunked["truth"].shape
-  if "voids" not in chunked:
-    return Truth(fact=fact, voids=jnp.zeros(N, jnp.int32))
-  position = chunked["voids"].max(1)
-  ago = jnp.arange(N) - position // T
-  return Truth(fact=fact, voids=jnp.where(position >= 0, ago, 0))
-
-
-class _Mode(NamedTuple):
-  """What one call of `apply` asks for (static)."""
-
-  train: bool
-  num_slots: int
-  budget: int
-
-
-class _Memory(NamedTuple):
-  """What the memory of one text did."""
-
-  state: MemoryState  # after the last chunk
-  steps: StepOutput  # leaves [N, ...]
-  # What the last chunk read, and the age bias; None unless it reads on.
-  memory: tuple[MemoryState, Array] | None
-
-
-def _remember(
-  c: ModelConfig,
-  parts: _Parts,
-  params: Params,
-  key: Array,
-  chunks: tuple[Array, Array, Truth | None],
-  mode: _Mode,
-  removed: Array | None,
-  before: tuple[MemoryState, Array] | None,
-) -> _Memory:
-  """The memory scan of one text, or from `before` on, see `_text`."""
-  x, valid, truth = chunks
-  query, content, age_bias = call(
-    parts.interface, params["interface"], x, valid
-  )
-  N, K = content.shape[:2]
-  candidates = Candidates(
-    content=content, valid=jnp.repeat(valid.any(1)[:, None], K, axis=1)
-  )
-  chunk = Chunk(
-    query=query,
-    candidates=candidates,
-    valid=valid,
-    age_bias=jnp.broadcast_to(age_bias, (N,)),
-    truth=truth,
-  )
-  M, policy = mode.num_slots, parts.policy
-  # Where each chunk may have a slot of its own, all fits.
-  if mode.train and M < N and parts.crowded is not None:
-    M, policy = M + c.spare_slots, parts.crowded(M)
-  scan = functools.partial(
-    scan_chunks,
-    params["policy"],
-    key,
-    policy=policy,
-    budget=mode.budget,
-    train=mode.train,
-    remat=c.remat,
-    truncate=c.truncate,
-  )
-  state, start = init_state(num_slots=M, width=c.width), 0
-  if before is not None:
-    state, start = before
-  if removed is None and c.num_reads == 1:
-    return _Memory(*scan(state, chunk, start=start), None)
-  # The last chunk apart, since what it reads is needed itself. A chunk without
-  # a valid token leaves the memory as the one before it did.
-  last = _last_chunk(valid)
-  others = valid & (jnp.arange(N) != last)[:, None]
-  before, steps = scan(state, chunk.replace(valid=others), start=start)
-  end = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, last, 1), chunk)
-  state, end = scan(before, end, start=start + last)
-  steps = jax.tree.map(lambda a, b: a.at[last].set(b[0]), steps, end)
-  if removed is not None:
-    before, state = _without(before, removed), _without(state, removed)
-    weights = read_weights(before, query[last], age_bias=age_bias)
-    weights = jnp.where(valid[last][:, None], weights, 0.0)
-    read = steps.read.at[last].set(weights @ before.content)
-    steps = steps.replace(read=read)
-  return _Memory(state, steps, (before, age_bias) if c.num_reads > 1 else None)
-
-
-def _last_chunk(valid: Array) -> Array:
-  """Number of the last chunk with a valid token, of `valid` [N, T]."""
-  return jnp.max(jnp.where(valid.any(1), jnp.arange(valid.shape[0]), 0))
-
-
-def _without(state: MemoryState, removed: Array) -> MemoryState:
-  return state.replace(alive=jnp.where(removed, 0.0, state.alive))
-
-
 def _text(
   c: ModelConfig,
   parts: _Parts,
   params: Params,
-  mode: _Mode,
+  mode: Mode,
   key: Array,
   text: Mapping[str, Array],
   removed: Array | None,
@@ -290,9 +182,17 @@ def _text(
       valid,
       train=mode.train,
     )
-  if parts.policy is not None:
-    state, steps, memory = _remember(
-      c, parts, params, keys[1], (x, valid, truth), mode, removed, before
+  if parts.policies is not None:
+    made = call(parts.interface, params["interface"], x, valid)
+    state, steps, memory = remember(
+      c,
+      parts.policies,
+      params["policy"],
+      keys[1],
+      chunks_of(*made, valid, truth),
+      mode,
+      removed=removed,
+      before=before,
     )
     read, steps = steps.read, steps.replace(read=None)
   weights = valid
@@ -302,7 +202,7 @@ def _text(
     x, valid = jnp.zeros_like(read, x.dtype), weights > 0
   elif c.pools_last:
     # Layers are chunk-local: of the other chunks nothing more is needed.
-    last = _last_chunk(valid)
+    last = last_chunk(valid)
     x, read, valid, weights = jax.tree.map(
       lambda a: jax.lax.dynamic_slice_in_dim(a, last, 1),
       (x, read, valid, weights),
@@ -365,7 +265,7 @@ def build_model(**fields) -> Model:
     axis_name=None,
     removed=None,
   ):
-    mode = _Mode(
+    mode = Mode(
       train,
       c.num_slots if num_slots is None else num_slots,
       c.budget if budget is None else budget,
@@ -383,7 +283,7 @@ def build_model(**fields) -> Model:
     return ModelOutput(answer(params, features), steps, state)
 
   def read_on(params, key, tokens, valid, state, start):
-    mode = _Mode(False, state.age.shape[0], c.budget)
+    mode = Mode(False, state.age.shape[0], c.budget)
     text = {"inputs": tokens, "mask": valid}
     features, _, state = _text(
       c, parts, params, mode, key, text, None, (state, start)
@@ -396,6 +296,6 @@ def build_model(**fields) -> Model:
   return Model(
     init=functools.partial(_init, c, parts),
     apply=apply,
-    read_on=read_on if parts.policy is not None else None,
+    read_on=read_on if parts.policies is not None else None,
     answer=answer,
   )

@@ -1,0 +1,190 @@
+"""What the memory does with one text: between `Interface` and `Decoder`."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from nema_lc_jax.memory import (
+  Candidates,
+  Chunk,
+  MemoryState,
+  Policy,
+  StepOutput,
+  Truth,
+  init_state,
+  read_weights,
+  scan_chunks,
+)
+from nema_lc_jax.memory.types import Array, Params
+from nema_lc_jax.models.config import ModelConfig
+from nema_lc_jax.models.policies import make_policy, policy_options
+
+
+class Mode(NamedTuple):
+  """What one call of a model asks for (static)."""
+
+  train: bool
+  num_slots: int
+  budget: int
+
+
+class SlotPolicies(NamedTuple):
+  """A policy, and what stands for it where training has more slots."""
+
+  usual: Policy
+  # capacity -> the policy for training with spare slots, where what is beyond
+  # that capacity fades; None if it knows no such thing.
+  crowded: Callable[[int], Policy] | None
+  spare_slots: int
+
+  def in_training(self, chunks: int, num_slots: int) -> tuple[Policy, int]:
+    """The policy and its number of slots for texts of so many chunks."""
+    # Where each chunk may have a slot of its own, all fits.
+    if num_slots >= chunks or self.crowded is None:
+      return self.usual, num_slots
+    return self.crowded(num_slots), num_slots + self.spare_slots
+
+
+def slot_policies(
+  name: str, *, width: int, controller: Mapping[str, Any], spare_slots: int
+) -> SlotPolicies:
+  """The policies of a model.
+
+  Args:
+    name: see `make_policy`.
+    width: D.
+    controller: options of all learned policies; of them, those this one knows
+      are its own.
+    spare_slots: see `ModelConfig`.
+
+  Raises:
+    ValueError: on an option that no policy knows.
+  """
+  for option in set(controller) - set(policy_options("learned")):
+    raise ValueError(
+      f"config.memory.controller has no field {option!r}; known:"
+      f" {', '.join(policy_options('learned'))}."
+    )
+  known = policy_options(name)
+  options = {k: v for k, v in controller.items() if k in known}
+  make = functools.partial(make_policy, name, width=width, **options)
+  fades = spare_slots > 0 and "capacity" in known
+  crowded = (lambda capacity: make(capacity=capacity)) if fades else None
+  return SlotPolicies(make(), crowded, spare_slots)
+
+
+def truth_of(chunked: Mapping[str, Array]) -> Truth:
+  """What the task knows of each chunk [N], from `truth` and `voids` [N, T]."""
+  fact = chunked["truth"].max(1).astype(jnp.int32)
+  N, T = chunked["truth"].shape
+  if "voids" not in chunked:
+    return Truth(fact=fact, voids=jnp.zeros(N, jnp.int32))
+  position = chunked["voids"].max(1)
+  ago = jnp.arange(N) - position // T
+  return Truth(fact=fact, voids=jnp.where(position >= 0, ago, 0))
+
+
+def chunks_of(
+  query: Array,
+  content: Array,
+  age_bias: Array,
+  valid: Array,
+  truth: Truth | None,
+) -> Chunk:
+  """What `Interface` makes of a text, as the memory takes it: leaves [N, ...].
+
+  Args:
+    query: [N, T, D].
+    content: [N, K, D], of the candidates.
+    age_bias: [].
+    valid: [N, T].
+    truth: leaves [N].
+  """
+  N, K = content.shape[:2]
+  offered = jnp.repeat(valid.any(1)[:, None], K, axis=1)
+  return Chunk(
+    query=query,
+    candidates=Candidates(content=content, valid=offered),
+    valid=valid,
+    age_bias=jnp.broadcast_to(age_bias, (N,)),
+    truth=truth,
+  )
+
+
+class Remembered(NamedTuple):
+  """What the memory of one text did."""
+
+  state: MemoryState  # after the last chunk
+  steps: StepOutput  # leaves [N, ...]
+  # What the last chunk read, and the age bias; None unless it reads on.
+  memory: tuple[MemoryState, Array] | None
+
+
+def remember(
+  c: ModelConfig,
+  policies: SlotPolicies,
+  params: Params,
+  key: Array,
+  chunks: Chunk,
+  mode: Mode,
+  *,
+  removed: Array | None,
+  before: tuple[MemoryState, Array] | None,
+) -> Remembered:
+  """The memory scan of one text.
+
+  Args:
+    c: the model's.
+    policies: the model's.
+    params: of the policy.
+    key: of the text.
+    chunks: leaves [N, ...].
+    mode: what is asked for.
+    removed: [M] bool, slots that the last chunk's read is to do without.
+    before: the memory to start from, and how many chunks it has read.
+  """
+  valid, N = chunks.valid, chunks.valid.shape[0]
+  policy, M = policies.usual, mode.num_slots
+  if mode.train:
+    policy, M = policies.in_training(N, M)
+  scan = functools.partial(
+    scan_chunks,
+    params,
+    key,
+    policy=policy,
+    budget=mode.budget,
+    train=mode.train,
+    remat=c.remat,
+    truncate=c.truncate,
+  )
+  state, start = before or (init_state(num_slots=M, width=c.width), 0)
+  if removed is None and c.num_reads == 1:
+    return Remembered(*scan(state, chunks, start=start), None)
+  # The last chunk apart, since what it reads is needed itself. A chunk without
+  # a valid token leaves the memory as the one before it did.
+  last = last_chunk(valid)
+  others = valid & (jnp.arange(N) != last)[:, None]
+  left, steps = scan(state, chunks.replace(valid=others), start=start)
+  end = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, last, 1), chunks)
+  state, end = scan(left, end, start=start + last)
+  steps = jax.tree.map(lambda a, b: a.at[last].set(b[0]), steps, end)
+  age_bias = chunks.age_bias[0]
+  if removed is not None:
+    left, state = _without(left, removed), _without(state, removed)
+    weights = read_weights(left, chunks.query[last], age_bias=age_bias)
+    weights = jnp.where(valid[last][:, None], weights, 0.0)
+    read = steps.read.at[last].set(weights @ left.content)
+    steps = steps.replace(read=read)
+  return Remembered(state, steps, (left, age_bias) if c.num_reads > 1 else None)
+
+
+def last_chunk(valid: Array) -> Array:
+  """Number of the last chunk with a valid token, of `valid` [N, T]."""
+  return jnp.max(jnp.where(valid.any(1), jnp.arange(valid.shape[0]), 0))
+
+
+def _without(state: MemoryState, removed: Array) -> MemoryState:
+  return state.replace(alive=jnp.where(removed, 0.0, state.alive))
