@@ -121,13 +121,21 @@ def _row(
 
 
 def write(rows: Sequence[Row], done: Done, out: Path) -> list[Path]:
-  """Writes table.{csv,md,tex} and runs.csv into `out`; returns the files."""
+  """Writes table.{csv,md,tex} and runs.csv into `out`; returns the files.
+
+  Of a data set of several tasks by_task.csv, too, their errors.
+  """
   paths = [out / f"table.{kind}" for kind in ("csv", "md", "tex")]
   _write_csv(paths[0], [_csv_row(row) for row in rows])
   paths[1].write_text(_markdown(rows), encoding="utf-8")
   paths[2].write_text(_latex(rows), encoding="utf-8")
   paths.append(out / "runs.csv")
   _write_csv(paths[3], [_run_row(run, summary) for run, summary in done])
+  if errors := _errors_by_task(done):
+    paths.append(out / "by_task.csv")
+    _write_csv(paths[4], errors)
+    with paths[1].open("a", encoding="utf-8") as file:
+      file.write(_markdown_by_task(errors))
   return paths
 
 
@@ -215,6 +223,31 @@ def _run_row(run: Run, summary: Mapping[str, Any]) -> dict[str, Any]:
     "jax": summary["versions"]["jax"],
     "git_commit": summary["git_commit"],
   }
+
+
+def _errors_by_task(done: Done) -> list[dict[str, Any]]:
+  """A row per task, a column per cell: the error, mean over seeds."""
+  found = {
+    cell.name: [summary.get("test_error_by_task") for _, summary in runs]
+    for cell, runs in cells_of(done).items()
+  }
+  if not all(all(errors) for errors in found.values()):
+    return []
+  tasks = {task: None for errors in found.values() for task in errors[0]}
+  mean = lambda task, errors: float(np.mean([e[task] for e in errors]))
+  return [
+    {"task": task} | {name: mean(task, e) for name, e in found.items()}
+    for task in tasks
+  ]
+
+
+def _markdown_by_task(errors: Sequence[Mapping[str, Any]]) -> str:
+  names = list(errors[0])
+  lines = [names, ["---"] * len(names)]
+  for row in errors:
+    lines.append([row["task"], *(f"{row[name]:.1%}" for name in names[1:])])
+  table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+  return f"\n{table}\n\nError by task, mean over seeds.\n"
 
 
 def _columns(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

@@ -344,3 +344,30 @@ def test_an_oracle_that_differs_by_setting_has_a_line_for_each(tmp_path):
   assert "0.625" in oracles[0]
   assert "memory.num_slots=4" in oracles[1]
   assert "1.000" in oracles[1]
+
+
+def test_errors_by_task_stand_beside_each_other(tmp_path):
+  errors = lambda one, two: {"test_error_by_task": {"1": one, "12": two}}
+  done = done_of(
+    {
+      ("learned", ()): {
+        0: summary(0.9, **errors(0.1, 0.0)),
+        1: summary(0.8, **errors(0.3, 0.0)),
+      },
+      ("fifo", ()): {0: summary(0.5, **errors(0.5, 0.25))},
+    }
+  )
+  rows = tables.make_rows(done, reference="learned")
+  assert tmp_path / "by_task.csv" in tables.write(rows, done, tmp_path)
+  with (tmp_path / "by_task.csv").open(encoding="utf-8") as file:
+    found = list(csv.DictReader(file))
+  assert found == [
+    {"task": "1", "learned": "0.2", "fifo": "0.5"},
+    {"task": "12", "learned": "0", "fifo": "0.25"},
+  ]
+  text = (tmp_path / "table.md").read_text()
+  assert "| 1 | 20.0% | 50.0% |" in text
+  # Other data sets have none.
+  plain = done_of(PLAIN)
+  tables.write(tables.make_rows(plain, reference="learned"), plain, tmp_path)
+  assert "Error by task" not in (tmp_path / "table.md").read_text()
