@@ -119,12 +119,14 @@ def _init(c: ModelConfig, parts: _Parts, key: Array) -> Params:
   features = (4 if c.head == "match" else 1) * c.width
   has_memory = parts.policies is not None
   read = jnp.zeros(x.shape) if has_memory else None
-  empty = init_state(num_slots=c.num_slots, width=c.width)
-  memory = (empty, jnp.zeros(())) if has_memory and c.num_reads > 1 else None
+  first = None
+  if has_memory and c.num_reads > 1:
+    empty = init_state(num_slots=c.num_slots, width=c.width)
+    first = enc.FirstRead(empty, read[0], jnp.zeros(()))
 
   params = {
     "encoder": init(parts.encoder, keys[0], tokens, valid, False),
-    "decoder": init(parts.decoder, keys[1], x, read, valid, False, memory),
+    "decoder": init(parts.decoder, keys[1], x, read, valid, False, first),
     "head": init(parts.head, keys[2], jnp.zeros(features)),
   }
   if has_memory:
@@ -172,7 +174,7 @@ def _text(
     mode.train,
     key=keys[0],
   )
-  read, steps, state, memory = None, None, None, None
+  read, steps, state, first = None, None, None, None
   if parts.recurrent is not None:
     x = scan_recurrent(
       parts.recurrent,
@@ -184,7 +186,7 @@ def _text(
     )
   if parts.policies is not None:
     made = call(parts.interface, params["interface"], x, valid)
-    state, steps, memory = remember(
+    state, steps, first = remember(
       c,
       parts.policies,
       params["policy"],
@@ -214,7 +216,7 @@ def _text(
     read,
     valid,
     mode.train,
-    memory,
+    first,
     key=keys[2],
   )
   features = x.reshape(L, -1) if c.per_token else enc.mean_pool(x, weights)
