@@ -5,13 +5,12 @@ depends on what happens in the memory, so chunks are computed in parallel.
 """
 
 import functools
-from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from nema_lc_jax.memory import MemoryState, read, read_weights
+from nema_lc_jax.memory import MemoryState, read
 from nema_lc_jax.memory.types import Array
 from nema_lc_jax.models.attention import attend, rotate
 from nema_lc_jax.models.config import ModelConfig
@@ -199,14 +198,6 @@ def timed(state: MemoryState) -> MemoryState:
   return state.replace(content=jnp.concatenate([state.content, place], axis=1))
 
 
-class FirstRead(NamedTuple):
-  """How one chunk has read."""
-
-  state: MemoryState  # from what
-  query: Array  # [T, D]
-  age_bias: Array  # []
-
-
 class NextRead(nn.Module):
   """A further read of one chunk, by a query made of what was read before.
 
@@ -221,14 +212,10 @@ class NextRead(nn.Module):
     x: Array,
     before: Array,
     valid: Array,
-    state: MemoryState,
-    age_bias: Array,
+    memory: tuple[MemoryState, Array],
     train: bool,
   ) -> tuple[Array, Array]:
-    """x [1, T, D], the read before it [1, T, 2*D], valid to x and this read.
-
-    Of a `timed` state.
-    """
+    """x [1, T, D], the read before it [1, T, 2*D], valid to x and this read."""
     c, D = self.config, x.shape[-1]
     x = Stack(c, 1, name="layers")(x, valid, train)
     h = nn.LayerNorm(name="norm")(x.astype(jnp.float32))
@@ -244,6 +231,7 @@ class NextRead(nn.Module):
     when = dense(kernel_init=nn.initializers.zeros, name="when")(when)
     # A read scales by the width, which is twice that of the contents here.
     query = jnp.concatenate([query, when], axis=-1) * 2**0.5
+    state, age_bias = memory
     found = read(state, query[0], age_bias=age_bias)[None]
     found = jnp.where(valid[..., None], found, 0.0)
     return x + dense(dtype=x.dtype, name="read")(found.astype(x.dtype)), found
@@ -261,25 +249,24 @@ class Decoder(nn.Module):
     read: Array | None,
     valid: Array,
     train: bool,
-    first: FirstRead | None = None,
+    memory: tuple[MemoryState, Array] | None = None,
   ) -> Array:
     """x, read [N, T, D] and valid [N, T] to [N, T, D] f32; read None: none.
 
-    With `first`, how the one chunk that there is has read, it reads on.
+    For reads after the first, N is 1, and `memory` is what that one read and
+    its age bias.
     """
     c, D = self.config, x.shape[-1]
     if read is not None:
       dense = nn.Dense(D, use_bias=False, dtype=x.dtype, name="read")
       x = x + dense(read.astype(x.dtype))
-    if first is not None:
-      state, bias = timed(first.state), first.age_bias
-      # What was read, again, and now also when that was.
-      weights = read_weights(first.state, first.query, age_bias=bias)
-      read = jnp.where(valid[..., None], weights @ state.content, 0.0)
+    if memory is not None:
+      state, age_bias = memory
+      memory = timed(state), age_bias
+      # When that was which the first read found is left open.
+      read = jnp.concatenate([read, jnp.zeros_like(read)], axis=-1)
       for i in range(1, c.num_reads):
-        x, read = NextRead(c, name=f"read_{i}")(
-          x, read, valid, state, bias, train
-        )
+        x, read = NextRead(c, name=f"read_{i}")(x, read, valid, memory, train)
     x = Stack(c, c.num_layers_after, name="layers")(x, valid, train)
     x = nn.LayerNorm(name="norm")(x.astype(jnp.float32))
     return nn.Dense(D, name="out")(x)

@@ -119,14 +119,12 @@ def _init(c: ModelConfig, parts: _Parts, key: Array) -> Params:
   features = (4 if c.head == "match" else 1) * c.width
   has_memory = parts.policies is not None
   read = jnp.zeros(x.shape) if has_memory else None
-  first = None
-  if has_memory and c.num_reads > 1:
-    empty = init_state(num_slots=c.num_slots, width=c.width)
-    first = enc.FirstRead(empty, read[0], jnp.zeros(()))
+  empty = init_state(num_slots=c.num_slots, width=c.width)
+  memory = (empty, jnp.zeros(())) if has_memory and c.num_reads > 1 else None
 
   params = {
     "encoder": init(parts.encoder, keys[0], tokens, valid, False),
-    "decoder": init(parts.decoder, keys[1], x, read, valid, False, first),
+    "decoder": init(parts.decoder, keys[1], x, read, valid, False, memory),
     "head": init(parts.head, keys[2], jnp.zeros(features)),
   }
   if has_memory:
@@ -174,7 +172,7 @@ def _text(
     mode.train,
     key=keys[0],
   )
-  read, steps, state, first = None, None, None, None
+  read, steps, state, memory = None, None, None, None
   if parts.recurrent is not None:
     x = scan_recurrent(
       parts.recurrent,
@@ -186,7 +184,7 @@ def _text(
     )
   if parts.policies is not None:
     made = call(parts.interface, params["interface"], x, valid)
-    state, steps, first = remember(
+    state, steps, memory = remember(
       c,
       parts.policies,
       params["policy"],
@@ -216,7 +214,7 @@ def _text(
     read,
     valid,
     mode.train,
-    first,
+    memory,
     key=keys[2],
   )
   features = x.reshape(L, -1) if c.per_token else enc.mean_pool(x, weights)

@@ -20,7 +20,6 @@ from nema_lc_jax.memory import (
 )
 from nema_lc_jax.memory.types import Array, Params
 from nema_lc_jax.models.config import ModelConfig
-from nema_lc_jax.models.encoder import FirstRead
 from nema_lc_jax.models.policies import make_policy, policy_options
 
 
@@ -120,7 +119,8 @@ class Remembered(NamedTuple):
 
   state: MemoryState  # after the last chunk
   steps: StepOutput  # leaves [N, ...]
-  first: FirstRead | None  # of the last chunk; None unless it reads on
+  # What the last chunk read, and the age bias; None unless it reads on.
+  memory: tuple[MemoryState, Array] | None
 
 
 def remember(
@@ -178,8 +178,7 @@ def remember(
     weights = jnp.where(valid[last][:, None], weights, 0.0)
     read = steps.read.at[last].set(weights @ left.content)
     steps = steps.replace(read=read)
-  first = FirstRead(left, chunks.query[last], age_bias)
-  return Remembered(state, steps, first if c.num_reads > 1 else None)
+  return Remembered(state, steps, (left, age_bias) if c.num_reads > 1 else None)
 
 
 def last_chunk(valid: Array) -> Array:

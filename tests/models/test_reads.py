@@ -87,15 +87,15 @@ def test_a_read_goes_on_from_what_was_read_before(monkeypatch):
   module = encoder.NextRead(config)
   x, valid = jnp.zeros((1, T, D)), jnp.ones((1, T), bool)
   before = jnp.tile(jnp.asarray([*(a + b), *nowhen], jnp.float32), (1, T, 1))
-  memory = encoder.timed(state), jnp.zeros(())
-  params = module.init(jax.random.key(0), x, before, valid, *memory, False)
+  memory = (encoder.timed(state), jnp.zeros(()))
+  params = module.init(jax.random.key(0), x, before, valid, memory, False)
   params = jax.tree.map_with_path(
     lambda path, leaf: (
       leaf if "chain" in jax.tree_util.keystr(path) else 0.0 * leaf
     ),
     params,
   )
-  _, found = module.apply(params, x, before, valid, *memory, False)
+  _, found = module.apply(params, x, before, valid, memory, False)
   # Of a read that is twice as wide; it asks for no time as yet.
   query, when = np.split(seen[-1][0] / 2**0.5, 2)
   assert not when.any()
@@ -109,7 +109,7 @@ def test_a_read_goes_on_from_what_was_read_before(monkeypatch):
 
   def loss(params, content):
     memory = encoder.timed(state.replace(content=content)), jnp.zeros(())
-    return module.apply(params, x, before, valid, *memory, False)[1][0, 0, 2]
+    return module.apply(params, x, before, valid, memory, False)[1][0, 0, 2]
 
   params, content = jax.grad(loss, (0, 1))(params, state.content)
   # It learns, and so does what was written.
@@ -144,7 +144,7 @@ def test_a_read_may_ask_for_what_came_before_what_was_read():
   x, valid = jnp.zeros((1, T, D)), jnp.ones((1, T), bool)
   memory = timed, jnp.zeros(())
   read = lambda slot: jnp.tile(timed.content[slot], (1, T, 1))
-  params = module.init(jax.random.key(0), x, read(0), valid, *memory, False)
+  params = module.init(jax.random.key(0), x, read(0), valid, memory, False)
   # One place back turns each pair of a sine and a cosine by its rate.
   rates = 10_000.0 ** (-np.arange(0, D, 2) / D)
   sine, cosine = np.diag(np.sin(rates)), np.diag(np.cos(rates))
@@ -152,7 +152,7 @@ def test_a_read_may_ask_for_what_came_before_what_was_read():
   when = np.concatenate([np.zeros((D, D)), 1000 * back])
   params["params"]["when"]["kernel"] = jnp.asarray(when, jnp.float32)
   for slot in range(M - 1):
-    _, found = module.apply(params, x, read(slot), valid, *memory, False)
+    _, found = module.apply(params, x, read(slot), valid, memory, False)
     close(found[0, 0], timed.content[slot + 1], atol=1e-3)
 
 
