@@ -127,27 +127,32 @@ def make_summary(
 
 
 def write_trace(experiment: Experiment, params: Params, path: Path) -> None:
-  """What the memory did with the first text of the validation split.
+  """What the memory did with the longest of the first validation texts.
 
   Of NumPy parameters, one process alone may call it.
 
-  Arrays by step n and slot m: `operation` (a code of plotting.timeline),
-  `alive` and `age` after the step, `attention` in it; `truth` [N] where the
-  data set knows it.
+  Arrays by step n, up to the text's last, and slot m: `operation` (a code of
+  plotting.timeline), `alive` and `age` after the step, `attention` in it;
+  `truth` [N] where the data set knows it.
   """
-  batch = next(
+  first = next(
     data.eval_batches(
       experiment.dataset,
       "validation",
-      batch_size=1,
+      batch_size=16,
       length=experiment.config.data.length,
     )
   )
+  longest = first["mask"].sum(1).argmax()
+  batch = {name: x[longest : longest + 1] for name, x in first.items()}
   keys = jax.random.split(jax.random.key(0), 1)
   output = jax.jit(experiment.model.apply)(params, keys, batch)
   steps, state = jax.tree.map(
     lambda x: np.asarray(x[0]), (output.steps, output.state)
   )
+  # Steps on padding do nothing.
+  end = np.flatnonzero(steps.active).max(initial=0) + 1
+  steps = jax.tree.map(lambda x: x[:end], steps)
   after = lambda before, last: np.concatenate([before[1:], last[None]])
   alive = after(steps.alive, state.alive)
   trace = {
@@ -157,6 +162,6 @@ def write_trace(experiment: Experiment, params: Params, path: Path) -> None:
     "attention": steps.attention,
   }
   if "truth" in batch:
-    chunks = batch["truth"][0].reshape(len(alive), -1)
-    trace["truth"] = chunks.max(1).astype(np.int8)
+    chunks = batch["truth"].reshape(-1, experiment.config.model.chunk_length)
+    trace["truth"] = chunks.max(1).astype(np.int8)[:end]
   np.savez_compressed(path, **trace)

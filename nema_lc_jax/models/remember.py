@@ -171,6 +171,13 @@ def remember(
   end = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, last, 1), chunks)
   state, end = scan(left, end, start=start + last)
   steps = jax.tree.map(lambda a, b: a.at[last].set(b[0]), steps, end)
+  # Padding behind it has found what it left.
+  behind = (jnp.arange(N) > last)[:, None]
+  steps = steps.replace(
+    alive=jnp.where(behind, state.alive, steps.alive),
+    age=jnp.where(behind, state.age, steps.age),
+    occupied=jnp.where(behind, state.alive > 0, steps.occupied),
+  )
   age_bias = chunks.age_bias[0]
   if removed is not None:
     left, state = _without(left, removed), _without(state, removed)
