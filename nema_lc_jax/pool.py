@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import ctypes
 import gc
 import json
 import multiprocessing
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from nema_lc_jax.errors import RunError
 
-MANY_MAPPINGS = 20_000
+MANY_MAPPINGS = 10_000
 
 
 class Job(NamedTuple):
@@ -137,7 +138,8 @@ def release_programs() -> None:
   """Drops compiled programs before they use up this process's mappings.
 
   Each takes hundreds of memory mappings, and a process that has as many as
-  Linux grants it (65,530 by default) dies of the next program.
+  Linux grants it (65,530 by default) dies of the next program. Gives back the
+  memory they took, too, which the C library would keep for the process.
   """
   import jax
 
@@ -148,6 +150,9 @@ def release_programs() -> None:
   if mappings > MANY_MAPPINGS:
     jax.clear_caches()
     gc.collect()
+    # Of glibc alone.
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+      trim(0)
 
 
 def _train(job: Job) -> str:
