@@ -24,7 +24,7 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array, valid: Array, train: bool) -> Array:
-    """x [..., T, D] and valid [..., T], or strengths, to [..., T, D]."""
+    """x [..., T, D] and valid [..., T] to [..., T, D]."""
     c, D, dtype = self.config, x.shape[-1], x.dtype
     drop = nn.Dropout(c.dropout, deterministic=not train)
     dense = lambda width, name, bias=True: nn.Dense(
