@@ -31,7 +31,6 @@ from nema_lc_jax.experiment import (
   state_template,
 )
 from nema_lc_jax.memory.types import Params
-from nema_lc_jax.sharding import settled
 from nema_lc_jax.step import TrainState
 
 CONFIG_FILE = "config.json"
@@ -70,7 +69,7 @@ def evaluate(
   step = experiment.parallel.eval_step(budget)
   total, seen = None, []
   for batch in eval_batches(experiment, split, times):
-    update, rows = settled(step(params, experiment.parallel.put(batch)))
+    update, rows = step(params, experiment.parallel.put(batch))
     total = update if total is None else total.merge(update)
     seen.append(jax.device_get(rows))
   rows = jax.tree.map(lambda *parts: np.concatenate(parts), *seen)

@@ -143,11 +143,12 @@ def make_parallel(
   @functools.cache
   def eval_step(budget):
     step = functools.partial(steps.eval_step, trainer=trainer, budget=budget)
-    return jax.jit(
+    compiled = jax.jit(
       lambda params, batch: step(whole(params), batch),
       in_shardings=(state.params, rows),
       out_shardings=replicated,
     )
+    return lambda params, batch: settled(compiled(params, batch))
 
   place = functools.partial(jax.make_array_from_process_local_data, rows)
   put = lambda batch: jax.tree.map(place, dict(batch))
@@ -156,7 +157,8 @@ def make_parallel(
   def largest(number):
     if jax.process_count() == 1:
       return np.int32(number)
-    return most(place(np.full(jax.local_device_count(), number, np.int32)))
+    each = np.full(jax.local_device_count(), number, np.int32)
+    return settled(most(place(each)))
 
   gather = jax.jit(lambda tree: tree, out_shardings=replicated)
   # Under jit with out_shardings, so that no leaf is laid out anew in step 2.

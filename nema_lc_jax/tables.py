@@ -233,7 +233,7 @@ def _errors_by_task(done: Done) -> list[dict[str, Any]]:
   }
   if not all(all(errors) for errors in found.values()):
     return []
-  tasks = {task: None for errors in found.values() for task in errors[0]}
+  tasks = done[0][1]["test_error_by_task"]  # the same ones in all runs
   mean = lambda task, errors: float(np.mean([e[task] for e in errors]))
   return [
     {"task": task} | {name: mean(task, e) for name, e in found.items()}
@@ -243,11 +243,18 @@ def _errors_by_task(done: Done) -> list[dict[str, Any]]:
 
 def _markdown_by_task(errors: Sequence[Mapping[str, Any]]) -> str:
   names = list(errors[0])
-  lines = [names, ["---"] * len(names)]
-  for row in errors:
-    lines.append([row["task"], *(f"{row[name]:.1%}" for name in names[1:])])
-  table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+  cells = [
+    [row["task"], *(f"{row[name]:.1%}" for name in names[1:])] for row in errors
+  ]
+  table = _markdown_table(names, cells)
   return f"\n{table}\n\nError by task, mean over seeds.\n"
+
+
+def _markdown_table(
+  header: Sequence[str], cells: Sequence[Sequence[str]]
+) -> str:
+  lines = [header, ["---"] * len(header), *cells]
+  return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _columns(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
@@ -307,11 +314,9 @@ def _number(value: float, form: str) -> str:
 
 
 def _markdown(rows: Sequence[Row]) -> str:
-  header, cells = _columns(rows)
-  lines = [header, ["---"] * len(header), *cells]
-  table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
   return (
-    f"{table}\n\nTest accuracy, mean over n seeds and 95% t interval; behind:"
+    f"{_markdown_table(*_columns(rows))}\n\n"
+    "Test accuracy, mean over n seeds and 95% t interval; behind:"
     " the reference minus this, paired by seed, p two-sided and adjusted for"
     " all rows by Holm, d Cohen's d of the paired differences; oracle: a"
     " perfect reader of the best possible memory, no model.\n"

@@ -172,7 +172,7 @@ class _Run:
       rows = next(self.iterator)
       batch = parallel.put(rows)
       self.state, values = settled(update(self.state, batch))
-      asked = settled(parallel.largest(self.stopper.number))
+      asked = parallel.largest(self.stopper.number)
       window = values if window is None else window.merge(values)
       if step == train.steps:
         self.info["peak_memory_bytes"] = program_bytes(

@@ -70,6 +70,31 @@ def test_it_agrees_with_the_trace_that_training_leaves(recall, tmp_path):
     np.testing.assert_allclose(trace[name], found.arrays[name], atol=1e-6)
 
 
+def test_the_trace_is_of_the_longest_text_without_its_padding(
+  recall, tmp_path, monkeypatch
+):
+  experiment, params = recall
+  real = report.data.eval_batches
+  T = experiment.config.model.chunk_length
+
+  def padded(*args, **kwargs):
+    batch = next(real(*args, **kwargs))
+    chunks = np.ones(len(batch["mask"]), int)
+    chunks[2] = 3
+    ends = T * chunks[:, None]
+    mask = batch["mask"] & (np.arange(batch["mask"].shape[1]) < ends)
+    yield batch | {"mask": mask}
+
+  monkeypatch.setattr(report.data, "eval_batches", padded)
+  report.write_trace(experiment, params, tmp_path / "trace.npz")
+  trace = np.load(tmp_path / "trace.npz")
+  third = next(padded(experiment.dataset, "validation", batch_size=16,
+                      length=experiment.config.data.length))  # fmt: skip
+  truth = third["truth"][2].reshape(-1, T).max(1)
+  np.testing.assert_array_equal(trace["truth"], truth[:3])
+  assert len(trace["alive"]) == len(trace["operation"]) == 3
+
+
 def test_a_slot_holds_the_chunk_that_was_written_age_steps_ago(recall):
   experiment, params = recall
   found = record(experiment, params, example_of(experiment, "test", 1))
