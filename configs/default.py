@@ -40,6 +40,7 @@ def get_config() -> ConfigDict:
   c.model.read_scale = 5.0  # the most that content adds to a read logit
   c.model.num_reads = 1  # of the last chunk, one after another
   c.model.remat = False  # recompute in the backward pass: less memory
+  c.model.chunks_at_once = 0  # by turns: much less memory; 0: all side by side
   c.model.truncate = config_dict.placeholder(int)  # backprop through n chunks
 
   c.memory = ConfigDict()

@@ -52,7 +52,7 @@ def scan_program(config: ConfigDict, *, batch: int, length: int) -> Program:
   policy, M = policies.in_training(N, m.num_slots)
 
   def one(params, query, content, key):
-    valid, bias = jnp.ones((N, T), bool), jnp.asarray(0.3)
+    valid, bias = jnp.ones((N, T), bool), jnp.full(N, 0.3)
     chunks = chunks_of(query, content, bias, valid, None)
     state = init_state(num_slots=M, width=D)
     _, out = scan_chunks(

@@ -25,6 +25,7 @@ LEAST = {
   "num_heads": (1, "model"),
   "convolution": (0, "model"),
   "num_reads": (1, "model"),
+  "chunks_at_once": (0, "model"),
   "num_slots": (1, "memory"),
   "spare_slots": (0, "memory"),
   "num_candidates": (1, "memory"),
@@ -77,6 +78,9 @@ class ModelConfig:
   # before it make worth asking for. More than 1 only where pool is "last".
   num_reads: int = 1
   remat: bool = False  # recompute layers and steps in the backward pass
+  # Chunks that layers run on at once, one group after another, each computed
+  # again in the backward pass; 0: all chunks side by side.
+  chunks_at_once: int = 0
   truncate: int | None = None  # backpropagate through so many steps at most
   policy: str = "learned"  # see make_policy
   num_slots: int = 16  # M
@@ -138,6 +142,11 @@ class ModelConfig:
         "config.model.truncate must be None or at least 1 chunk, got"
         f" {self.truncate}."
       )
+
+  @property
+  def turn(self) -> int:
+    """Chunks that layers run on at once; 0: all."""
+    return 0 if self.sees_whole_text else self.chunks_at_once
 
   @property
   def causal(self) -> bool:

@@ -61,7 +61,7 @@ class Stack(nn.Module):
     if c.sees_whole_text:
       x, valid = x.reshape(1, -1, shape[-1]), valid.reshape(1, -1)
     layer = StateSpaceBlock if c.encoder == "ssm" else Block
-    if c.remat:
+    if c.remat and not c.turn:  # By turns they are anyway.
       # Argument 3 is `train`, a Python bool (0 is self).
       layer = nn.remat(layer, static_argnums=(3,))
     for i in range(self.num_layers):
@@ -81,16 +81,16 @@ class Convolution(nn.Module):
   @nn.compact
   def __call__(self, x: Array, valid: Array) -> Array:
     """x [N, T, D] and valid [N, T] to [N, T, D]."""
-    c = self.config
+    c, T = self.config, x.shape[1]
     x = jnp.where(valid[..., None], x, 0)
-    h = nn.Conv(
-      x.shape[-1],
-      kernel_size=(c.convolution,),
-      padding="CAUSAL" if c.causal else "SAME",
-      dtype=x.dtype,
-      name="window",
-    )(x)
-    return x + nn.gelu(h)
+    after = 0 if c.causal else c.convolution // 2
+    before = c.convolution - 1 - after
+    padded = jnp.pad(x, ((0, 0), (before, after), (0, 0)))
+    # As a product of matrices: on a CPU, XLA's gradient of a convolution takes
+    # longer than all the rest.
+    window = [padded[:, i : i + T] for i in range(c.convolution)]
+    dense = nn.Dense(x.shape[-1], dtype=x.dtype, name="window")
+    return x + nn.gelu(dense(jnp.concatenate(window, axis=-1)))
 
 
 def waves(places: Array, width: int) -> Array:
@@ -164,7 +164,7 @@ class Interface(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array, valid: Array) -> tuple[Array, Array, Array]:
-    """[N, T, D] to queries [N, T, D], candidates [N, K, D], age bias []."""
+    """[N, T, D] to queries [N, T, D], candidates [N, K, D], age biases [N]."""
     D, K = x.shape[-1], self.config.num_candidates
     x = nn.LayerNorm(name="norm")(x.astype(jnp.float32))
     unit = nn.LayerNorm(use_scale=False, use_bias=False)
@@ -184,7 +184,7 @@ class Interface(nn.Module):
     # Little at first: if the newest can be told by its age alone, nothing
     # teaches to forget what it replaced.
     bias = self.param("age_bias", nn.initializers.constant(-1.0), ())
-    return query, content, jax.nn.softplus(bias)
+    return query, content, jnp.broadcast_to(jax.nn.softplus(bias), len(x))
 
 
 def timed(state: MemoryState) -> MemoryState:

@@ -3,9 +3,12 @@
 A module bound to its parameters would leak tracers inside a raw jax.lax.scan.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
 from nema_lc_jax.memory.types import Array, Params
 
@@ -21,3 +24,29 @@ def call(
   """`module` on `params` and arguments; `key` is for dropout."""
   rngs = {} if key is None else {"dropout": key}
   return module.apply({"params": params}, *args, rngs=rngs)
+
+
+def in_turns(f: Callable[..., Any], key: Array, *chunks: Any, size: int) -> Any:
+  """`f` over chunks on a leading axis N, `size` of them at a time.
+
+  What `f` computes on the way is computed again in the backward pass, so that
+  never more of it is kept than of `size` chunks.
+
+  Args:
+    f: of a key and `chunks` of n rows, each on its own, to a pytree of n rows.
+    key: for dropout; in turns, row n draws from fold_in(key, n).
+    *chunks: pytrees, leaves [N, ...].
+    size: the most chunks at once; 0: all, and nothing is computed again.
+  """
+  rows = len(jax.tree.leaves(chunks)[0])
+  if not size or rows <= size:
+    return f(key, *chunks)
+
+  def turn(numbered):
+    number, chunk = numbered
+    one = jax.tree.map(lambda x: x[None], chunk)
+    made = f(jax.random.fold_in(key, number), *one)
+    return jax.tree.map(lambda x: x[0], made)
+
+  again = jax.checkpoint(turn, prevent_cse=False)
+  return jax.lax.map(again, (jnp.arange(rows), chunks), batch_size=size)

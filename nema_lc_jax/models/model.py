@@ -16,7 +16,7 @@ from nema_lc_jax.memory import MemoryState, StepOutput, init_state
 from nema_lc_jax.memory.types import Array, Params
 from nema_lc_jax.models import encoder as enc
 from nema_lc_jax.models.config import ModelConfig
-from nema_lc_jax.models.functional import call, init
+from nema_lc_jax.models.functional import call, in_turns, init
 from nema_lc_jax.models.recurrent import RecurrentChunk, scan_recurrent
 from nema_lc_jax.models.remember import (
   Mode,
@@ -164,14 +164,17 @@ def _text(
   valid = chunked["mask"]
   truth = truth_of(chunked) if "truth" in text else None
   keys = jax.random.split(key, 3)
-  x = call(
-    parts.encoder,
-    params["encoder"],
-    chunked["inputs"],
-    valid,
-    mode.train,
-    key=keys[0],
-  )
+  turns = functools.partial(in_turns, size=c.turn)
+
+  def before_memory(key, tokens, valid):
+    x = call(
+      parts.encoder, params["encoder"], tokens, valid, mode.train, key=key
+    )
+    if parts.policies is None:
+      return x, None
+    return x, call(parts.interface, params["interface"], x, valid)
+
+  x, made = turns(before_memory, keys[0], chunked["inputs"], valid)
   read, steps, state, memory = None, None, None, None
   if parts.recurrent is not None:
     x = scan_recurrent(
@@ -183,7 +186,6 @@ def _text(
       train=mode.train,
     )
   if parts.policies is not None:
-    made = call(parts.interface, params["interface"], x, valid)
     state, steps, memory = remember(
       c,
       parts.policies,
@@ -207,16 +209,12 @@ def _text(
       lambda a: jax.lax.dynamic_slice_in_dim(a, last, 1),
       (x, read, valid, weights),
     )
-  x = call(
-    parts.decoder,
-    params["decoder"],
-    x,
-    read,
-    valid,
-    mode.train,
-    memory,
-    key=keys[2],
-  )
+
+  def after_memory(key, x, read, valid):
+    args = x, read, valid, mode.train, memory
+    return call(parts.decoder, params["decoder"], *args, key=key)
+
+  x = turns(after_memory, keys[2], x, read, valid)
   features = x.reshape(L, -1) if c.per_token else enc.mean_pool(x, weights)
   return features, steps, state
 

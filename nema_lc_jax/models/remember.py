@@ -99,17 +99,17 @@ def chunks_of(
   Args:
     query: [N, T, D].
     content: [N, K, D], of the candidates.
-    age_bias: [].
+    age_bias: [N].
     valid: [N, T].
     truth: leaves [N].
   """
-  N, K = content.shape[:2]
+  K = content.shape[1]
   offered = jnp.repeat(valid.any(1)[:, None], K, axis=1)
   return Chunk(
     query=query,
     candidates=Candidates(content=content, valid=offered),
     valid=valid,
-    age_bias=jnp.broadcast_to(age_bias, (N,)),
+    age_bias=age_bias,
     truth=truth,
   )
 

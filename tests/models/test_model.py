@@ -23,7 +23,7 @@ from tiny import (
   params_of,
 )
 
-from nema_lc_jax.models.config import BASELINES
+from nema_lc_jax.models.config import BASELINES, ModelConfig
 
 HEADS = ("classify", "match", "predict")
 ENCODERS = ("memory", *BASELINES)
@@ -278,7 +278,7 @@ def slope_of(**fields):
 
   def loss(params, batch):
     out = model_of(**fields).apply(params, keys, batch, train=True)
-    return (out.logits * weights).sum()
+    return jnp.einsum("b...c,bc->", out.logits, weights)
 
   return jax.jit(jax.grad(loss))
 
@@ -314,6 +314,44 @@ def test_remat_changes_no_gradient(encoder):
   plain = slope_of(**fields)(params, batch)
   remat = slope_of(**fields, remat=True)(params, batch)
   chex.assert_trees_all_close(remat, plain, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  "fields",
+  [
+    {"pool": "mean"},
+    {"head": "predict", "convolution": 3},
+    {"encoder": "recurrent", "pool": "mean"},
+  ],
+  ids=lambda fields: "-".join(map(str, fields.values())),
+)
+def test_chunks_by_turns_change_no_gradient(fields):
+  batch, params = long_batch(), noisy(params_of(**fields))
+  plain = slope_of(**fields)(params, batch)
+  # Of six chunks, the last turn of four is of two.
+  turns = slope_of(**fields, chunks_at_once=4)(params, batch)
+  chex.assert_trees_all_close(turns, plain, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("encoder", ["full", "ssm"])
+def test_what_sees_the_whole_text_takes_no_turns(encoder):
+  fields = {"encoder": encoder, "chunks_at_once": 1}
+  assert ModelConfig(**(FIELDS | fields)).turn == 0
+
+
+def test_by_turns_less_is_kept():
+  batch = make_batch(length=32 * T, rows=ROWS)
+  fields = {"encoder": "local", "pool": "mean"}
+  params = params_of(**fields)
+  kept = [
+    slope_of(**fields, chunks_at_once=turn)
+    .lower(params, batch)
+    .compile()
+    .memory_analysis()
+    .temp_size_in_bytes
+    for turn in (0, 1)
+  ]
+  assert kept[1] < kept[0] / 2
 
 
 @pytest.mark.parametrize("encoder", ["memory", "recurrent"])
