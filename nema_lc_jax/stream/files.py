@@ -64,7 +64,7 @@ def load(
       header = json.loads(file.readline(LONGEST_HEADER))
       payload = file.read()
     known = header["format"] == FORMAT
-  except (ValueError, KeyError, TypeError, UnicodeDecodeError):
+  except (ValueError, KeyError, TypeError, RecursionError):
     known = False
   if not known:
     raise ConfigError(f"{path} is no saved stream.")

@@ -42,6 +42,7 @@ def _edit(data, **changes):
     (lambda d: b"", "no saved stream"),
     (lambda d: b"[1]\nx", "no saved stream"),
     (lambda d: b"\xff\xfe", "no saved stream"),
+    (lambda d: b"[" * 60_000, "no saved stream"),
     (lambda d: _edit(d, format="zip"), "no saved stream"),
     (lambda d: d[:-1], "damaged"),
     (lambda d: d[:-9] + bytes([d[-9] ^ 1]) + d[-8:], "damaged"),
