@@ -278,6 +278,8 @@ def write(args: Arguments, results: Results) -> list[Path]:
 def _about(args: Arguments, record: dict) -> list[str]:
   """What was run, and on what."""
   c, hardware = args.config, record["hardware"]
+  turn = c.model.chunks_at_once
+  schedule = f"{turn} of them at a time" if turn else "all of them side by side"
   names = ("jax", "jaxlib", "flax", "python")
   versions = ", ".join(f"{n} {record['versions'][n]}" for n in names)
   return [
@@ -285,7 +287,7 @@ def _about(args: Arguments, record: dict) -> list[str]:
     f" {os.cpu_count()} CPUs; {versions}; commit {record['git_commit']}",
     f"width {c.model.width}, {c.model.num_layers} +"
     f" {c.model.num_layers_after} layers, {c.model.num_heads} heads, chunks of"
-    f" {c.model.chunk_length}, {c.model.dtype}, vocabulary"
+    f" {c.model.chunk_length}, {schedule}, {c.model.dtype}, vocabulary"
     f" {args.interface.vocab_size}, pool {c.model.pool!r}; policy"
     f" {c.memory.policy}, {c.memory.num_slots} slots, budget"
     f" {c.memory.budget}, {c.memory.num_candidates} candidates",
