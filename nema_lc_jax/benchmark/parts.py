@@ -63,7 +63,7 @@ def scan_program(config: ConfigDict, *, batch: int, length: int) -> Program:
       policy=policy,
       budget=m.budget,
       train=True,
-      remat=c.remat,
+      remat=c.remat or c.chunks_at_once > 0,
       truncate=c.truncate,
     )
     return out.read

@@ -49,4 +49,6 @@ def in_turns(f: Callable[..., Any], key: Array, *chunks: Any, size: int) -> Any:
     return jax.tree.map(lambda x: x[0], made)
 
   again = jax.checkpoint(turn, prevent_cse=False)
-  return jax.lax.map(again, (jnp.arange(rows), chunks), batch_size=size)
+  # In ones apart: cutting into groups would transpose what is batched.
+  group = None if size == 1 else size
+  return jax.lax.map(again, (jnp.arange(rows), chunks), batch_size=group)

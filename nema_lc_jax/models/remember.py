@@ -157,7 +157,7 @@ def remember(
     policy=policy,
     budget=mode.budget,
     train=mode.train,
-    remat=c.remat,
+    remat=c.remat or c.turn > 0,
     truncate=c.truncate,
   )
   state, start = before or (init_state(num_slots=M, width=c.width), 0)
