@@ -78,7 +78,7 @@ class ModelConfig:
   # before it make worth asking for. More than 1 only where pool is "last".
   num_reads: int = 1
   remat: bool = False  # recompute layers and steps in the backward pass
-  # Chunks that layers run on at once, one group after another; groups and memory
+  # Chunks that layers run on at once, one group after another; these and memory
   # steps are computed again in the backward pass. 0: all chunks side by side.
   chunks_at_once: int = 0
   truncate: int | None = None  # backpropagate through so many steps at most
