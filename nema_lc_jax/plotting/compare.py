@@ -208,7 +208,7 @@ def _lifecycle_figure(groups: Mapping[str, Sequence[Run]], title: str):
   axes = figure.subplots(2, 3, sharey=True)
   for ax, (name, panel) in zip(axes.flat, LIFECYCLE.items(), strict=True):
     values = {
-      policy: _last(runs, split, name) for policy, runs in groups.items()
+      policy: _lives(runs, split, name) for policy, runs in groups.items()
     }
     seen = _points(ax, values, count=False)
     ax.set_title(panel)
@@ -313,10 +313,15 @@ def _common_split(groups: Mapping[str, Sequence[Run]]) -> str:
   return "train"
 
 
-def _last(runs: Sequence[Run], split: str, name: str) -> list[float]:
-  """A metric's last value in each run that logged it."""
-  series = [run.series(split, name)[1] for run in runs]
-  return [float(values[-1]) for values in series if len(values)]
+def _lives(runs: Sequence[Run], split: str, name: str) -> list[float]:
+  """A metric of the slots, its last value in each run that has slots."""
+  found = []
+  for run in runs:
+    model = run.summary.get("config", {}).get("model", {})
+    values = run.series(split, name)[1]
+    if model.get("encoder", "memory") == "memory" and len(values):
+      found.append(float(values[-1]))
+  return found
 
 
 def _note(label: str, groups: Mapping[str, Sequence[Run]]) -> str:
@@ -340,7 +345,7 @@ def _write_table(groups: Mapping[str, Sequence[Run]], path: Path) -> Path:
     for policy, runs in groups.items():
       accuracy = estimate([run.summary["test_accuracy"] for run in runs])
       seeds = " ".join(str(run.summary["seed"]) for run in runs)
-      means = [_last(runs, split, name) for name in LIFECYCLE]
+      means = [_lives(runs, split, name) for name in LIFECYCLE]
       means += [_costs(runs, name) for name in resources]
       numbers = [*accuracy[:3], *(np.mean(m) if m else math.nan for m in means)]
       cells = ["" if math.isnan(v) else f"{v:.8g}" for v in numbers]
