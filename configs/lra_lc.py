@@ -40,7 +40,9 @@ The same for 2 CPU cores, estimated to end within 15 minutes: shorter texts,
 fewer steps, parts of validation and test. Not to be compared with the above.
 Ours: text_small 0.633, beside 0.612 with full attention and 0.660 with local
 (three seeds, 2 to 5 minutes a run on 2 CPU cores with two side by side, commit
-12643cc; docs/results/text_small); the others not run.
+12643cc; docs/results/text_small). listops_small 0.335, beside 0.333 and 0.301,
+and the root operator's 0.337 (one seed, 6 minutes on one core, commit e9236fd;
+docs/results/listops_small). The others not run.
 python -m nema_lc_jax.main --config=configs/lra_lc.py:listops_small
 python -m nema_lc_jax.main --config=configs/lra_lc.py:text_small \
     --config.data.dir=aclImdb
