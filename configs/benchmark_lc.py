@@ -2,7 +2,8 @@
 
 python -m nema_lc_jax.benchmark
   On a CPU chunks one after the other are the faster schedule, for the memory
-  as for its encoder; on an accelerator add --config.model.chunks_at_once=0.
+  as for its encoder; --config.model.chunks_at_once=0 takes them side by side,
+  which should suit accelerators (not measured).
   Two layers, 64 slots, chunks of 128 bytes, batches of 8. The texts are random
   bytes; the data set is only timed, as what a training step waits for.
 """

@@ -41,8 +41,8 @@ fewer steps, parts of validation and test. Not to be compared with the above.
 Ours: text_small 0.633, beside 0.612 with full attention and 0.660 with local
 (three seeds, 2 to 5 minutes a run on 2 CPU cores with two side by side, commit
 12643cc; docs/results/text_small). listops_small 0.335, beside 0.333 and 0.301,
-and the root operator's 0.337 (one seed, 6 minutes on one core, commit e9236fd;
-docs/results/listops_small). The others not run.
+and the root operator's 0.337 (one seed, 4 to 13 minutes a run on one core,
+commit e9236fd; docs/results/listops_small). The others not run.
 python -m nema_lc_jax.main --config=configs/lra_lc.py:listops_small
 python -m nema_lc_jax.main --config=configs/lra_lc.py:text_small \
     --config.data.dir=aclImdb
@@ -112,7 +112,7 @@ def _small(c: ConfigDict) -> ConfigDict:
   c.model.mlp_ratio = 2.0
   c.model.chunk_length = 64
   c.model.pool = "mean"
-  c.model.chunks_at_once = 1  # faster on a CPU, and in a fraction of the memory
+  c.model.chunks_at_once = 1  # for a CPU: less memory, faster inference
   c.memory.num_slots = 12
   c.train.steps = 300
   c.train.batch_size = 32

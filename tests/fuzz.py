@@ -1,7 +1,8 @@
 """Coverage-guided fuzzing of every loader, for as long as one likes.
 
 pip install atheris  # Linux, CPython 3.11 to 3.13
-python -m tests.fuzz SOURCE [-max_total_time=60] [-max_len=4096]
+python -m tests.fuzz SOURCE [-max_total_time=60] [-max_len=4096] [CORPUS]
+  CORPUS is a folder to grow; what fails is left here as crash-*.
   SOURCE is one of tests/data/test_fuzz.py, or `stream`. One of its files has
   the bytes that the fuzzer makes up; they are read, or refused in one line.
 """

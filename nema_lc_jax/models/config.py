@@ -79,7 +79,8 @@ class ModelConfig:
   num_reads: int = 1
   remat: bool = False  # recompute layers and steps in the backward pass
   # Chunks that layers run on at once, one group after another; these and memory
-  # steps are computed again in the backward pass. 0: all chunks side by side.
+  # steps are computed again in the backward pass, and each chunk draws its own
+  # dropout. 0: all side by side, as always with "full", "ssm" and "recurrent".
   chunks_at_once: int = 0
   truncate: int | None = None  # backpropagate through so many steps at most
   policy: str = "learned"  # see make_policy
@@ -146,7 +147,8 @@ class ModelConfig:
   @property
   def turn(self) -> int:
     """Chunks that layers run on at once; 0: all."""
-    return 0 if self.sees_whole_text else self.chunks_at_once
+    alone = self.encoder in ("memory", "local")
+    return self.chunks_at_once if alone else 0
 
   @property
   def causal(self) -> bool:

@@ -61,7 +61,7 @@ class Stack(nn.Module):
     if c.sees_whole_text:
       x, valid = x.reshape(1, -1, shape[-1]), valid.reshape(1, -1)
     layer = StateSpaceBlock if c.encoder == "ssm" else Block
-    if c.remat and not c.turn:  # By turns they are anyway.
+    if c.remat:
       # Argument 3 is `train`, a Python bool (0 is self).
       layer = nn.remat(layer, static_argnums=(3,))
     for i in range(self.num_layers):
@@ -184,7 +184,7 @@ class Interface(nn.Module):
     # Little at first: if the newest can be told by its age alone, nothing
     # teaches to forget what it replaced.
     bias = self.param("age_bias", nn.initializers.constant(-1.0), ())
-    return query, content, jnp.broadcast_to(jax.nn.softplus(bias), len(x))
+    return query, content, jnp.broadcast_to(jax.nn.softplus(bias), (len(x),))
 
 
 def timed(state: MemoryState) -> MemoryState:

@@ -321,20 +321,21 @@ def test_remat_changes_no_gradient(encoder):
   [
     {"pool": "mean"},
     {"head": "predict", "convolution": 3},
-    {"encoder": "recurrent", "pool": "mean"},
+    {"encoder": "local", "pool": "mean"},
   ],
   ids=lambda fields: "-".join(map(str, fields.values())),
 )
 def test_chunks_by_turns_change_no_gradient(fields):
   batch, params = long_batch(), noisy(params_of(**fields))
   plain = slope_of(**fields)(params, batch)
-  # Of six chunks, the last turn of four is of two.
-  turns = slope_of(**fields, chunks_at_once=4)(params, batch)
-  chex.assert_trees_all_close(turns, plain, atol=1e-4, rtol=1e-4)
+  # Of six chunks, the last turn of four is of two. Turns of one are apart.
+  for turn in (1, 4):
+    turns = slope_of(**fields, chunks_at_once=turn)(params, batch)
+    chex.assert_trees_all_close(turns, plain, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("encoder", ["full", "ssm"])
-def test_what_sees_the_whole_text_takes_no_turns(encoder):
+@pytest.mark.parametrize("encoder", ["full", "ssm", "recurrent"])
+def test_what_sees_other_chunks_takes_no_turns(encoder):
   fields = {"encoder": encoder, "chunks_at_once": 1}
   assert ModelConfig(**(FIELDS | fields)).turn == 0
 
