@@ -179,6 +179,9 @@ def test_limits_hold_all_values_within_their_bounds():
   assert low < 0.5
   assert high == 1.02
   assert style_lib.limits([0.0, 0.0])[0] < 0 < style_lib.limits([0.0])[1]
+  # A change of a hundredth of a percent does not fill the axis.
+  low, high = style_lib.limits([0.65622, 0.65625])
+  assert high - low > 0.05
 
 
 def test_a_policy_keeps_its_colour_in_any_company():

@@ -212,7 +212,10 @@ def limits(
   if not flat.any():
     return -0.05, 1.0
   low, high = flat.min(), flat.max()
-  margin = 0.06 * (high - low) or 0.05 * abs(high)
+  margin = 0.06 * (high - low)
+  # What hardly changes is shown as such, not blown up to the whole axis.
+  if high - low < 0.01 * abs(high):
+    margin = 0.05 * abs(high)
   return max(low - margin, floor), min(high + margin, ceiling)
 
 
