@@ -21,8 +21,14 @@ from nema_lc_jax.benchmark.contestants import (
 from nema_lc_jax.benchmark.machine import Ceilings, cost
 from nema_lc_jax.benchmark.measure import Program, alternate
 from nema_lc_jax.data.pipeline import READ_OPTIONS
-from nema_lc_jax.experiment import Interface, load_data, machinery
+from nema_lc_jax.experiment import (
+  Interface,
+  load_data,
+  machinery,
+  model_fields,
+)
 from nema_lc_jax.memory import init_state, scan_chunks
+from nema_lc_jax.models import ModelConfig
 from nema_lc_jax.models import encoder as enc
 from nema_lc_jax.models.functional import call, init
 from nema_lc_jax.models.remember import chunks_of, slot_policies
@@ -37,19 +43,18 @@ AROUND = {
 AROUND_QUICK = {"memory.num_slots": (0.25,)}
 
 
-def scan_program(config: ConfigDict, *, batch: int, length: int) -> Program:
+def scan_program(
+  config: ConfigDict, interface: Interface, *, batch: int, length: int
+) -> Program:
   """The memory's steps alone, forward and backward.
 
   Queries and candidates are given, and have gradients; so the projections
   that make them are not in it.
   """
-  c, m = config.model, config.memory
-  T, D, K = c.chunk_length, c.width, m.num_candidates
+  c = ModelConfig(**model_fields(config, interface))
+  T, D, K = c.chunk_length, c.width, c.num_candidates
   N = length // T
-  policies = slot_policies(
-    m.policy, width=D, controller=m.controller, spare_slots=m.spare_slots
-  )
-  policy, M = policies.in_training(N, m.num_slots)
+  policy, M = slot_policies(c).in_training(N, c.num_slots)
 
   def one(params, query, content, key):
     valid, bias = jnp.ones((N, T), bool), jnp.full(N, 0.3)
@@ -61,9 +66,9 @@ def scan_program(config: ConfigDict, *, batch: int, length: int) -> Program:
       state,
       chunks,
       policy=policy,
-      budget=m.budget,
+      budget=c.budget,
       train=True,
-      remat=c.remat or c.chunks_at_once > 0,
+      remat=c.remat_steps,
       truncate=c.truncate,
     )
     return out.read
@@ -187,7 +192,7 @@ def breakdown(
   programs = {
     "memory": memory,
     "encoder": training_program(encoder, interface, **size),
-    "scan": scan_program(config, **size),
+    "scan": scan_program(config, interface, **size),
     "head": head_program(config, interface, **size),
     "optimizer": optimizer_program(config, interface),
   }
@@ -257,7 +262,7 @@ def sensitivity(
   for path, value, changed in rows:
     name, T = (path, value), changed.model.chunk_length
     programs["memory", name] = training_program(changed, interface, **size)
-    programs["scan", name] = scan_program(changed, **size)
+    programs["scan", name] = scan_program(changed, interface, **size)
     if ("encoder", T) not in programs:
       encoder = config_of(changed, interface, "encoder")
       programs["encoder", T] = training_program(encoder, interface, **size)

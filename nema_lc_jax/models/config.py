@@ -151,6 +151,11 @@ class ModelConfig:
     return self.chunks_at_once if alone else 0
 
   @property
+  def remat_steps(self) -> bool:
+    """Whether memory steps are computed again in the backward pass."""
+    return self.remat or self.turn > 0
+
+  @property
   def causal(self) -> bool:
     """Whether a token may see only those before it."""
     return self.head == "predict"

@@ -91,12 +91,7 @@ class _Parts(NamedTuple):
 
 def _parts(c: ModelConfig) -> _Parts:
   # Also of a model without a memory, whose config may be as wrong.
-  policies = slot_policies(
-    c.policy,
-    width=c.width,
-    controller=c.controller,
-    spare_slots=c.spare_slots,
-  )
+  policies = slot_policies(c)
   recurrent, outside = None, c
   if c.encoder == "recurrent":
     recurrent = RecurrentChunk(c)

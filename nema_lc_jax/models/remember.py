@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,32 +48,26 @@ class SlotPolicies(NamedTuple):
     return self.crowded(num_slots), num_slots + self.spare_slots
 
 
-def slot_policies(
-  name: str, *, width: int, controller: Mapping[str, Any], spare_slots: int
-) -> SlotPolicies:
+def slot_policies(c: ModelConfig) -> SlotPolicies:
   """The policies of a model.
 
-  Args:
-    name: see `make_policy`.
-    width: D.
-    controller: options of all learned policies; of them, those this one knows
-      are its own.
-    spare_slots: see `ModelConfig`.
+  Of its controller's options, which are those of all learned policies, its own
+  are those that its policy knows.
 
   Raises:
     ValueError: on an option that no policy knows.
   """
-  for option in set(controller) - set(policy_options("learned")):
+  for option in set(c.controller) - set(policy_options("learned")):
     raise ValueError(
       f"config.memory.controller has no field {option!r}; known:"
       f" {', '.join(policy_options('learned'))}."
     )
-  known = policy_options(name)
-  options = {k: v for k, v in controller.items() if k in known}
-  make = functools.partial(make_policy, name, width=width, **options)
-  fades = spare_slots > 0 and "capacity" in known
+  known = policy_options(c.policy)
+  options = {k: v for k, v in c.controller.items() if k in known}
+  make = functools.partial(make_policy, c.policy, width=c.width, **options)
+  fades = c.spare_slots > 0 and "capacity" in known
   crowded = (lambda capacity: make(capacity=capacity)) if fades else None
-  return SlotPolicies(make(), crowded, spare_slots)
+  return SlotPolicies(make(), crowded, c.spare_slots)
 
 
 def truth_of(chunked: Mapping[str, Array]) -> Truth:
@@ -157,7 +151,7 @@ def remember(
     policy=policy,
     budget=mode.budget,
     train=mode.train,
-    remat=c.remat or c.turn > 0,
+    remat=c.remat_steps,
     truncate=c.truncate,
   )
   state, start = before or (init_state(num_slots=M, width=c.width), 0)

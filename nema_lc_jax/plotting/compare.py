@@ -315,13 +315,8 @@ def _common_split(groups: Mapping[str, Sequence[Run]]) -> str:
 
 def _lives(runs: Sequence[Run], split: str, name: str) -> list[float]:
   """A metric of the slots, its last value in each run that has slots."""
-  found = []
-  for run in runs:
-    model = run.summary.get("config", {}).get("model", {})
-    values = run.series(split, name)[1]
-    if model.get("encoder", "memory") == "memory" and len(values):
-      found.append(float(values[-1]))
-  return found
+  series = [run.series(split, name)[1] for run in runs if run.has_slots]
+  return [float(values[-1]) for values in series if len(values)]
 
 
 def _note(label: str, groups: Mapping[str, Sequence[Run]]) -> str:

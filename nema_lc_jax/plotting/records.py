@@ -34,6 +34,12 @@ class Run(NamedTuple):
     return steps, values
 
   @property
+  def has_slots(self) -> bool:
+    """Whether there is a memory; without one, its metrics are 0."""
+    model = self.summary.get("config", {}).get("model", {})
+    return model.get("encoder", "memory") == "memory"
+
+  @property
   def costs(self) -> dict[str, float]:
     """What the run took, as far as it is known.
 
