@@ -54,6 +54,8 @@ def _task(c: ConfigDict) -> ConfigDict:
   c.memory.num_slots = 16
   c.memory.num_candidates = 1
   c.memory.spare_slots = 2
+  # A sentence is forgotten whole: what else it says is lost with what is void.
+  c.loss.forget = 0.3
   c.train.learning_rate = 2e-3
   c.train.steps = 2000
   c.train.eval_every = 500
