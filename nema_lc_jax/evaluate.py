@@ -214,11 +214,12 @@ def memory_verdict(
   most = min(1.0, memory.budget / memory.num_candidates)
   learned = memory.policy in ("learned", "write_gate", "write_gate_lru")
   problems = []
-  if on["write_rate"] < 1e-3:
+  write_rate = on.get("write_rate", 0.0)  # of no chunk: nothing is written
+  if write_rate < 1e-3:
     problems.append("nothing is written (write rate 0)")
-  elif learned and on["write_rate"] > 0.999 * most:
+  elif learned and write_rate > 0.999 * most:
     problems.append(
-      f"everything is written (write rate {on['write_rate']:.3f}, saturated)"
+      f"everything is written (write rate {write_rate:.3f}, saturated)"
     )
   low, high = result["memory_gain_interval"]
   both = (

@@ -45,11 +45,11 @@ def from_sums(kind: type, sums: Sums) -> clu_metrics.Collection:
 
 
 def compute(collection: clu_metrics.Collection) -> dict[str, float]:
-  """Means by name; where nothing was counted 0, or for TRUTH nothing."""
+  """Means by name; of what a memory does nothing where nothing was counted."""
   means = {}
   for name, metric in vars(collection).items():
     if isinstance(metric, clu_metrics.Average):
       total, count = float(metric.total), float(metric.count)
-      if count or name not in TRUTH:
+      if count or name not in (*LIFECYCLE, *TRUTH):
         means[name] = total / count if count else 0.0
   return means

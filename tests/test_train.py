@@ -97,6 +97,21 @@ def test_a_run_leaves_what_is_promised(finished):
     assert {f"{name}.png", f"{name}.pdf"} <= plots
 
 
+def test_a_run_without_slots_says_nothing_of_them(tmp_path):
+  config = tiny_config()
+  config.model.encoder = "local"
+  summary = train.run(config, str(tmp_path))
+  of_slots = FIELDS - {"step", "split", "loss", "task_loss", "accuracy"}
+  for row in [*read_metrics(tmp_path), summary["test_metrics"]]:
+    assert not of_slots & set(row)
+    assert "accuracy" in row
+  assert {path.stem for path in (tmp_path / "plots").iterdir()} == {
+    "learning_curve",
+    "loss_components",
+    "overview",
+  }
+
+
 def test_a_finished_run_is_not_overwritten_unless_forced(finished):
   workdir, _ = finished
   before = (workdir / "summary.json").read_bytes()

@@ -35,7 +35,7 @@ class Run(NamedTuple):
 
   @property
   def has_slots(self) -> bool:
-    """Whether there is a memory; without one, its metrics are 0."""
+    """Whether there is a memory; without one, nothing is said of it."""
     model = self.summary.get("config", {}).get("model", {})
     return model.get("encoder", "memory") == "memory"
 

@@ -32,18 +32,18 @@ def plot_run(workdir: str | Path) -> list[Path]:
   has_trace = (run.workdir / TRACE_FILE).exists()
   trace = read_trace(run.workdir / TRACE_FILE) if has_trace else None
   folder = run.workdir / "plots"
-  single = {
-    "memory_utilisation": draw_utilisation,
-    "retention_age": draw_age,
-    "learning_curve": draw_accuracy,
-  }
+  single = {"learning_curve": draw_accuracy}
+  if run.has_slots:
+    single["memory_utilisation"] = draw_utilisation
+    single["retention_age"] = draw_age
   written = []
   with style.STYLE():
     for name, draw in single.items():
       figure = style.new_figure(5.4, 3.4, title=run.title)
       draw(figure.add_subplot(), run)
       written += style.save(figure, folder, name)
-    written += _operations_figure(run, folder)
+    if run.has_slots:
+      written += _operations_figure(run, folder)
     written += _losses_figure(run, folder)
     written += _overview_figure(run, folder)
     if trace is not None:
@@ -64,20 +64,28 @@ def _operations_figure(run: Run, folder: Path) -> list[Path]:
 def _losses_figure(run: Run, folder: Path) -> list[Path]:
   # A panel and a scale each: the lifecycle losses may be orders of magnitude
   # smaller than the task loss, or exactly zero.
-  figure = style.new_figure(8.6, 5.0, title=run.title)
-  axes = figure.subplots(2, 2, sharex=True)
-  for ax, (name, title) in zip(axes.flat, LOSSES.items(), strict=True):
-    _splits(ax, run, name, title=f"{title.capitalize()} loss", ylabel="loss")
-  for ax in axes[0]:
+  side, names = (2, LOSSES) if run.has_slots else (1, ["task_loss"])
+  figure = style.new_figure(4.3 * side, 2.5 * side, title=run.title)
+  axes = figure.subplots(side, side, sharex=True, squeeze=False)
+  for ax, name in zip(axes.flat, names, strict=True):
+    _draw_loss(ax, run, name)
+  for ax in axes[:-1].flat:
     ax.set_xlabel("")
   return style.save(figure, folder, "loss_components")
 
 
+def _draw_loss(ax: Axes, run: Run, name: str = "task_loss") -> None:
+  title = f"{LOSSES[name].capitalize()} loss"
+  _splits(ax, run, name, title=title, ylabel="loss")
+
+
 def _overview_figure(run: Run, folder: Path) -> list[Path]:
-  figure = style.new_figure(9.6, 5.8, title=run.title)
-  axes = figure.subplots(2, 2).flat
+  rows = 2 if run.has_slots else 1
+  figure = style.new_figure(9.6, 2.9 * rows, title=run.title)
   draws = (draw_accuracy, draw_operations, draw_utilisation, draw_age)
-  for ax, draw in zip(axes, draws, strict=True):
+  if not run.has_slots:
+    draws = (draw_accuracy, _draw_loss)
+  for ax, draw in zip(figure.subplots(rows, 2).flat, draws, strict=True):
     draw(ax, run)
   return style.save(figure, folder, "overview")
 
