@@ -30,6 +30,7 @@ def get_config() -> ConfigDict:
   c.model.num_layers_after = 1
   c.model.num_heads = 4
   c.model.mlp_ratio = 4.0
+  c.model.layers = "attention"  # or ssm: linear recurrences in each chunk
   c.model.gated = False  # MLPs with gated units
   c.model.positions = "learned"  # or rotary
   c.model.convolution = 0  # window over embeddings, in tokens; 0: none

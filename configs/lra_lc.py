@@ -89,6 +89,7 @@ def _full(c: ConfigDict) -> ConfigDict:
   """What the variants for accelerators share; four layers in all."""
   c.model.num_layers = 3
   c.model.num_layers_after = 1
+  c.model.layers = "ssm"  # learned text_small far sooner than attention
   c.model.pool = "mean"
   c.model.remat = True
   c.memory.num_slots = 32
@@ -111,6 +112,7 @@ def _small(c: ConfigDict) -> ConfigDict:
   c.model.num_layers_after = 1
   c.model.mlp_ratio = 2.0
   c.model.chunk_length = 64
+  c.model.layers = "ssm"  # learned text_small far sooner than attention
   c.model.pool = "mean"
   c.model.chunks_at_once = 1  # for a CPU: less memory, faster inference
   c.memory.num_slots = 12

@@ -10,6 +10,7 @@ CHOICES = {
   "head": ("classify", "match", "predict", "fill"),
   "encoder": ("memory", *BASELINES),
   "pool": ("last", "mean", "slots"),
+  "layers": ("attention", "ssm"),
   "positions": ("learned", "rotary"),
   "dtype": ("float32", "bfloat16"),
 }
@@ -52,6 +53,9 @@ class ModelConfig:
   num_layers_after: int = 1  # chunk-local layers after it
   num_heads: int = 4  # of the attention layers; divides width
   mlp_ratio: float = 4.0  # hidden width of the MLPs over D
+  # What mixes the tokens of a chunk: "attention", or linear recurrences ("ssm",
+  # see models/ssm.py). "full" and "recurrent" have attention anyway.
+  layers: str = "attention"
   gated: bool = False  # MLPs with gated units; those of "ssm" always are
   # "learned" in each chunk, and added to the tokens; or "rotary": queries and
   # keys are turned by their place in what is attended.
@@ -149,6 +153,12 @@ class ModelConfig:
     """Chunks that layers run on at once; 0: all."""
     alone = self.encoder in ("memory", "local")
     return self.chunks_at_once if alone else 0
+
+  @property
+  def recurs(self) -> bool:
+    """Whether layers are linear recurrences."""
+    in_chunks = self.layers == "ssm" and self.encoder in ("memory", "local")
+    return in_chunks or self.encoder == "ssm"
 
   @property
   def remat_steps(self) -> bool:

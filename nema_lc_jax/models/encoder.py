@@ -60,7 +60,7 @@ class Stack(nn.Module):
     c, shape = self.config, x.shape
     if c.sees_whole_text:
       x, valid = x.reshape(1, -1, shape[-1]), valid.reshape(1, -1)
-    layer = StateSpaceBlock if c.encoder == "ssm" else Block
+    layer = StateSpaceBlock if c.recurs else Block
     if c.remat:
       # Argument 3 is `train`, a Python bool (0 is self).
       layer = nn.remat(layer, static_argnums=(3,))
@@ -124,7 +124,7 @@ class Embedding(nn.Module):
     embed = nn.Embed(rows, D, embedding_init=init, name="token")
     x = embed(tokens)
     learned = self.config.positions == "learned"
-    if learned and self.config.encoder != "ssm":
+    if learned and not self.config.recurs:
       # Weak at first: a token is to be found again wherever it stands.
       near = nn.initializers.normal(0.1)
       x += self.param("position", near, (tokens.shape[1], D))

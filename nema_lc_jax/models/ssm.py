@@ -1,4 +1,4 @@
-"""A linear recurrence over the whole text, for comparison with the memory.
+"""A linear recurrence, over the whole text or in each chunk, as a layer.
 
 S5 (Smith et al. 2023, "Simplified State Space Layers for Sequence Modeling"): a
 diagonal complex state that all channels share, run by an associative scan.
@@ -18,15 +18,17 @@ STEPS = (1e-3, 1e-1)
 
 
 def recur(rate: Array, inputs: Array) -> Array:
-  """States x_t = rate * x_(t-1) + inputs_t from x = 0: rate [P], [L, P]."""
+  """States x_t = rate * x_(t-1) + inputs_t from x = 0, [..., L, P] both."""
 
   def join(first, second):
     (a, x), (b, y) = first, second
     return a * b, b * x + y
 
-  # Powers of the rates are the same for all texts: vmap computes them once.
-  rates = jnp.broadcast_to(rate, inputs.shape)
-  return jax.lax.associative_scan(join, (rates, inputs))[1]
+  # Powers of the rates are the same for all texts: they are computed once.
+  rates = jnp.broadcast_to(rate, inputs.shape[-2:])
+  rates = jnp.expand_dims(rates, range(inputs.ndim - 2))
+  axis = inputs.ndim - 2
+  return jax.lax.associative_scan(join, (rates, inputs), axis=axis)[1]
 
 
 def _log_steps(key, shape, dtype=jnp.float32):
@@ -40,7 +42,7 @@ def _frequencies(key, shape, dtype=jnp.float32):
 
 
 class StateSpace(nn.Module):
-  """The recurrence: [L, D] to [L, D], both in float32.
+  """The recurrence: [..., L, D] to [..., L, D], both in float32.
 
   Of D states with their conjugates, half are computed. Eigenvalues start as
   S4D-Lin (Gu et al. 2022, "On the Parameterization and Initialization of
@@ -55,7 +57,7 @@ class StateSpace(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array, valid: Array) -> Array:
-    """x [L, D] and valid [L] to [L, D]."""
+    """x [..., L, D] and valid [..., L] to [..., L, D]."""
     D = x.shape[-1]
     P = -(-D // 2)
     directions = 1 if self.config.causal else 2
@@ -72,10 +74,10 @@ class StateSpace(nn.Module):
     rate = jnp.exp(eigenvalue * step)
     gain = (rate - 1.0) / eigenvalue
     inputs = (x @ real + 1j * (x @ imaginary)) * gain
-    inputs = jnp.where(valid[:, None], inputs, 0.0)
+    inputs = jnp.where(valid[..., None], inputs, 0.0)
     states = [recur(rate, inputs)]
     if directions == 2:
-      states.append(recur(rate, inputs[::-1])[::-1])
+      states.append(jnp.flip(recur(rate, jnp.flip(inputs, -2)), -2))
     states = jnp.concatenate(states, axis=-1)
     real, imaginary = self.param(
       "output", nn.initializers.normal(P**-0.5), (2, directions * P, D)
@@ -93,12 +95,12 @@ class StateSpaceBlock(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array, valid: Array, train: bool) -> Array:
-    """x [1, L, D] and valid [1, L] to [1, L, D]."""
+    """x [N, L, D] and valid [N, L] to [N, L, D]; N = 1 over a whole text."""
     c, D, dtype = self.config, x.shape[-1], x.dtype
     drop = nn.Dropout(c.dropout, deterministic=not train)
     dense = lambda width, name: nn.Dense(width, dtype=dtype, name=name)
     h = nn.LayerNorm(name="norm_ssm")(x.astype(jnp.float32))
-    h = StateSpace(c, name="ssm")(h[0], valid[0])[None]
+    h = StateSpace(c, name="ssm")(h, valid)
     x = x + drop(nn.gelu(h).astype(dtype))
     h = nn.LayerNorm(dtype=dtype, name="norm_mlp")(x)
     hidden = int(c.mlp_ratio * D)

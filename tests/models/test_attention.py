@@ -118,6 +118,7 @@ def test_with_rotary_positions_no_place_is_added():
 @pytest.mark.parametrize(
   ("fields", "words"),
   [
+    ({"layers": "lstm"}, "attention, ssm"),
     ({"positions": "sinus"}, "learned, rotary"),
     ({"convolution": -1}, "config.model.convolution must be at least 0"),
     ({"positions": "rotary", "width": 6}, "even width"),

@@ -102,6 +102,46 @@ def test_a_linear_recurrence_knows_no_chunks(head):
   close(logits_of(batch, params, chunk_length=LENGTH, **fields), many)
 
 
+def test_linear_recurrences_in_chunks_end_with_them():
+  module = StateSpace(config_of(layers="ssm"))
+  x = jax.random.normal(jax.random.key(0), (3, T, D))
+  valid = jnp.array([[1] * T, [1, 1, 0, 0], [0] * T], bool)
+  params = module.init(jax.random.key(1), x, valid)
+  alone = [module.apply(params, *chunk) for chunk in zip(x, valid, strict=True)]
+  close(module.apply(params, x, valid), np.stack(alone))
+
+
+@pytest.mark.parametrize("encoder", ["memory", "local"])
+@pytest.mark.parametrize("head", ["classify", "predict"])
+def test_layers_of_a_memory_may_be_linear_recurrences(encoder, head):
+  fields = {"encoder": encoder, "layers": "ssm", "head": head, "pool": "mean"}
+  batch, params = make_batch(valid=LENGTH - 2), params_of(**fields)
+  found = logits_of(batch, params, **fields)
+  close(logits_of(batch, params, chunks_at_once=1, **fields), found)
+  layers = [*params["encoder"]["layers"].values()]
+  layers += params["decoder"]["layers"].values()
+  assert layers
+  assert all("ssm" in layer and "qkv" not in layer for layer in layers)
+  if head == "predict":
+    # What a token sees ends with it.
+    later = {**batch, "inputs": batch["inputs"].at[:, T + 1 :].set(1)}
+    close(logits_of(later, params, **fields)[:, : T + 1], found[:, : T + 1])
+  elif encoder == "local":
+    # Chunks are read apart, whatever order they come in.
+    turned = {
+      name: jnp.roll(batch[name], T, axis=1) for name in ("inputs", "mask")
+    }
+    close(logits_of(batch | turned, params, **fields), found)
+
+
+@pytest.mark.parametrize("encoder", ["full", "recurrent"])
+def test_attention_over_texts_and_memory_tokens_stays_attention(encoder):
+  fields = {"encoder": encoder, "num_slots": 3}
+  assert jax.tree.map(jnp.shape, params_of(**fields)) == jax.tree.map(
+    jnp.shape, params_of(**fields, layers="ssm")
+  )
+
+
 # Recurrent memory tokens.
 
 
