@@ -142,6 +142,12 @@ class ModelConfig:
         " config.model.pool='last' and a head other than predict and fill; got"
         f" pool={self.pool!r} and head {self.head!r}."
       )
+    if self.pools_slots and self.recurs and self.num_layers_after:
+      raise ValueError(
+        "config.model.layers='ssm' reads in order, and slots have none: with"
+        " config.model.pool='slots' it needs config.model.num_layers_after=0,"
+        f" got {self.num_layers_after}."
+      )
     if self.truncate is not None and self.truncate < 1:
       raise ValueError(
         "config.model.truncate must be None or at least 1 chunk, got"

@@ -119,6 +119,7 @@ def test_with_rotary_positions_no_place_is_added():
   ("fields", "words"),
   [
     ({"layers": "lstm"}, "attention, ssm"),
+    ({"layers": "ssm", "pool": "slots"}, "slots have none: .*got 1"),
     ({"positions": "sinus"}, "learned, rotary"),
     ({"convolution": -1}, "config.model.convolution must be at least 0"),
     ({"positions": "rotary", "width": 6}, "even width"),
