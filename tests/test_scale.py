@@ -13,9 +13,11 @@ from nema_lc_jax.sharding import make_parallel
 from tests.helpers import tiny_config
 
 
-def flops_per_token(*, D, T, layers, after, ratio, M, K, encoder):
+def flops_per_token(*, D, T, kind, layers, after, ratio, M, K, encoder):
   """Of a forward pass over one chunk that is also the last one."""
   layer = 8 * D * D + 4 * ratio * D * D + 4 * T * D
+  if kind == "ssm":
+    layer = 6 * D * D + 6 * ratio * D * D
   total = (layers + after) * layer + 2 * D * D
   if encoder == "memory":
     # Query and read projections; the read; pooling; contents of candidates.
@@ -23,8 +25,11 @@ def flops_per_token(*, D, T, layers, after, ratio, M, K, encoder):
   return total
 
 
-@pytest.mark.parametrize("encoder", ["local", "memory"])
-def test_flops_of_a_chunk(encoder):
+@pytest.mark.parametrize(
+  ("encoder", "kind"),
+  [("local", "attention"), ("memory", "attention"), ("memory", "ssm")],
+)
+def test_flops_of_a_chunk(encoder, kind):
   D, T, M, K = 128, 64, 8, 2
   model = build_model(
     head="classify",
@@ -35,6 +40,7 @@ def test_flops_of_a_chunk(encoder):
     num_layers=2,
     num_layers_after=1,
     mlp_ratio=4.0,
+    layers=kind,
     encoder=encoder,
     policy="fifo",
     num_slots=M,
@@ -48,9 +54,8 @@ def test_flops_of_a_chunk(encoder):
   keys = jax.random.split(jax.random.key(0), 1)
   apply = jax.jit(lambda params: model.apply(params, keys, batch).logits)
   counted = apply.lower(params).compile().cost_analysis()["flops"] / T
-  formula = flops_per_token(
-    D=D, T=T, layers=2, after=1, ratio=4, M=M, K=K, encoder=encoder
-  )
+  sizes = {"D": D, "T": T, "layers": 2, "after": 1, "ratio": 4, "M": M, "K": K}
+  formula = flops_per_token(**sizes, kind=kind, encoder=encoder)
   # What the formula leaves out: norms, softmaxes, units, the head.
   assert formula < counted < 1.1 * formula
 
