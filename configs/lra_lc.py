@@ -42,7 +42,8 @@ Ours: text_small 0.706, beside 0.630 with full attention and 0.733 without a
 memory (three seeds, 5 to 14 minutes a run on one core, commit 742bd98;
 docs/results/text_small). listops_small 0.335, beside 0.333 and 0.301, and the
 root operator's 0.337 (one seed, 4 to 13 minutes a run on one core, commit
-e9236fd; docs/results/listops_small). The others not run.
+e9236fd; docs/results/listops_small). pathfinder_small: chance (0.511, one seed,
+a look). The others not run.
 python -m nema_lc_jax.main --config=configs/lra_lc.py:listops_small
 python -m nema_lc_jax.main --config=configs/lra_lc.py:text_small \
     --config.data.dir=aclImdb
