@@ -80,11 +80,11 @@ def _draw_loss(ax: Axes, run: Run, name: str = "task_loss") -> None:
 
 
 def _overview_figure(run: Run, folder: Path) -> list[Path]:
-  rows = 2 if run.has_slots else 1
+  draws = (draw_accuracy, _draw_loss)
+  if run.has_slots:
+    draws = (draw_accuracy, draw_operations, draw_utilisation, draw_age)
+  rows = len(draws) // 2
   figure = style.new_figure(9.6, 2.9 * rows, title=run.title)
-  draws = (draw_accuracy, draw_operations, draw_utilisation, draw_age)
-  if not run.has_slots:
-    draws = (draw_accuracy, _draw_loss)
   for ax, draw in zip(figure.subplots(rows, 2).flat, draws, strict=True):
     draw(ax, run)
   return style.save(figure, folder, "overview")
