@@ -1,3 +1,4 @@
+import gc
 import json
 import math
 import os
@@ -242,6 +243,7 @@ def small_disk(monkeypatch):
   monkeypatch.setattr(checkpoint.Checkpoints, "save", save)
   yield saved
   resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  gc.collect()  # Here, and not in whatever test comes next.
 
 
 # Of a write that failed, the storage library leaves coroutines behind.
