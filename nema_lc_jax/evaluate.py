@@ -207,17 +207,18 @@ def memory_verdict(
     experiment: the run.
     result: of `on_and_off`.
   """
-  memory = experiment.config.memory
-  if experiment.config.model.encoder != "memory" or memory.policy == "none":
+  c, memory = experiment.config, experiment.config.memory
+  if c.model.encoder != "memory" or memory.policy == "none":
     return None
   on = result["metrics"]
   most = min(1.0, memory.budget / memory.num_candidates)
   learned = memory.policy in ("learned", "write_gate", "write_gate_lru")
+  offered = c.data.length // c.model.chunk_length * memory.num_candidates
   problems = []
   write_rate = on.get("write_rate", 0.0)  # of no chunk: nothing is written
   if write_rate < 1e-3:
     problems.append("nothing is written (write rate 0)")
-  elif learned and write_rate > 0.999 * most:
+  elif learned and write_rate > 0.999 * most and offered > memory.num_slots:
     problems.append(
       f"everything is written (write rate {write_rate:.3f}, saturated)"
     )
