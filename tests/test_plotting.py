@@ -134,10 +134,16 @@ def test_a_run_is_drawn_as_png_and_pdf_the_same_every_time(tmp_path):
 
 
 def test_a_run_that_is_still_training_can_be_drawn(tmp_path):
-  with MetricWriter(tmp_path, tensorboard=False) as writer:
-    writer.write(1, "train", {"accuracy": 0.5, "task_loss": math.nan})
-  plot_run(tmp_path)
-  assert stems(tmp_path / "plots", "png") == RUN_FIGURES
+  metrics = {"accuracy": 0.5, "task_loss": math.nan}
+  with MetricWriter(tmp_path / "full", tensorboard=False) as writer:
+    writer.write(1, "train", metrics)
+  with MetricWriter(tmp_path / "fifo", tensorboard=False) as writer:
+    writer.write(1, "train", metrics | {"memory_utilisation": 0.5})
+  for name in ("full", "fifo"):
+    plot_run(tmp_path / name)
+  assert stems(tmp_path / "fifo" / "plots", "png") == RUN_FIGURES
+  bare = {"learning_curve", "loss_components", "overview"}
+  assert stems(tmp_path / "full" / "plots", "png") == bare
 
 
 def test_a_series_leaves_out_what_is_missing_or_not_finite(tmp_path):
@@ -282,13 +288,7 @@ def test_encoders_are_groups_and_costs_are_what_is_known(tmp_path):
     for step, speed in enumerate(values, 1):
       with MetricWriter(tmp_path / name, tensorboard=False) as writer:
         writer.write(step, "train", {"examples_per_second": speed})
-  config = {"model": {"encoder": "full"}}
-  make_run(
-    tmp_path / "full",
-    policy="full",
-    peak_memory_bytes=3 * 2**20,
-    config=config,
-  )
+  make_run(tmp_path / "full", policy="full", peak_memory_bytes=3 * 2**20)
   make_run(tmp_path / "ssm", policy="ssm", peak_memory_bytes=None)
   # Of a version that did not know what a step takes.
   make_run(tmp_path / "fifo", policy="fifo")
@@ -301,9 +301,6 @@ def test_encoders_are_groups_and_costs_are_what_is_known(tmp_path):
   assert found == {"fifo": "", "full": "3", "ssm": "8"}
   found = {name: row["peak_memory_bytes"] for name, row in rows.items()}
   assert found == {"fifo": "", "full": str(3 * 2**20), "ssm": ""}
-  (age,) = (name for name in rows["full"] if name.endswith("memory_age"))
-  # What a model logs of the slots that it lacks is not drawn.
-  assert [rows[name][age] for name in ("full", "fifo")] == ["", "3"]
 
 
 def test_all_colours_of_contestants_differ():

@@ -36,8 +36,7 @@ class Run(NamedTuple):
   @property
   def has_slots(self) -> bool:
     """Whether there is a memory; without one, nothing is said of it."""
-    model = self.summary.get("config", {}).get("model", {})
-    return model.get("encoder", "memory") == "memory"
+    return any("memory_utilisation" in row for row in self.rows)
 
   @property
   def costs(self) -> dict[str, float]:
