@@ -4,8 +4,15 @@ import re
 from pathlib import Path
 
 import jax
+import pytest
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PAGES = [
+  *ROOT.glob("*.md"),
+  *ROOT.glob("docs/*.md"),
+  ROOT / "docs/results/README.md",
+]
 
 
 def blocks(language):
@@ -30,9 +37,9 @@ def test_the_example_of_the_api_runs(capsys):
   assert all(jax.tree.leaves(jax.tree.map(lambda x: x.size, scope["params"])))
 
 
-def test_every_file_that_the_readme_links_to_exists():
-  root = Path(__file__).parents[1]
-  links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
-  assert links
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_links_to_exists(page):
+  links = re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", page.read_text())
+  assert links or page.name != "README.md"
   for link in links:
-    assert (root / link).exists(), link
+    assert (page.parent / link).exists(), link
