@@ -19,8 +19,11 @@ from configs import default
 TASKS = tuple(map(str, range(1, 21)))
 # Words of the longest sentence or question, where they are more than 8.
 WIDE = {"10": 9, "17": 11, "18": 9, "19": 10}
-# Chunks, where 16 are too few for nearly all questions.
-LONG = {"2": 64, "3": 128, "5": 64, "6": 28, "7": 48, "8": 48, "18": 24}
+# Chunks for nearly all questions, where they are not 11.
+CHUNKS = {
+  "2": 64, "3": 128, "4": 3, "5": 64, "6": 28, "7": 48, "8": 48, "14": 15,
+  "15": 9, "16": 10, "17": 3, "18": 24, "19": 6, "20": 13,
+}  # fmt: skip
 
 
 def get_config(variant: str = "joint") -> ConfigDict:
@@ -29,7 +32,7 @@ def get_config(variant: str = "joint") -> ConfigDict:
   c = default.choose("configs/babi_lc.py", variant, variants)
   c.data.task = variant
   if variant != "joint":
-    _fit(c, LONG.get(variant, 16), WIDE.get(variant, 8))
+    _fit(c, CHUNKS.get(variant, 11), WIDE.get(variant, 8))
   return c
 
 
