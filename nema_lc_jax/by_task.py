@@ -1,9 +1,18 @@
-"""Errors by task, for data sets whose examples say of which task they are."""
+"""Errors by task, for data sets whose examples say of which task they are.
 
-from collections.abc import Mapping
+python -m nema_lc_jax.by_task RUN [RUN ...]
+
+The usual table of bAbI from finished runs of single tasks, or of all jointly.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from nema_lc_jax.errors import one_line
 
 # The share of wrong answers above which a task is failed (Weston et al. 2015).
 FAILED = 0.05
@@ -22,6 +31,15 @@ def errors(right: np.ndarray, tasks: np.ndarray) -> dict[str, float]:
   }
 
 
+def means(summaries: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+  """The mean error of each task over the runs that have it, in order."""
+  found: dict[str, list[float]] = {}
+  for summary in summaries:
+    for task, error in (summary.get("test_error_by_task") or {}).items():
+      found.setdefault(task, []).append(error)
+  return {task: float(np.mean(found[task])) for task in sorted(found, key=int)}
+
+
 def summed_up(found: Mapping[str, float]) -> dict[str, float]:
   """Means over tasks, which all count the same, from `errors`."""
   return {
@@ -35,15 +53,42 @@ def failed(found: Mapping[str, float]) -> list[str]:
   return [task for task, error in found.items() if error > FAILED]
 
 
-def line(summary: Mapping[str, Any]) -> str | None:
-  """What to print of a summary; None where there are no tasks."""
-  found = summary["test_error_by_task"]
-  if found is None:
-    return None
+def line(found: Mapping[str, float]) -> str:
+  """What to print of `errors`."""
   each = ", ".join(f"{task}: {error:.1%}" for task, error in found.items())
   over = failed(found)
   return (
-    f"error by task {each}; mean {summary['test_metrics']['mean_error']:.1%};"
+    f"error by task {each}; mean {summed_up(found)['mean_error']:.1%};"
     f" above {FAILED:.0%}, failed: {len(over)} of {len(found)}"
     f" ({', '.join(over) or 'none'})"
   )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Prints a table of runs; 2 is a user's mistake."""
+  parser = argparse.ArgumentParser(
+    prog="python -m nema_lc_jax.by_task",
+    description="Prints the error of each task, mean over the runs that have"
+    " it, the mean over tasks, and which are above 5%, as Markdown.",
+  )
+  parser.add_argument("runs", nargs="+", help="folders of finished runs")
+  args = parser.parse_args(argv)
+  # Not at the top: evaluation needs no figures.
+  from nema_lc_jax.plotting.records import read_run
+
+  try:
+    found = means(read_run(run).summary for run in args.runs)
+  except (OSError, ValueError) as error:
+    print(one_line(error), file=sys.stderr)
+    return 2
+  if not found:
+    print("error: none of these has a test error by task", file=sys.stderr)
+    return 2
+  rows = [f"| {task} | {error:.1%} |" for task, error in found.items()]
+  print("\n".join(["| task | error |", "|---|---|", *rows]))
+  print(f"\n{line(found)}")
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main())

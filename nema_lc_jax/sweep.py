@@ -126,8 +126,8 @@ def parse(argv: Sequence[str]) -> Arguments:
     raise ConfigError(f"--jobs must be at least 1, got {args.jobs}.")
   wanted = plan.make_plan(
     config,
-    policies=args.policies.split(","),
-    encoders=args.encoders.split(",") if args.encoders else (),
+    policies=_names(args.policies),
+    encoders=_names(args.encoders),
     seeds=args.seeds,
     grid=args.grid,
     ablate=args.ablate,
@@ -137,6 +137,10 @@ def parse(argv: Sequence[str]) -> Arguments:
   )
   out = Path(args.out or f"sweeps/{config.data.name}")
   return Arguments(config, wanted, out, args.jobs)
+
+
+def _names(text: str) -> list[str]:
+  return [name.strip() for name in text.split(",")] if text else []
 
 
 def load_config(

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nema_lc_jax import latex, statistics
-from nema_lc_jax.models import BASELINES
-from nema_lc_jax.plan import Cell, Run
+from nema_lc_jax import by_task, latex, statistics
+from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.plan import Cell, Run, Setting
 from nema_lc_jax.statistics import Difference, Estimate
 
 MARKDOWN_FILE = "table.md"
@@ -65,8 +65,12 @@ def make_rows(done: Done, *, reference: str) -> list[Row]:
   Others are compared to the reference policy in the same setting; the
   reference itself, where settings are ablations, to the plain config. All
   comparisons of the table are one family for Holm's adjustment.
+
+  Raises:
+    ConfigError: where runs in one setting were trained on different data.
   """
   cells = cells_of(done)
+  _require_same_data(cells)
   accuracies = {
     cell: {run.seed: summary["test_accuracy"] for run, summary in runs}
     for cell, runs in cells.items()
@@ -85,6 +89,21 @@ def make_rows(done: Done, *, reference: str) -> list[Row]:
     _row(cell, runs, behind.get(cell), p_holm.get(cell, math.nan))
     for cell, runs in cells.items()
   ]
+
+
+def _require_same_data(cells: Mapping[Cell, Done]) -> None:
+  first: dict[Setting, tuple[Run, str]] = {}
+  for cell, runs in cells.items():
+    of_data = tuple(x for x in cell.setting if x[0].startswith("data."))
+    for run, summary in runs:
+      found = summary["data_fingerprint"]
+      other, wanted = first.setdefault(of_data, (run, found))
+      if found != wanted:
+        raise ConfigError(
+          f"the data have changed between {other.folder} (fingerprint"
+          f" {wanted[:12]}) and {run.folder} ({found[:12]}): remove what was"
+          " trained on other data."
+        )
 
 
 def _row(
@@ -228,23 +247,22 @@ def _run_row(run: Run, summary: Mapping[str, Any]) -> dict[str, Any]:
 def _errors_by_task(done: Done) -> list[dict[str, Any]]:
   """A row per task, a column per cell: the error, mean over seeds."""
   found = {
-    cell.name: [summary.get("test_error_by_task") for _, summary in runs]
+    cell.name: by_task.means(summary for _, summary in runs)
     for cell, runs in cells_of(done).items()
   }
-  if not all(all(errors) for errors in found.values()):
-    return []
-  tasks = done[0][1]["test_error_by_task"]  # the same ones in all runs
-  mean = lambda task, errors: float(np.mean([e[task] for e in errors]))
+  tasks = {task for errors in found.values() for task in errors}
   return [
-    {"task": task} | {name: mean(task, e) for name, e in found.items()}
-    for task in tasks
+    {"task": task}
+    | {name: errors.get(task, math.nan) for name, errors in found.items()}
+    for task in sorted(tasks, key=int)
   ]
 
 
 def _markdown_by_task(errors: Sequence[Mapping[str, Any]]) -> str:
   names = list(errors[0])
   cells = [
-    [row["task"], *(f"{row[name]:.1%}" for name in names[1:])] for row in errors
+    [row["task"], *(_number(row[name], ".1%") for name in names[1:])]
+    for row in errors
   ]
   table = _markdown_table(names, cells)
   return f"\n{table}\n\nError by task, mean over seeds.\n"
@@ -265,8 +283,7 @@ def _columns(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
   header = ["policy", *(["setting"] if settings else []), "n", "accuracy"]
   header += [f"at {times}x length" for times in lengths]
   header += ["behind", "p (Holm)", "d", "collapsed"]
-  # Policies share all but the controller; encoders have to say their size.
-  sizes = any(row.cell.policy in BASELINES for row in rows)
+  sizes = len({row.num_parameters for row in rows}) > 1
   header += ["parameters"] if sizes else []
   cells = []
   for row in rows:

@@ -5,6 +5,7 @@ stage, evaluate the best checkpoint on test once, write summary and plots.
 """
 
 import contextlib
+import functools
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -282,8 +283,8 @@ def _conclude(summary: dict[str, Any], workdir: Path) -> None:
     print(f"  memory off: {off:.4f}")
   for name, accuracy in summary["baselines"].items():
     print(f"  {name}: {accuracy:.4f}")
-  if line := by_task.line(summary):
-    print(line)
+  if summary["test_error_by_task"]:
+    print(by_task.line(summary["test_error_by_task"]))
   print(
     f"{summary['wall_seconds']:.0f} s; summary, metrics and plots in {workdir}"
   )
@@ -324,12 +325,12 @@ def run(
   experiment, pretraining = distributed.together(lambda: _make(config))
   interface = interface_of(experiment.dataset)
   distributed.require_alike("config", config.to_json())
-  distributed.require_alike("data", experiment.dataset.fingerprint)
-  distributed.together(
-    lambda: (
-      distributed.is_first() and prepare(config, interface, folder, force=force)
-    )
+  fingerprint = experiment.dataset.fingerprint
+  distributed.require_alike("data", fingerprint)
+  make_folder = functools.partial(
+    prepare, config, interface, folder, fingerprint=fingerprint, force=force
   )
+  distributed.together(lambda: distributed.is_first() and make_folder())
   distributed.say("\n".join(describe(experiment, str(folder))))
   with contextlib.ExitStack() as stack:
     stopper = signals.Stopper()

@@ -18,6 +18,8 @@ from nema_lc_jax.step import TrainState
 from nema_lc_jax.trees import named_leaves
 from nema_lc_jax.writer import METRICS_FILE
 
+# What a run was begun on.
+DATA_FILE = "data.json"
 # Folder of the training that went before, within the run's.
 PRETRAIN = "pretrain"
 # Fields of config.train that may change when a run goes on.
@@ -32,9 +34,26 @@ def default(config: ConfigDict) -> str:
 
 
 def prepare(
-  config: ConfigDict, interface: Interface, workdir: Path, *, force: bool
+  config: ConfigDict,
+  interface: Interface,
+  workdir: Path,
+  *,
+  fingerprint: str,
+  force: bool,
 ) -> None:
-  """Makes the folder; refuses to mix runs or to overwrite a finished one."""
+  """Makes the folder; refuses to mix runs or to overwrite a finished one.
+
+  Args:
+    config: of the run.
+    interface: of its model and data.
+    workdir: the folder.
+    fingerprint: of its data.
+    force: overwrite a run that is there.
+
+  Raises:
+    ConfigError: if the folder holds another run, a finished one, or one that
+      was begun on other data.
+  """
   saved, wanted = workdir / evaluate.CONFIG_FILE, json.loads(config.to_json())
   if force and saved.exists():
     # Only what a run writes, and only where there is a run.
@@ -42,7 +61,7 @@ def prepare(
       shutil.rmtree(workdir / name, ignore_errors=True)
     for name in (
       METRICS_FILE, SUMMARY_FILE, TRACE_FILE, NONFINITE_FILE,
-      evaluate.INTERFACE_FILE, saved.name
+      evaluate.INTERFACE_FILE, DATA_FILE, saved.name
     ):  # fmt: skip
       (workdir / name).unlink(missing_ok=True)
   if (workdir / SUMMARY_FILE).exists():
@@ -60,13 +79,28 @@ def prepare(
         f" ({evaluate.first_difference(found, wanted)}): choose another"
         " --workdir, or overwrite it with --force."
       )
+    _require_same_data(workdir, fingerprint)
   elif workdir.exists() and any(workdir.iterdir()):
     raise ConfigError(f"{workdir} is not empty, and holds no run.")
   workdir.mkdir(parents=True, exist_ok=True)
   report.write_json(saved, wanted)
+  report.write_json(workdir / DATA_FILE, {"fingerprint": fingerprint})
   report.write_json(
     workdir / evaluate.INTERFACE_FILE, dataclasses.asdict(interface)
   )
+
+
+def _require_same_data(workdir: Path, fingerprint: str) -> None:
+  path = workdir / DATA_FILE
+  if not path.exists():  # Killed before it was written.
+    return
+  found = json.loads(path.read_text())["fingerprint"]
+  if found != fingerprint:
+    raise ConfigError(
+      f"the run in {workdir} was begun on other data (fingerprint {found[:12]},"
+      f" now {fingerprint[:12]}): bring them back, choose another --workdir, or"
+      " overwrite it with --force."
+    )
 
 
 def dump_nonfinite(

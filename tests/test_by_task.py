@@ -23,11 +23,13 @@ def test_five_percent_is_not_failed_yet():
 
 
 def test_the_line_names_errors_and_failed_tasks():
-  summary = {
-    "test_error_by_task": {"1": 0.0, "2": 0.251},
-    "test_metrics": {"mean_error": 0.126, "failed_tasks": 1.0},
-  }
-  assert by_task.line(summary) == (
-    "error by task 1: 0.0%, 2: 25.1%; mean 12.6%; above 5%, failed: 1 of 2 (2)"
+  assert by_task.line({"1": 0.0, "2": 0.252}) == (
+    "error by task 1: 0.0%, 2: 25.2%; mean 12.6%; above 5%, failed: 1 of 2 (2)"
   )
-  assert by_task.line({"test_error_by_task": None}) is None
+
+
+def test_means_are_over_the_runs_that_have_a_task():
+  runs = [{"2": 0.5, "10": 0.0}, {"2": 0.25}, None]
+  found = by_task.means({"test_error_by_task": errors} for errors in runs)
+  assert found == {"2": 0.375, "10": 0.0}
+  assert list(found) == ["2", "10"]  # in order of number

@@ -51,6 +51,7 @@ SUMMARY = {
   "num_parameters": 1_234_567,
   "wall_seconds": 60.0,
   "data_fingerprint": "abc",
+  "test_examples": 1000,
   "config": {"data": {"length": 4000}},
 }
 
@@ -351,7 +352,7 @@ def test_our_runs_stand_apart_from_the_published_numbers_of_their_task(
   assert ours == [
     r"write\_gate",
     "73.00 [66.43, 79.57]",
-    "ours, n=3, 1,234,567 parameters, length 4,000",
+    "ours, n=3, 1,234,567 parameters, length 4,000, 1,000 test examples",
   ]
 
 
@@ -366,7 +367,7 @@ def test_our_runs_stand_apart_from_the_published_numbers_of_their_task(
   ],
 )
 def test_the_task_is_that_of_the_runs(tmp_path, data, length, task, s5):
-  config = {"data": {"length": length}}
+  config = {"data": {"length": length, "resolution": int(length**0.5)}}
   summary = SUMMARY | {"task": data, "config": config}
   assert task_of(summary) == task
   groups = {"learned": [Run(tmp_path, [], summary)]}
@@ -378,7 +379,29 @@ def test_the_task_is_that_of_the_runs(tmp_path, data, length, task, s5):
   assert ("Transformer" in theirs) == (task != "pathx")
   (ours,) = parts["ours, this run"]
   assert ours[:2] == ["learned", "70.00"]
-  assert ours[2].endswith(f"length {length:,}")
+  assert ours[2].endswith(f"length {length:,}, 1,000 test examples")
+
+
+@pytest.mark.parametrize(
+  ("task", "options", "said"),
+  [
+    ("aan", {"dir": "x", "reading": "decoded"}, "decoded bytes"),
+    ("pathfinder", {"dir": None}, "images drawn here; not LRA's"),
+    ("pathfinder", {"dir": "x"}, "1,000 test examples"),
+    (
+      "listops",
+      {"dir": None, "min_length": 100, "max_length": 500},
+      "lists of 100 to 500 made here",
+    ),
+  ],
+)
+def test_what_data_differ_in_is_said(tmp_path, task, options, said):
+  config = {"data": {"length": 1024} | options}
+  summary = SUMMARY | {"task": task, "config": config}
+  groups = {"learned": [Run(tmp_path, [], summary)]}
+  write_published(groups, task_of(summary), tmp_path / "published.tex")
+  (ours,) = published(tmp_path)["ours, this run"]
+  assert ours[2].endswith(said)
 
 
 def test_a_task_without_published_numbers_is_one_line(tmp_path, capsys):

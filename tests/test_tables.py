@@ -25,6 +25,7 @@ def summary(accuracy, *, warning=None, oracle=(1.0, 0.75), **more):
     "num_parameters": 1234,
     "wall_seconds": 10.0,
     "git_commit": "abc",
+    "data_fingerprint": "of data",
     "params_sha256": "def",
     "hardware": {"devices": 1, "device": "cpu", "machine": "x86_64"},
     "versions": {"jax": "0.10.2"},
@@ -346,6 +347,20 @@ def test_an_oracle_that_differs_by_setting_has_a_line_for_each(tmp_path):
   assert "1.000" in oracles[1]
 
 
+def test_runs_on_other_data_are_not_mixed_in():
+  runs = {0: summary(0.9), 1: summary(0.9, data_fingerprint="of others")}
+  for cells in (
+    {("learned", ()): runs},
+    # Also those of settings that have nothing to do with the data.
+    {
+      ("learned", ()): {0: runs[0]},
+      ("fifo", (("loss.write", 1.0),)): {0: runs[1]},
+    },
+  ):
+    with pytest.raises(ValueError, match="the data have changed between x"):
+      tables.make_rows(done_of(cells), reference="learned")
+
+
 def test_errors_by_task_stand_beside_each_other(tmp_path):
   errors = lambda one, two: {"test_error_by_task": {"1": one, "12": two}}
   done = done_of(
@@ -367,6 +382,20 @@ def test_errors_by_task_stand_beside_each_other(tmp_path):
   ]
   text = (tmp_path / "table.md").read_text()
   assert "| 1 | 20.0% | 50.0% |" in text
+  # Settings may be of different tasks.
+  task = lambda n: (("data.task", n),)
+  done = done_of(
+    {
+      ("learned", task(n)): {
+        0: summary(0.9, test_error_by_task={n: 0.1}, data_fingerprint=n)
+      }
+      for n in ("12", "2")
+    }
+  )
+  rows = tables.make_rows(done, reference="learned")
+  tables.write(rows, done, tmp_path)
+  text = (tmp_path / "table.md").read_text()
+  assert "| 2 |  | 10.0% |\n| 12 | 10.0% |  |" in text
   # Other data sets have none.
   plain = done_of(PLAIN)
   tables.write(tables.make_rows(plain, reference="learned"), plain, tmp_path)

@@ -122,9 +122,9 @@ def test_a_finished_run_is_not_overwritten_unless_forced(finished):
 
 
 def test_another_config_is_not_mixed_in(tmp_path):
-  def prepare(config, folder, *, force):
+  def prepare(config, folder, *, force, data="of data"):
     interface = Interface("classify", 35, 8)
-    prepare_workdir(config, interface, folder, force=force)
+    prepare_workdir(config, interface, folder, fingerprint=data, force=force)
 
   prepare(tiny_config(), tmp_path / "a", force=False)
   other = tiny_config()
@@ -134,6 +134,9 @@ def test_another_config_is_not_mixed_in(tmp_path):
   ):
     prepare(other, tmp_path / "a", force=False)
   prepare(other, tmp_path / "a", force=True)
+  with pytest.raises(ValueError, match="was begun on other data"):
+    prepare(other, tmp_path / "a", force=False, data="of others")
+  prepare(other, tmp_path / "a", force=True, data="of others")
   (tmp_path / "mine").mkdir()
   (tmp_path / "mine" / "thesis.tex").write_text("do not touch")
   for force in (False, True):

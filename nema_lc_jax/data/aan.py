@@ -6,17 +6,23 @@ label, id1, id2, text1, text2. The texts are written as Python bytes literals.
 """
 
 import ast
-import hashlib
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import grain
 import numpy as np
 import tensorflow_datasets as tfds
+from absl import logging
 
 from nema_lc_jax.data.histogram import byte_histogram
 from nema_lc_jax.data.lra import find_release, subset
-from nema_lc_jax.data.prepare import Record, cache_directory, prepare
+from nema_lc_jax.data.prepare import (
+  Record,
+  cache_directory,
+  contents,
+  prepare,
+)
 from nema_lc_jax.data.text import VOCAB_SIZE, text_pair
 from nema_lc_jax.data.types import (
   SPLITS,
@@ -36,7 +42,6 @@ FILES = {
 FOLDER = "tsv_data"
 LABELS = {b"0": 0, b"0.0": 0, b"1": 1, b"1.0": 1}
 READINGS = ("raw", "decoded")
-SAMPLE_BYTES = 2**20
 
 
 def load(
@@ -66,9 +71,8 @@ def load(
       f"aan: reading must be one of {', '.join(READINGS)}; got {reading!r}"
     )
   paths = find_release("aan", dir, FOLDER, FILES)
-  identity = fingerprint(
-    reading=reading, files={split: _sample(paths[split]) for split in paths}
-  )
+  files = contents([paths[split] for split in SPLITS], cache_directory())
+  identity = fingerprint(reading=reading, files=files)
   records = _prepared(paths, reading, identity)
 
   def examples(split: str, length: int) -> Examples:
@@ -117,15 +121,22 @@ def _prepared(
 
 def read_pairs(path: Path, reading: str) -> Iterator[Record]:
   """The records of a file; DataError names the first line that is wrong."""
-  line = 0
+  line = empty = 0
   with path.open("rb") as file:
     for line, text in enumerate(file, 1):
       try:
-        yield _parse(text.rstrip(b"\r\n"), reading)
+        record = _parse(text.rstrip(b"\r\n"), reading)
       except ValueError as error:
         raise DataError(f"{path}:{line}: {error}") from None
+      empty += not (record["text1"] and record["text2"])
+      yield record
   if not line:
     raise DataError(f"{path}: the file is empty")
+  if empty:
+    logging.warning(
+      "%s: %d of %d pairs have an empty text, nothing but padding",
+      path, empty, line,
+    )  # fmt: skip
 
 
 def _parse(line: bytes, reading: str) -> Record:
@@ -138,8 +149,12 @@ def _parse(line: bytes, reading: str) -> Record:
   label, _, _, text1, text2 = columns
   if label not in LABELS:
     raise ValueError(
-      f"expected a label of 0, 0.0, 1 or 1.0, got {label.decode()[:20]!r}"
+      "expected a label of 0, 0.0, 1 or 1.0, got "
+      f"{label[:20].decode(errors='replace')!r}"
     )
+  for text in (text1, text2):
+    if text[:2] in (b"b'", b'b"') and (len(text) < 3 or text[-1] != text[1]):
+      raise ValueError(f"a text is cut off: it ends in {text[-20:]!r}")
   if reading == "decoded":
     text1, text2 = _literal(text1), _literal(text2)
   return {"label": LABELS[label], "text1": text1, "text2": text2}
@@ -147,10 +162,12 @@ def _parse(line: bytes, reading: str) -> Record:
 
 def _literal(text: bytes) -> bytes:
   """The bytes that a bytes literal stands for."""
-  try:
+  value = None
+  # What is no literal may be as deep as it is long.
+  with contextlib.suppress(
+    SyntaxError, ValueError, TypeError, MemoryError, RecursionError
+  ):
     value = ast.literal_eval(text.decode())
-  except (SyntaxError, ValueError):
-    value = None
   if not isinstance(value, bytes):
     raise ValueError(f"expected a bytes literal b'...', got {text[:20]!r}")
   return value
@@ -163,13 +180,3 @@ def _examples(records: Sequence[Record], length: int) -> Examples:
     return pair | {"label": np.int32(record["label"])}
 
   return Examples(len(records), make)
-
-
-def _sample(path: Path) -> tuple[int, str]:
-  """Size and a sha256 of both ends: gigabytes are not read at every start."""
-  size = path.stat().st_size
-  with path.open("rb") as file:
-    ends = file.read(SAMPLE_BYTES)
-    file.seek(max(0, size - SAMPLE_BYTES))
-    ends += file.read()
-  return size, hashlib.sha256(ends).hexdigest()

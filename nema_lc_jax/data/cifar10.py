@@ -64,8 +64,8 @@ def load(
   """
   require_whole("cifar10", length, PIXELS)
   if dir is None:
-    text, sources = find_prepared("cifar10", "cifar10", NEEDS, ADVICE)
-    identity = fingerprint(tfds=text)
+    files, sources = find_prepared("cifar10", "cifar10", NEEDS, ADVICE)
+    identity = fingerprint(tfds=files)
     splits = _of_sources(sources)
   else:
     paths = find_files(dir)

@@ -6,11 +6,11 @@ negative where nothing is asked (head predict); optional `inputs2` (head match),
 tsv: label and text, or label, text1 and text2, in UTF-8; bytes are tokens, and
 labels are any strings, numbered in sorted order over all splits.
 jsonl: a JSON object with the strings `document`, `question` and `answer` in
-each line; or a tsv whose first line is these three names. Bytes are tokens, and
-answers are labels. The question stands at the very end of the length, after a
-line feed, and is never cut; the document stands at the beginning, and is cut at
-its end where both don't fit; between them is padding. Chunks being a fraction
-of the length, the last chunk so ends with the question.
+each line; or a tsv whose first line is these three names, in any order. Bytes
+are tokens, and answers are labels. The question stands at the very end of the
+length, after a line feed, and is never cut; the document stands at the
+beginning, and is cut at its end where both don't fit; between them is padding.
+Chunks being a fraction of the length, the last chunk so ends with the question.
 
 `path` is one file, split 80/10/10 by the seed (questions about one document
 stay together); or has `{split}` in it; or is a
@@ -127,8 +127,13 @@ def _read(path: str | None, seed: int) -> tuple[dict[str, Table], list[Path]]:
     )
   whole = Path(path).expanduser()
   if whole.is_dir():
-    found = (s for s in READERS if (whole / f"train{s}").is_file())
-    suffix = next(found, ".tsv")
+    found = [s for s in READERS if (whole / f"train{s}").is_file()]
+    if len(found) > 1:
+      raise DataError(
+        f"{whole} has train files of several kinds: {', '.join(found)}; choose"
+        f" one by {whole / '{split}'}{found[0]} or the like"
+      )
+    suffix = found[0] if found else ".tsv"
     paths = [whole / f"{split}{suffix}" for split in SPLITS]
   elif "{split}" in whole.name:
     paths = [

@@ -13,7 +13,8 @@ from nema_lc_jax.data.types import DataError
 
 KEYS = ("inputs", "labels", "inputs2", "mask", "mask2")
 COLUMNS = {2: "label, text", 3: "label, text1, text2"}
-# Of questions about documents: keys of a JSON line, or the first line of a tsv.
+# Of questions about documents: keys of a JSON line, or the first line of a tsv,
+# in any order.
 FIELDS = ("document", "question", "answer")
 MAX_ID = 2**31 - 1
 
@@ -176,8 +177,15 @@ def _require_integers(path: Path, name: str, array: np.ndarray) -> None:
 def read_tsv(path: Path) -> Table:
   """The table of a tsv file; DataError names the line that is wrong."""
   lines = [line.removesuffix(b"\r") for line in read_lines(path)]
-  if lines[0].removeprefix(codecs.BOM_UTF8) == "\t".join(FIELDS).encode():
+  lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
+  header = [name.strip().lower() for name in lines[0].split(b"\t")]
+  if sorted(header) == sorted(field.encode() for field in FIELDS):
+    order = [header.index(field.encode()) for field in FIELDS]
     rows = [line.split(b"\t") for line in lines[1:]]
+    rows = [
+      [row[i] for i in order] if len(row) == len(FIELDS) else row
+      for row in rows
+    ]
     return _questions(path, rows, first=2)
   labels, rows, columns = [], [], 0
   for number, line in enumerate(lines, 1):
@@ -245,9 +253,12 @@ def _questions(
 
 def _label(path: Path, number: int, label: bytes) -> str:
   try:
-    return label.decode()
+    text = label.decode().strip()
   except UnicodeDecodeError:
     raise DataError(f"{path}:{number}: the label is not UTF-8") from None
+  if not text:
+    raise DataError(f"{path}:{number}: the label is empty")
+  return text
 
 
 def _bytes_as_texts(column: Sequence[bytes]) -> Texts:

@@ -65,10 +65,10 @@ def load(
   del length  # reviews are cut when examples are made
   require_at_least(1, num_eval=num_eval)
   if dir is None:
-    text, sources = find_prepared(
+    files, sources = find_prepared(
       "imdb_reviews", "imdb_reviews/plain_text", NEEDS, ADVICE
     )
-    identity = fingerprint(tfds=text)
+    identity = fingerprint(tfds=files)
     reviews = {
       split: lambda split=split: in_order(_of_source(sources[split]))
       for split in ("train", "test")

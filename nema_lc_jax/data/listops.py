@@ -187,7 +187,19 @@ def _parse(line: bytes) -> Record:
     ) from None
   if not ids:
     raise ValueError("the source is empty")
+  _require_closed(source)
   return {"tokens": ids, "label": LABELS[label]}
+
+
+def _require_closed(source: bytes) -> None:
+  """Raises ValueError unless each list is closed where it ends."""
+  depth = 0
+  for token in source.split():
+    depth += token.startswith(b"[") - (token == b"]")
+    if depth < 0:
+      break
+  if depth:
+    raise ValueError("the source has brackets that do not match")
 
 
 def _examples(records: Sequence[Record], length: int) -> Examples:

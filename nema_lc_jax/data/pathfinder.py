@@ -11,7 +11,6 @@ pathfinder.py): in curv_contour_length_14, metadata/*.npy are lines of text,
 in file order; here by a fixed permutation, 80/10/10.
 """
 
-import hashlib
 import io
 import os
 from collections.abc import Iterator, Sequence
@@ -31,7 +30,12 @@ from nema_lc_jax.data.lra import (
   images,
   require_whole,
 )
-from nema_lc_jax.data.prepare import Record, cache_directory, prepare
+from nema_lc_jax.data.prepare import (
+  Record,
+  cache_directory,
+  contents,
+  prepare,
+)
 from nema_lc_jax.data.synthetic import generated
 from nema_lc_jax.data.text import VOCAB_SIZE
 from nema_lc_jax.data.types import (
@@ -55,7 +59,6 @@ class Row(NamedTuple):
 
   path: str  # below the folder of the difficulty
   label: int
-  size: int  # bytes of the file
 
 
 def load(
@@ -123,7 +126,11 @@ def _release(
   name = f"pathfinder{resolution}"
   folder = find_release("pathfinder", directory, name, {"": DIFFICULTY})[""]
   rows = read_metadata(folder)
-  identity = fingerprint(rows=_hash_of(rows), resolution=resolution)
+  identity = fingerprint(
+    rows=rows,
+    images=contents([folder / row.path for row in rows], cache_directory()),
+    resolution=resolution,
+  )
   order = shuffled(len(rows))
   size = len(rows) // EVAL_SHARE
   parts = order[2 * size :], order[:size], order[size : 2 * size]
@@ -172,12 +179,12 @@ def read_metadata(folder: Path) -> list[Row]:
   )
   if not files:
     raise DataError(f"pathfinder: {folder / 'metadata'} has no .npy files")
-  rows = [row for file in files for row in _lines(file)]
+  rows = _without_copies(folder, [r for file in files for r in _lines(file)])
   found = _sizes(folder, rows)
-  for path, _ in rows:
-    if path not in found:
-      raise DataError(f"pathfinder: {folder / path} is missing")
-  kept = [Row(path, label, found[path]) for path, label in rows if found[path]]
+  for row in rows:
+    if row.path not in found:
+      raise DataError(f"pathfinder: {folder / row.path} is missing")
+  kept = [row for row in rows if found[row.path]]
   if len(kept) < len(rows):
     logging.warning(
       "%s: %d empty images left out", folder, len(rows) - len(kept)
@@ -185,7 +192,22 @@ def read_metadata(folder: Path) -> list[Row]:
   return kept
 
 
-def _lines(file: Path) -> Iterator[tuple[str, int]]:
+def _without_copies(folder: Path, rows: Sequence[Row]) -> list[Row]:
+  """Each image once: a copy might be in another split."""
+  kept: dict[str, Row] = {}
+  for row in rows:
+    if kept.setdefault(row.path, row).label != row.label:
+      raise DataError(f"pathfinder: {folder / row.path} has two labels")
+  if len(kept) < len(rows):
+    logging.warning(
+      "%s: %d images are listed again, and are taken once",
+      folder,
+      len(rows) - len(kept),
+    )
+  return list(kept.values())
+
+
+def _lines(file: Path) -> Iterator[Row]:
   content = file.read_bytes()
   if content.startswith(b"\x93NUMPY"):
     raise DataError(f"{file}: expected lines of text, got a NumPy array")
@@ -196,25 +218,17 @@ def _lines(file: Path) -> Iterator[tuple[str, int]]:
         f"{file}:{number}: expected columns between spaces: folder, file, "
         f"number, label 0 or 1; got {' '.join(columns[:4])!r}"
       )
-    yield f"{columns[0]}/{columns[1]}", int(columns[3])
+    yield Row(f"{columns[0]}/{columns[1]}", int(columns[3]))
 
 
-def _sizes(folder: Path, rows: Sequence[tuple[str, int]]) -> dict[str, int]:
+def _sizes(folder: Path, rows: Sequence[Row]) -> dict[str, int]:
   """Bytes of the images, by path: a scan of folders, not a look at each."""
   sizes = {}
-  for part in {path.rsplit("/", 1)[0] for path, _ in rows}:
+  for part in {row.path.rsplit("/", 1)[0] for row in rows}:
     if (folder / part).is_dir():
       for entry in os.scandir(folder / part):
         sizes[f"{part}/{entry.name}"] = entry.stat().st_size
   return sizes
-
-
-def _hash_of(rows: Sequence[Row]) -> str:
-  """A sha256 of paths, labels and sizes: images are not read at every start."""
-  digest = hashlib.sha256()
-  for row in rows:
-    digest.update(f"{row.path} {row.label} {row.size}\n".encode())
-  return digest.hexdigest()
 
 
 def _read_images(
@@ -232,7 +246,9 @@ def read_png(path: Path, side: int) -> bytes:
     PIL.Image.open(content, formats=["PNG"]).verify()  # of checksums
     with PIL.Image.open(content, formats=["PNG"]) as png:
       pixels = np.asarray(png.convert("L"))
-  except (OSError, SyntaxError, ValueError) as error:
+  except (
+    OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError
+  ) as error:  # fmt: skip
     raise DataError(f"{path}: not a readable PNG: {error}") from None
   if pixels.shape != (side, side):
     raise DataError(

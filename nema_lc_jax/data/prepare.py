@@ -9,9 +9,10 @@ import contextlib
 import io
 import os
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 from tqdm.auto import tqdm
 
-from nema_lc_jax.data.types import DataError
+from nema_lc_jax.data.types import DataError, checksum, fingerprint
 
 CACHE_VARIABLE = "NEMA_LC_JAX_CACHE"
 ABANDONED_AFTER = 24 * 3600  # seconds
@@ -34,6 +35,33 @@ def cache_directory(directory: str | os.PathLike | None = None) -> Path:
   """Where prepared data lives: `directory`, the environment's, or ~/.cache."""
   directory = directory or os.environ.get(CACHE_VARIABLE)
   return Path(directory or "~/.cache/nema_lc_jax").expanduser().absolute()
+
+
+def contents(paths: Sequence[Path], cache: Path) -> str:
+  """A sha256 of what is in all these files, in this order.
+
+  Gigabytes are not read at every start: what was found is remembered in
+  `cache` for as long as no file changes its size or one of its times.
+  """
+  stats = [path.stat() for path in paths]
+  key = fingerprint(
+    files=[
+      (str(path.absolute()), s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+      for path, s in zip(paths, stats, strict=True)
+    ]
+  )
+  note = cache / f"contents-{key[:32]}"
+  if note.exists():
+    return note.read_text()
+  read = [checksum(path) for path in _progress(paths, "reading files")]
+  found = fingerprint(contents=read)
+  # Where nothing can be written, `prepare` says so.
+  with contextlib.suppress(OSError):
+    cache.mkdir(parents=True, exist_ok=True)
+    temporary = note.with_suffix(f".{os.getpid()}")
+    temporary.write_text(found)
+    temporary.replace(note)
+  return found
 
 
 def prepare(
@@ -55,7 +83,8 @@ def prepare(
     cache: the folder that holds prepared folders.
 
   Raises:
-    DataError: when the cache can't be written, or from a generator.
+    DataError: when the cache can't be written, or is damaged; or from a
+      generator.
   """
   target = cache / f"{name}-{fingerprint[:16]}"
   if not target.is_dir():
@@ -71,8 +100,18 @@ def prepare(
         f"{name}: cannot prepare {target}: {reason}; another folder can be "
         f"named by {CACHE_VARIABLE}"
       ) from error
-  builder = tfds.builder_from_directory(target)
-  return {split: builder.as_data_source(split) for split in splits}
+  try:
+    builder = tfds.builder_from_directory(target)
+    sources = {split: builder.as_data_source(split) for split in splits}
+    for source in sources.values():
+      _ = [source[i] for i in (0, len(source) - 1) if len(source)]
+    return sources
+  except Exception as error:  # Damage shows as almost anything.
+    reason = " ".join(str(error).split())
+    raise DataError(
+      f"{name}: {target} is damaged ({reason}); remove that folder, and it is"
+      " prepared anew"
+    ) from error
 
 
 def _prepare_into(
@@ -105,6 +144,12 @@ def _prepare_into(
   finally:
     tfds.enable_progress_bar()
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _progress(items: Iterable, title: str) -> Iterator:
+  """The items, with a bar if they take long; in a job's log a line at times."""
+  interval = 0.1 if sys.stderr.isatty() else 30.0
+  return tqdm(items, title, unit="", delay=1, mininterval=interval)
 
 
 def _remove_abandoned(target: Path) -> None:
@@ -146,8 +191,5 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     return {split: self._generate_examples(split) for split in self._splits}
 
   def _generate_examples(self, split: str) -> Iterator[tuple[int, Record]]:
-    # disable=None: no bar where stderr is not a terminal.
-    records = tqdm(
-      self._splits[split](), f"{self.name} {split}", unit="", disable=None
-    )
-    yield from enumerate(records)
+    records = self._splits[split]()
+    yield from enumerate(_progress(records, f"{self.name} {split}"))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
+from nema_lc_jax.data.prepare import cache_directory, contents
 from nema_lc_jax.data.types import DataError
 
 FOLDER_VARIABLE = "TFDS_DATA_DIR"
@@ -13,7 +14,7 @@ FOLDER_VARIABLE = "TFDS_DATA_DIR"
 def find_prepared(
   name: str, folder: str, needs: str, instead: str
 ) -> tuple[str, dict]:
-  """A sha256-able identity of a prepared data set, and its splits' records.
+  """A sha256 of the files of a prepared data set, and its splits' records.
 
   Nothing is downloaded here: the error says how the user can.
 
@@ -29,7 +30,8 @@ def find_prepared(
   root = Path(os.environ.get(FOLDER_VARIABLE) or "~/tensorflow_datasets")
   root = root.expanduser() / folder
   infos = sorted(root.glob("*/dataset_info.json"))
-  if not infos or not list(infos[-1].parent.glob("*.array_record-*")):
+  files = infos and sorted(infos[-1].parent.glob("*.array_record-*"))
+  if not files:
     command = (
       f'pip install {needs} && python -c "import tensorflow_datasets as tfds;'
       f" tfds.builder('{name}')"
@@ -42,6 +44,6 @@ def find_prepared(
     )
   version = infos[-1].parent
   builder = tfds.builder_from_directory(version)
-  return infos[-1].read_text(), {
+  return contents(files, cache_directory()), {
     split: builder.as_data_source(split) for split in builder.info.splits
   }

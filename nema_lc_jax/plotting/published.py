@@ -1,6 +1,6 @@
 """Our runs beside the published numbers of Long Range Arena, as LaTeX."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ DATA = {
   "cifar10": "image",
   "pathfinder": "pathfinder",
 }
-PATHX_LENGTH = 128 * 128  # the same data set in larger images
+PATHX_RESOLUTION = 128  # the same data set in larger images
 
 LRA = "Tay et al. 2021, Long Range Arena"
 MEGA = "Ma et al. 2023, Mega, table 2"
@@ -86,7 +86,8 @@ def task_of(summary: Mapping) -> str:
       f"no published numbers for the task {name!r}; there are for"
       f" {', '.join(DATA)}, or name one of --published {'|'.join(TASKS)}"
     )
-  if name == "pathfinder" and _length(summary) == PATHX_LENGTH:
+  resolution = summary["config"]["data"].get("resolution")
+  if name == "pathfinder" and resolution == PATHX_RESOLUTION:
     return "pathx"
   return DATA[name]
 
@@ -138,8 +139,17 @@ def _ours(name: str, runs: Sequence[Run]) -> tuple[str, str, str]:
     accuracy += f" [{found.low:.2f}, {found.high:.2f}]"
   summary = runs[0].summary
   facts = [f"ours, n={found.n}", f"{summary['num_parameters']:,} parameters"]
-  return name, accuracy, ", ".join([*facts, f"length {_length(summary):,}"])
+  return name, accuracy, ", ".join([*facts, *_data(summary)])
 
 
-def _length(summary: Mapping) -> int:
-  return summary["config"]["data"]["length"]
+def _data(summary: Mapping) -> Iterator[str]:
+  """What the data differ in from those of the published numbers, if they do."""
+  data = summary["config"]["data"]
+  yield f"length {data['length']:,}"
+  yield f"{summary['test_examples']:,} test examples"
+  if "reading" in data:
+    yield f"{data['reading']} bytes"
+  if data.get("dir", "") is None and summary["task"] == "listops":
+    yield f"lists of {data['min_length']} to {data['max_length']} made here"
+  if data.get("dir", "") is None and summary["task"] == "pathfinder":
+    yield "images drawn here; not LRA's"

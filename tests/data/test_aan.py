@@ -82,6 +82,34 @@ def test_changed_files_are_prepared_anew_and_said_so(tmp_path, caplog):
   assert "aan is prepared anew: aan-" in caplog.text
 
 
+def test_cut_off_and_odd_rows_are_named(tmp_path, error_of):
+  good = "1.0\ta\tb\tb'one'\tb\"it's\""
+  deep = "-" * 200_000 + "1"
+  for row, reading, message in (
+    ("1.0\ta\tb\tb'one'\tb'tw", "raw", "a text is cut off: it ends in"),
+    ("1.0\ta\tb\tb'one'\tb'", "raw", "a text is cut off: it ends in"),
+    ("2\ta\tb\tone\ttwo", "raw", "expected a label of 0, 0.0, 1 or 1.0"),
+    ("\udcff\ta\tb\tone\ttwo", "raw", "expected a label of 0, 0.0, 1 or"),
+    ("1\ta\tb\tone\ttwo", "decoded", "expected a bytes literal b'...', got"),
+    ("1\ta\tb\tb'one'\t{{}}", "decoded", "expected a bytes literal b'...'"),
+    (f"1\ta\tb\tb'one'\t{deep}", "decoded", "expected a bytes literal b'..."),
+  ):
+    write(tmp_path, test=[good])
+    path = tmp_path / "new_aan_pairs.test.tsv"
+    text = f"{good}\n{row}\n"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    found = error_of(data.load, "aan", dir=str(tmp_path), reading=reading)
+    assert f"{path}:2: {message}" in found
+
+
+def test_empty_texts_are_counted_and_said(tmp_path, caplog):
+  rows = ["1.0\ta\tb\tb''\tb'two'", "1.0\ta\tb\tb'one'\tb'two'"]
+  write(tmp_path, test=rows)
+  loaded = data.load("aan", dir=str(tmp_path), reading="decoded")
+  assert "test.tsv: 1 of 2 pairs have an empty text" in caplog.text
+  assert not loaded.evaluation("test", 8)[0]["mask"].any()
+
+
 def test_a_full_disk_leaves_nothing_that_is_used(tmp_path, monkeypatch):
   write(tmp_path, test=["1\ta\tb\tfull\tdisk"])
   with monkeypatch.context() as patch:
@@ -89,7 +117,7 @@ def test_a_full_disk_leaves_nothing_that_is_used(tmp_path, monkeypatch):
     patch.setattr(aan, "read_pairs", out_of_space)
     with pytest.raises(data.DataError, match="No space left on device"):
       data.load("aan", dir=str(tmp_path))
-    assert not list((tmp_path / "cache").iterdir())
+    assert not list((tmp_path / "cache").glob("*aan*"))
     patch.undo()
     patch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     loaded = data.load("aan", dir=str(tmp_path))

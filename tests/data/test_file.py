@@ -207,6 +207,7 @@ def test_a_wrong_npz_says_what_is_wrong(tmp_path, changes, message, error_of):
     ),
     ("a\tb\na\t\n", "a.tsv:2: a text is empty"),
     ("a\tb\n\udcff\tb\n", "a.tsv:2: the label is not UTF-8"),
+    ("a\tb\n \tb\n", "a.tsv:2: the label is empty"),
     ("a\tb\na\tb\n", "a.tsv: 2 rows can't be split in three"),
   ],
 )
@@ -358,6 +359,32 @@ def test_a_wrong_question_says_which_line(
   assert message in error_of(load, path)
 
 
+@pytest.mark.parametrize(
+  "header",
+  ["\ufeffDocument\tQuestion \tAnswer", "answer\tdocument\tquestion"],
+)
+def test_the_header_may_be_written_in_other_ways(tmp_path, header):
+  expected = load(write_questions(tmp_path / "a.tsv"))
+  names = [name.strip("\ufeff ").lower() for name in header.split("\t")]
+  order = [HEADER.split().index(name) for name in names]
+  rows = ["\t".join(row[i] for i in order) for row in ROWS]
+  path = tmp_path / "b.tsv"
+  path.write_text("\n".join([header, *rows]) + "\n")
+  found = load(path)
+  assert found.label_names == expected.label_names
+  for a, b in zip(
+    rows_of(found, "train", 40), rows_of(expected, "train", 40), strict=True
+  ):
+    np.testing.assert_array_equal(a["inputs"], b["inputs"])
+
+
+def test_blanks_and_marks_around_a_label_make_no_class(tmp_path):
+  path = tmp_path / "a.tsv"
+  rows = ["\ufeffyes\ta", "yes \tb", "no\tc", "no\td"]
+  path.write_text("\n".join(rows) + "\n")
+  assert load(path).label_names == ("no", "yes")
+
+
 def test_questions_are_not_mixed_with_other_texts(tmp_path, error_of):
   for split in ("train", "validation"):
     write_questions(tmp_path / f"{split}.tsv")
@@ -377,6 +404,10 @@ def test_wrong_paths_say_what_was_expected(tmp_path, error_of):
   )
   assert "train.tsv: no such file" in error_of(load, tmp_path)
   save(tmp_path / "train.npz", inputs=ONES, labels=[0] * 4)
+  (tmp_path / "train.jsonl").touch()
+  message = error_of(load, tmp_path)
+  assert "has train files of several kinds: .npz, .jsonl; choose" in message
+  (tmp_path / "train.jsonl").unlink()
   assert "validation.npz: no such file" in error_of(
     load, tmp_path / "{split}.npz"
   )

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -5,6 +7,9 @@ import tensorflow_datasets as tfds
 from nema_lc_jax import data
 from nema_lc_jax.data.prepare import prepare
 from nema_lc_jax.data.tfds_source import FOLDER_VARIABLE
+
+# The unpacked aclImdb; the test of it is skipped without.
+REAL = os.environ.get("NEMA_LC_JAX_IMDB")
 
 
 def write(folder, count=20):
@@ -112,6 +117,20 @@ def test_bad_folders_are_named(tmp_path, error_of):
   assert "lacks test/pos" in load(num_eval=1)
 
 
+@pytest.mark.skipif(not REAL, reason="needs NEMA_LC_JAX_IMDB")
+def test_the_real_reviews():
+  found = data.load("imdb", dir=REAL)
+  sizes = {"train": 22_500, "validation": 2500, "test": 25_000}
+  assert found.num_examples == sizes
+  labels = [int(found.evaluation("test", 9)[i]["label"]) for i in range(25_000)]
+  assert sum(labels) == 12_500
+  train, held_out = (
+    texts(found, "train", 4000),
+    texts(found, "validation", 4000),
+  )
+  assert not set(train) & set(held_out)
+
+
 def test_what_tensorflow_datasets_prepared_is_the_same(
   tmp_path, monkeypatch, error_of
 ):
@@ -128,21 +147,38 @@ def test_what_tensorflow_datasets_prepared_is_the_same(
     ]
     for split in ("train", "test")
   }
-  prepare(
-    "imdb_reviews",
-    fingerprint="0" * 64,
-    features={
-      "text": tfds.features.Text(),
-      "label": tfds.features.ClassLabel(names=["neg", "pos"]),
-    },
-    splits={s: lambda s=s: iter(records[s]) for s in records},
-    cache=tmp_path / "elsewhere",
-  )
   folder = tmp_path / "imdb_reviews" / "plain_text"
   folder.mkdir(parents=True)
-  (prepared,) = (tmp_path / "elsewhere").iterdir()
-  prepared.rename(folder / "1.0.0")
+
+  def make():
+    prepare(
+      "imdb_reviews",
+      fingerprint="0" * 64,
+      features={
+        "text": tfds.features.Text(),
+        "label": tfds.features.ClassLabel(names=["neg", "pos"]),
+      },
+      splits={s: lambda s=s: iter(records[s]) for s in records},
+      cache=tmp_path / "elsewhere",
+    )
+    (prepared,) = (tmp_path / "elsewhere").iterdir()
+    prepared.rename(folder / "1.0.0")
+
+  make()
   found = data.load("imdb", num_eval=5)
   expected = data.load("imdb", dir=str(tmp_path), num_eval=5)
   for split in ("train", "validation", "test"):
     assert texts(found, split) == texts(expected, split)
+  # Prepared again there, of other records under the same description.
+  for row in records["test"]:
+    row["label"] = 1 - row["label"]
+  (folder / "1.0.0").rename(tmp_path / "old")
+  make()
+  again = data.load("imdb", num_eval=5)
+  assert again.fingerprint != found.fingerprint
+  labels = lambda dataset: [
+    int(dataset.evaluation("test", 9)[i]["label"])
+    for i in range(dataset.num_examples["test"])
+  ]
+  assert sum(labels(again)) == len(labels(found)) - sum(labels(found))
+  assert labels(again) != labels(found)

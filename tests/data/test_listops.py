@@ -181,6 +181,8 @@ def test_release_files_are_read(tmp_path, folder):
     ("[MAX 2 ]\t2.0", "expected a target of 0 to 9, got '2.0'"),
     ("[MEAN 2 ]\t2", "unknown token '[MEAN'; known: 0 1 2 3 4 5 6 7 8 9 [MIN"),
     ("( )\t2", "the source is empty"),
+    ("[MAX 2 [MIN 3 ]\t2", "the source has brackets that do not match"),
+    ("[MAX 2 ] ] [MIN 3\t2", "the source has brackets that do not match"),
     ("\t2", "the source is empty"),
   ],
 )

@@ -56,13 +56,48 @@ def test_empty_images_are_left_out_as_in_the_reference(tmp_path):
   assert sum(pathfinder.num_examples.values()) == COUNT - 1
 
 
+def test_a_changed_image_is_prepared_anew(tmp_path):
+  png = write(tmp_path) / "imgs/0/sample_3.png"
+  before = data.load("pathfinder", dir=str(tmp_path))
+  size = png.stat().st_size
+  pixels = np.zeros((32, 32), np.uint8)
+  pixels[0, 0] = 200
+  PIL.Image.fromarray(pixels).save(png)
+  assert png.stat().st_size == size  # or the test would show nothing
+  after = data.load("pathfinder", dir=str(tmp_path))
+  assert after.fingerprint != before.fingerprint
+  numbers = lambda found: {
+    int(found.evaluation(split, 1024)[i]["inputs"][0]) - 1
+    for split, size in found.num_examples.items()
+    for i in range(size)
+  }
+  assert numbers(before) - numbers(after) == {3}
+  assert numbers(after) - numbers(before) == {200}
+
+
+def test_an_image_that_is_listed_twice_is_taken_once(
+  tmp_path, caplog, error_of
+):
+  metadata = write(tmp_path) / "metadata/0.npy"
+  lines = metadata.read_text()
+  metadata.write_text(lines + lines)
+  found = data.load("pathfinder", dir=str(tmp_path))
+  assert sum(found.num_examples.values()) == COUNT
+  assert f"{COUNT} images are listed again" in caplog.text
+  metadata.write_text(lines + "imgs/0 sample_3.png 3 0\n")
+  assert "sample_3.png has two labels" in error_of(
+    data.load, "pathfinder", dir=str(tmp_path)
+  )
+
+
 def test_bad_files_are_named(tmp_path, error_of):
   load = lambda: error_of(data.load, "pathfinder", dir=str(tmp_path))
   assert "no curv_contour_length_14 in" in load()
   place = write(tmp_path)
   png, metadata = place / "imgs/0/sample_3.png", place / "metadata/0.npy"
   good, lines = png.read_bytes(), metadata.read_text()
-  for broken in (b"no png", good[:60], good[:-30]):
+  vast = good[:16] + b"\x00\x10\x00\x00" * 2 + good[24:]  # 2^20 pixels a side
+  for broken in (b"no png", good[:60], good[:-30], vast):
     png.write_bytes(broken)
     assert "sample_3.png: not a readable PNG" in load()
   PIL.Image.new("L", (16, 32)).save(png)

@@ -8,7 +8,13 @@ import pytest
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 
-from nema_lc_jax.data.prepare import CACHE_VARIABLE, cache_directory, prepare
+from nema_lc_jax.data import prepare as module
+from nema_lc_jax.data.prepare import (
+  CACHE_VARIABLE,
+  cache_directory,
+  contents,
+  prepare,
+)
 from nema_lc_jax.data.types import DataError
 
 FEATURES = {"number": np.int64, "text": tfds.features.Text()}
@@ -51,6 +57,45 @@ def test_preparing_is_not_repeated(tmp_path):
   with pytest.raises(RuntimeError):  # other data, another folder
     prepared(tmp_path, fail, fingerprint="1" * 64)
   assert os.listdir(tmp_path) == ["numbers-0000000000000000"]
+
+
+def test_a_damaged_folder_is_named(tmp_path):
+  prepared(tmp_path)
+  folder = tmp_path / "numbers-0000000000000000"
+  (records,) = folder.glob("*-train.array_record-*")
+  records.write_bytes(records.read_bytes()[:-20])
+  with pytest.raises(DataError, match=r"numbers-0+ is damaged .*; remove that"):
+    prepared(tmp_path)
+  (folder / "dataset_info.json").unlink()
+  with pytest.raises(DataError, match=r"numbers-0+ is damaged .*; remove that"):
+    prepared(tmp_path)
+
+
+def test_contents_are_read_again_only_when_files_change(tmp_path, monkeypatch):
+  paths = [tmp_path / name for name in ("a", "b")]
+  for path in paths:
+    path.write_bytes(path.name.encode())
+  first = contents(paths, tmp_path / "cache")
+  read = []
+  real = module.checksum
+  monkeypatch.setattr(
+    module, "checksum", lambda path: read.append(path) or real(path)
+  )
+  assert contents(paths, tmp_path / "cache") == first
+  assert not read
+  assert contents(paths[::-1], tmp_path / "cache") != first  # the order counts
+  paths[0].write_bytes(b"c")  # the same size
+  assert contents(paths, tmp_path / "cache") != first
+  paths[0].write_bytes(b"a")
+  # What files are called, and where they lie, does not count.
+  moved = paths[0].rename(tmp_path / "moved")
+  assert contents([moved, paths[1]], tmp_path / "cache") == first
+  # Without a place to remember it is read every time.
+  (tmp_path / "file").touch()
+  for _ in range(2):
+    read.clear()
+    assert contents([moved, paths[1]], tmp_path / "file") == first
+    assert len(read) == 2
 
 
 def test_a_failing_generator_leaves_nothing(tmp_path):

@@ -1,0 +1,85 @@
+"""configs/babi_lc.py: its variants, and a run from files to the table."""
+
+import os
+import re
+
+import pytest
+
+from configs import babi_lc
+from nema_lc_jax import by_task, data, models, train
+from nema_lc_jax.experiment import _check_lengths, _stages, load_data
+from tests.data.test_babi import write
+
+VARIANTS = (*babi_lc.TASKS, "joint")
+# The unpacked release; what needs it is skipped without it.
+REAL = os.environ.get("NEMA_LC_JAX_DATA")
+YES_NO = "1 John is a cat.\n2 Is John a cat?\tyes\t1\n3 Is he?\tno\t1\n" * 4
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_each_variant_is_a_run_that_can_be(variant):
+  c = babi_lc.get_config(variant)
+  stages = _stages(c)
+  _check_lengths(stages, c)
+  assert c.model.chunk_length == c.data.sentence_length
+  # At first there is a slot for each sentence, up to 64.
+  chunks = stages[0].length // c.model.chunk_length
+  assert stages[0].num_slots >= min(chunks, 64)
+  assert set(c.data) - {"name"} <= data.options_of(c.data.name)
+  models.build_model(
+    head="classify", vocab_size=100, num_classes=2, **c.model, **c.memory
+  )
+  assert c.train.steps % c.train.eval_every == 0
+
+
+@pytest.mark.skipif(not REAL, reason="needs NEMA_LC_JAX_DATA")
+@pytest.mark.parametrize("variant", [v for v in babi_lc.TASKS if v != "3"])
+def test_sentences_and_nearly_all_stories_of_a_task_fit(variant, caplog):
+  c = babi_lc.get_config(variant)
+  c.data.dir = REAL
+  dataset = load_data(c)  # Says if a sentence does not fit.
+  examples = dataset.evaluation("test", c.data.length)
+  assert len(examples) == 1000
+  cut = re.findall(r"babi: (\d+) of 1000 questions", caplog.text)
+  assert all(int(n) <= 20 for n in cut)
+
+
+def small(variant, folder):
+  c = babi_lc.get_config(variant)
+  c.data.dir = str(folder)
+  c.data.length = 4 * c.data.sentence_length
+  c.data.num_eval = None
+  c.model.width = 8
+  c.model.num_heads = 2
+  c.memory.num_slots = 3
+  c.memory.controller.hidden = 4
+  c.train.update(
+    steps=2, batch_size=4, eval_batch_size=8, eval_every=2, checkpoint_every=2,
+    curriculum=(), warmup_steps=1,
+  )  # fmt: skip
+  return c
+
+
+def test_from_files_to_the_table(tmp_path, capsys):
+  files = write(tmp_path / "files", 1)
+  write(files, 6, train=YES_NO, test=YES_NO)
+  joint = train.run(small("joint", files), str(tmp_path / "joint"))
+  assert list(joint["test_error_by_task"]) == ["1", "6"]
+  single = train.run(small("6", files), str(tmp_path / "6"))
+  assert list(single["test_error_by_task"]) == ["6"]
+  printed = capsys.readouterr().out
+  assert by_task.line(joint["test_error_by_task"]) in printed
+  # Both runs have task 6: the table has its mean.
+  assert by_task.main([str(tmp_path / "joint"), str(tmp_path / "6")]) == 0
+  table = capsys.readouterr().out
+  one = joint["test_error_by_task"]["1"]
+  six = (
+    joint["test_error_by_task"]["6"] + single["test_error_by_task"]["6"]
+  ) / 2
+  assert f"| 1 | {one:.1%} |\n| 6 | {six:.1%} |\n" in table
+  assert f"mean {(one + six) / 2:.1%}" in table
+
+
+def test_a_table_of_no_runs_is_one_line(tmp_path, capsys):
+  assert by_task.main([str(tmp_path / "nothing")]) == 2
+  assert capsys.readouterr().err.count("\n") == 1
