@@ -30,7 +30,9 @@ NONFINITE_FILE = "nonfinite.npz"
 
 def default(config: ConfigDict) -> str:
   """Where results go if no --workdir is given."""
-  return f"runs/{config.data.name}-{contestant(config)}-seed{config.seed}"
+  task = config.data.get("task")  # of a data set of several
+  name = f"{config.data.name}-{task}" if task else config.data.name
+  return f"runs/{name}-{contestant(config)}-seed{config.seed}"
 
 
 def prepare(

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from configs import babi_lc
-from nema_lc_jax import by_task, data, models, train
+from nema_lc_jax import by_task, data, models, train, workdir
 from nema_lc_jax.experiment import _check_lengths, _stages, load_data
 from tests.data.test_babi import write
 
@@ -83,3 +83,9 @@ def test_from_files_to_the_table(tmp_path, capsys):
 def test_a_table_of_no_runs_is_one_line(tmp_path, capsys):
   assert by_task.main([str(tmp_path / "nothing")]) == 2
   assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_each_task_has_a_folder_of_its_own():
+  folder = lambda variant: workdir.default(babi_lc.get_config(variant))
+  assert folder("6") == "runs/babi-6-learned-seed0"
+  assert folder("joint") == "runs/babi-joint-learned-seed0"

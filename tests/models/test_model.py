@@ -24,6 +24,7 @@ from tiny import (
 )
 
 from nema_lc_jax.models.config import BASELINES, ModelConfig
+from nema_lc_jax.models.encoder import pair_features
 
 HEADS = ("classify", "match", "predict")
 ENCODERS = ("memory", *BASELINES)
@@ -386,3 +387,8 @@ def test_before_training_a_token_reads_the_chunks_that_have_it():
   # In each text the slot of the chunk with its token.
   most = np.asarray(out.steps.attention)[:, N].argmax(-1)
   np.testing.assert_array_equal(most, (asked - 1) // 2)
+
+
+def test_the_features_of_a_pair_are_both_their_product_and_difference():
+  found = pair_features(jnp.array([1.0, 2.0]), jnp.array([[3.0, 5.0]]))
+  np.testing.assert_array_equal(found, [[1, 2, 3, 5, 3, 10, -2, -3]])
