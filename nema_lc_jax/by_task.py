@@ -56,11 +56,15 @@ def failed(found: Mapping[str, float]) -> list[str]:
 def line(found: Mapping[str, float]) -> str:
   """What to print of `errors`."""
   each = ", ".join(f"{task}: {error:.1%}" for task, error in found.items())
+  return f"error by task {each}; {verdict(found)}"
+
+
+def verdict(found: Mapping[str, float]) -> str:
+  """The mean of `errors`, and the tasks that are failed."""
   over = failed(found)
   return (
-    f"error by task {each}; mean {summed_up(found)['mean_error']:.1%};"
-    f" above {FAILED:.0%}, failed: {len(over)} of {len(found)}"
-    f" ({', '.join(over) or 'none'})"
+    f"mean {summed_up(found)['mean_error']:.1%}; above {FAILED:.0%}, failed:"
+    f" {len(over)} of {len(found)} ({', '.join(over) or 'none'})"
   )
 
 
@@ -86,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 2
   rows = [f"| {task} | {error:.1%} |" for task, error in found.items()]
   print("\n".join(["| task | error |", "|---|---|", *rows]))
-  print(f"\n{line(found)}")
+  print(f"\n{verdict(found)}")
   return 0
 
 
