@@ -35,6 +35,7 @@ from nema_lc_jax.step import TrainState
 
 CONFIG_FILE = "config.json"
 INTERFACE_FILE = "interface.json"
+DATA_FILE = "data.json"  # the fingerprint of what a run was begun on
 # Fields that may be unset, whose types JSON does not keep.
 UNSET = {"data.dir": str, "data.path": str, "model.truncate": int}
 Z = 1.959963984540054  # The two-sided 95% quantile of the normal distribution.
@@ -293,6 +294,19 @@ def load_interface(workdir: str | Path) -> Interface:
   return Interface(**_load_json(workdir, INTERFACE_FILE))
 
 
+def other_data(workdir: str | Path, fingerprint: str) -> str | None:
+  """What is wrong if a run was begun on other data; None if it was on these."""
+  if not (Path(workdir) / DATA_FILE).exists():  # Killed before.
+    return None
+  found = _load_json(workdir, DATA_FILE)["fingerprint"]
+  if found == fingerprint:
+    return None
+  return (
+    f"the run in {workdir} was begun on other data (fingerprint {found[:12]},"
+    f" now {fingerprint[:12]})"
+  )
+
+
 def _load_json(workdir: str | Path, name: str) -> dict[str, Any]:
   path = Path(workdir) / name
   try:
@@ -343,6 +357,11 @@ def main(argv: list[str] | None = None) -> int:
   print(json.dumps(report, indent=2))
   if verdict := memory_verdict(experiment, result):
     print(f"warning: {verdict}", file=sys.stderr)
+  same = config.data == load_config(args.workdir).data
+  if same and (
+    text := other_data(args.workdir, experiment.dataset.fingerprint)
+  ):
+    print(f"warning: {text}", file=sys.stderr)
   return 0
 
 

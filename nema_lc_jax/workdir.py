@@ -18,8 +18,6 @@ from nema_lc_jax.step import TrainState
 from nema_lc_jax.trees import named_leaves
 from nema_lc_jax.writer import METRICS_FILE
 
-# What a run was begun on.
-DATA_FILE = "data.json"
 # Folder of the training that went before, within the run's.
 PRETRAIN = "pretrain"
 # Fields of config.train that may change when a run goes on.
@@ -63,7 +61,7 @@ def prepare(
       shutil.rmtree(workdir / name, ignore_errors=True)
     for name in (
       METRICS_FILE, SUMMARY_FILE, TRACE_FILE, NONFINITE_FILE,
-      evaluate.INTERFACE_FILE, DATA_FILE, saved.name
+      evaluate.INTERFACE_FILE, evaluate.DATA_FILE, saved.name
     ):  # fmt: skip
       (workdir / name).unlink(missing_ok=True)
   if (workdir / SUMMARY_FILE).exists():
@@ -81,28 +79,19 @@ def prepare(
         f" ({evaluate.first_difference(found, wanted)}): choose another"
         " --workdir, or overwrite it with --force."
       )
-    _require_same_data(workdir, fingerprint)
+    if why := evaluate.other_data(workdir, fingerprint):
+      raise ConfigError(
+        f"{why}: bring them back, choose another --workdir, or overwrite it"
+        " with --force."
+      )
   elif workdir.exists() and any(workdir.iterdir()):
     raise ConfigError(f"{workdir} is not empty, and holds no run.")
   workdir.mkdir(parents=True, exist_ok=True)
   report.write_json(saved, wanted)
-  report.write_json(workdir / DATA_FILE, {"fingerprint": fingerprint})
+  report.write_json(workdir / evaluate.DATA_FILE, {"fingerprint": fingerprint})
   report.write_json(
     workdir / evaluate.INTERFACE_FILE, dataclasses.asdict(interface)
   )
-
-
-def _require_same_data(workdir: Path, fingerprint: str) -> None:
-  path = workdir / DATA_FILE
-  if not path.exists():  # Killed before it was written.
-    return
-  found = json.loads(path.read_text())["fingerprint"]
-  if found != fingerprint:
-    raise ConfigError(
-      f"the run in {workdir} was begun on other data (fingerprint {found[:12]},"
-      f" now {fingerprint[:12]}): bring them back, choose another --workdir, or"
-      " overwrite it with --force."
-    )
 
 
 def dump_nonfinite(

@@ -3,6 +3,7 @@ import json
 import math
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -324,7 +325,9 @@ def test_evaluate_on_the_users_own_file(finished, tmp_path, capsys):
 def test_evaluate_again_on_another_split_and_length(finished, capsys):
   workdir, summary = finished
   assert evaluate.main([f"--workdir={workdir}"]) == 0
-  report = json.loads(capsys.readouterr().out)
+  printed = capsys.readouterr()
+  assert "other data" not in printed.err
+  report = json.loads(printed.out)
   assert report["accuracy"] == summary["test_accuracy"]
   assert report["accuracy_memory_off"] == summary["test_accuracy_memory_off"]
   arguments = [f"--workdir={workdir}", "--split=validation"]
@@ -333,6 +336,15 @@ def test_evaluate_again_on_another_split_and_length(finished, capsys):
   assert report["split"] == "validation"
   assert report["length"] == 160
   assert report["metrics"]["examples"] == 24
+
+
+def test_evaluating_on_changed_data_is_said(finished, tmp_path, capsys):
+  workdir = shutil.copytree(finished[0], tmp_path / "run")
+  (workdir / "data.json").write_text('{"fingerprint": "of others"}')
+  assert evaluate.main([f"--workdir={workdir}", "--split=validation"]) == 0
+  assert "was begun on other data (fingerprint of others, now" in (
+    capsys.readouterr().err
+  )
 
 
 @pytest.mark.parametrize(
