@@ -357,11 +357,10 @@ def main(argv: list[str] | None = None) -> int:
   print(json.dumps(report, indent=2))
   if verdict := memory_verdict(experiment, result):
     print(f"warning: {verdict}", file=sys.stderr)
-  same = config.data == load_config(args.workdir).data
-  if same and (
-    text := other_data(args.workdir, experiment.dataset.fingerprint)
-  ):
-    print(f"warning: {text}", file=sys.stderr)
+  own = config.data.to_json() == load_config(args.workdir).data.to_json()
+  found = other_data(args.workdir, experiment.dataset.fingerprint)
+  if own and found:
+    print(f"warning: {found}", file=sys.stderr)
   return 0
 
 
