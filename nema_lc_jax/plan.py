@@ -256,20 +256,30 @@ def _mlp_ratios(
 
 
 def _seeds(text: str) -> tuple[int, ...]:
-  """The seeds that "5" or "10-14" stands for, both of five."""
+  """The seeds that "5" (how many), "10-14" or "10,12-14" stands for."""
+  count = re.fullmatch(r"\s*(\d+)\s*", text, re.ASCII)
+  spans = [(0, int(count[1]) - 1)] if count else map(_span, text.split(","))
+  seeds: list[int] = []
+  for first, last in spans:
+    if not first <= last < TUNING_SEED:
+      raise ConfigError(
+        f"--seeds must be at least one seed below {TUNING_SEED}, got {text}."
+      )
+    seeds += range(first, last + 1)
+  if len(set(seeds)) < len(seeds):
+    raise ConfigError(f"--seeds names one twice: {text}.")
+  return tuple(seeds)
+
+
+def _span(text: str) -> tuple[int, int]:
+  """The first and last of "12" or "10-14"."""
   found = re.fullmatch(r"(\d+)(?:-(\d+))?", text.strip(), re.ASCII)
   if not found:
     raise ConfigError(
-      f"--seeds must be a number or a range such as 10-14, got {text!r}."
+      "--seeds must be a number, a range such as 10-14, or a list of these such"
+      f" as 10,12-14; got {text!r}."
     )
-  first, last = found.groups()
-  if last is None:
-    first, last = "0", str(int(first) - 1)
-  if not int(first) <= int(last) < TUNING_SEED:
-    raise ConfigError(
-      f"--seeds must be at least one seed below {TUNING_SEED}, got {text}."
-    )
-  return tuple(range(int(first), int(last) + 1))
+  return int(found[1]), int(found[2] or found[1])
 
 
 def _values(text: str) -> tuple[str, list[Any]]:

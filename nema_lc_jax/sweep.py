@@ -79,7 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
   add(
     "--seeds",
     default="3",
-    help="how many, from 0; or the first and the last, such as 10-14",
+    help="how many, from 0; or which ones, such as 10-14 or 10,12-14",
   )
   add(
     "--grid",

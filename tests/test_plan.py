@@ -197,6 +197,10 @@ def test_seeds_can_be_a_range(config):
   assert found.seeds == plan_of(config, seeds=13).seeds[10:]
 
 
+def test_seeds_can_be_a_list(config):
+  assert plan_of(config, seeds=" 7, 2-4").seeds == (7, 2, 3, 4)
+
+
 def test_encoders_run_beside_policies_at_the_size_of_the_reference(config):
   found = plan_of(
     config,
@@ -327,8 +331,10 @@ def test_an_own_policy_is_a_policy(config):
     ({"tuning_seeds": 0}, "--tuning_seeds must be at least 1, got 0."),
     ({"seeds": "14-10"}, "--seeds must be at least one seed below 1000, got"),
     ({"seeds": "998-1000"}, "--seeds must be at least one seed below 1000, g"),
-    ({"seeds": "few"}, "--seeds must be a number or a range such as 10-14, g"),
-    ({"seeds": "-1"}, "--seeds must be a number or a range such as 10-14, got"),
+    ({"seeds": "1,"}, "or a list of these such as 10,12-14; got ''."),
+    ({"seeds": "1,0-1"}, "--seeds names one twice: 1,0-1."),
+    ({"seeds": "few"}, "--seeds must be a number, a range such as 10-14, o"),
+    ({"seeds": "-1"}, "--seeds must be a number, a range such as 10-14, o"),
     ({"grid": ["memory.slots=1"]}, "config.memory.slots cannot be 1: "),
     ({"grid": ["memory.budget.x=1"]}, "config.memory.budget.x cannot be 1: "),
     ({"grid": ["memory=1"]}, "config.memory cannot be 1: "),
