@@ -39,9 +39,9 @@ python -m nema_lc_jax.main --config=configs/lra_lc.py:pathx \
 The same for 2 CPU cores, estimated to end within 15 minutes: shorter texts,
 fewer steps, parts of validation and test. Not to be compared with the above.
 Path-X has none: its images can't be shortened, and are not drawn here.
-Ours: text_small 0.706, beside 0.630 with full attention and 0.733 without a
-memory (three seeds, 5 to 14 minutes a run on one core, commit 742bd98;
-docs/results/text_small). listops_small 0.335, beside 0.333 and 0.301, and the
+Ours: text_small 0.705, beside 0.619 with full attention and 0.733 without a
+memory (four seeds, 5 to 14 minutes a run on one core, commits 742bd98 and
+543952c; docs/results/text_small). listops_small 0.335, beside 0.333 and 0.301, and the
 root operator's 0.337 (one seed, 4 to 13 minutes a run on one core, commit
 e9236fd; docs/results/listops_small). pathfinder_small: chance (0.511, one seed,
 a look). The others not run.
