@@ -10,7 +10,7 @@ Published, one model for all 20 tasks: mean error 3.8%, 2 tasks above 5% (DNC,
 the best of 20 runs; Graves et al. 2016). Ours, on the 19 tasks at hand, without
 task 3: 10.9%, 5 above 5%; seed 0, 69 minutes on one CPU core, commit e94e985
 (docs/results/babi_joint; what limits it is in docs/learning.md). Single tasks:
-not run, but for an exploratory one of task 2, which was not learned.
+not run, but for looks at tasks 2 and 17, which were not learned.
 """
 
 from ml_collections import ConfigDict

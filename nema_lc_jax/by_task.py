@@ -6,8 +6,10 @@ The usual table of bAbI from finished runs of single tasks, or of all jointly.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,6 +70,21 @@ def verdict(found: Mapping[str, float]) -> str:
   )
 
 
+def _summaries(runs: Sequence[str]) -> list[dict[str, Any]]:
+  found = []
+  for run in runs:
+    path = Path(run) / "summary.json"
+    if not path.exists():
+      raise ValueError(f"{run} is no finished run: it has no {path.name}")
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    if not summary.get("test_error_by_task"):
+      raise ValueError(f"{run} has no errors by task")
+    found.append(summary)
+  if len(names := sorted({summary["policy"] for summary in found})) > 1:
+    raise ValueError(f"these are runs of several policies: {', '.join(names)}")
+  return found
+
+
 def main(argv: Sequence[str] | None = None) -> int:
   """Prints a table of runs; 2 is a user's mistake."""
   parser = argparse.ArgumentParser(
@@ -77,16 +94,10 @@ def main(argv: Sequence[str] | None = None) -> int:
   )
   parser.add_argument("runs", nargs="+", help="folders of finished runs")
   args = parser.parse_args(argv)
-  # Not at the top: evaluation needs no figures.
-  from nema_lc_jax.plotting.records import read_run
-
   try:
-    found = means(read_run(run).summary for run in args.runs)
+    found = means(_summaries(args.runs))
   except (OSError, ValueError) as error:
     print(one_line(error), file=sys.stderr)
-    return 2
-  if not found:
-    print("error: none of these has a test error by task", file=sys.stderr)
     return 2
   rows = [f"| {task} | {error:.1%} |" for task, error in found.items()]
   print("\n".join(["| task | error |", "|---|---|", *rows]))

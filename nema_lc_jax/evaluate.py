@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from absl import flags
+from absl import flags, logging
 from ml_collections import ConfigDict, config_dict, config_flags
 
 from nema_lc_jax import (
@@ -133,10 +133,16 @@ def open_run(
 ) -> tuple[Experiment, TrainState]:
   """A run's experiment with the data of `config`, and its best state.
 
+  If these are to be the run's own, and have changed, that is said.
+
   Raises:
     ValueError, RunError: in one line, if there is no such run.
   """
   experiment = make_experiment(config, load_interface(workdir))
+  own = config.data.to_json() == load_config(workdir).data.to_json()
+  changed = other_data(workdir, experiment.dataset.fingerprint)
+  if own and changed:
+    logging.warning(changed)
   return experiment, restore_best(experiment, workdir)
 
 
@@ -214,7 +220,8 @@ def memory_verdict(
   on = result["metrics"]
   most = min(1.0, memory.budget / memory.num_candidates)
   learned = memory.policy in ("learned", "write_gate", "write_gate_lru")
-  offered = c.data.length // c.model.chunk_length * memory.num_candidates
+  per_chunk = min(memory.budget, memory.num_candidates)
+  offered = c.data.length // c.model.chunk_length * per_chunk
   problems = []
   write_rate = on.get("write_rate", 0.0)  # of no chunk: nothing is written
   if write_rate < 1e-3:
@@ -298,7 +305,7 @@ def other_data(workdir: str | Path, fingerprint: str) -> str | None:
   """What is wrong if a run was begun on other data; None if it was on these."""
   if not (Path(workdir) / DATA_FILE).exists():  # Killed before.
     return None
-  found = _load_json(workdir, DATA_FILE)["fingerprint"]
+  found = _load_json(workdir, DATA_FILE).get("fingerprint", "unknown")
   if found == fingerprint:
     return None
   return (
@@ -357,10 +364,6 @@ def main(argv: list[str] | None = None) -> int:
   print(json.dumps(report, indent=2))
   if verdict := memory_verdict(experiment, result):
     print(f"warning: {verdict}", file=sys.stderr)
-  own = config.data.to_json() == load_config(args.workdir).data.to_json()
-  found = other_data(args.workdir, experiment.dataset.fingerprint)
-  if own and found:
-    print(f"warning: {found}", file=sys.stderr)
   return 0
 
 

@@ -157,7 +157,7 @@ def make_plan(
   Args:
     config: what all runs share.
     policies: their names.
-    seeds: how many, from 0; or the first and the last, such as "10-14".
+    seeds: how many, from 0; or which ones, such as "10-14" or "10,12-14".
     encoders: names of encoders without slots, `models.BASELINES`.
     grid: "field=a,b", in all combinations.
     ablate: "field=a,b", one change at a time, beside no change.
@@ -175,6 +175,8 @@ def make_plan(
     policy_options(policy)
   _check_encoders(config, encoders)
   names = (*policies, *encoders)
+  if not names:
+    raise ConfigError("--policies and --encoders name nothing to run.")
   fields = [_values(text) for text in grid]
   settings = [
     tuple(zip([field for field, _ in fields], values, strict=True))

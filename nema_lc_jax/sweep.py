@@ -20,9 +20,10 @@ import numpy as np
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from nema_lc_jax import plan, pool, report, tables
+from nema_lc_jax import plan, pool, report, tables, workdir
 from nema_lc_jax.errors import ConfigError, RunError, one_line
 from nema_lc_jax.evaluate import first_difference
+from nema_lc_jax.experiment import load_data
 from nema_lc_jax.models import BASELINES
 from nema_lc_jax.plotting import sweep as figures
 from nema_lc_jax.plotting.records import SUMMARY_FILE
@@ -135,7 +136,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     tuning_seeds=args.tuning_seeds,
     reference=args.reference,
   )
-  out = Path(args.out or f"sweeps/{config.data.name}")
+  out = Path(args.out or f"sweeps/{workdir.task_name(config)}")
   return Arguments(config, wanted, out, args.jobs)
 
 
@@ -212,6 +213,21 @@ def _finished(run: plan.Run, out: Path) -> dict[str, Any] | None:
   return summary
 
 
+def _require_same_data(runs: Sequence[plan.Run], args: Arguments) -> None:
+  """Raises ConfigError on data that have changed, before hours of training."""
+  found = [(run, _finished(run, args.out)) for run in runs]
+  done = [(run, summary) for run, summary in found if summary]
+  tables.require_same_data(tables.cells_of(done))
+  plain = [(run, s) for run, s in done if not tables.of_data(run.cell)]
+  if plain and len(done) < len(runs):
+    run, summary = plain[0]
+    if load_data(args.config).fingerprint != summary["data_fingerprint"]:
+      raise ConfigError(
+        f"the data have changed since {args.out / run.folder} was trained:"
+        " choose another --out."
+      )
+
+
 def _train(runs: Iterable[plan.Run], args: Arguments, title: str) -> list[str]:
   """Trains what is missing; returns what failed, a line each."""
   missing = [run for run in runs if _finished(run, args.out) is None]
@@ -253,6 +269,7 @@ def run(args: Arguments) -> list[str]:
   _claim(args.out, args.config)
   rates, failed = _tune(args)
   runs = list(args.plan.runs(args.config, rates))
+  _require_same_data(runs, args)
   failed += _train(runs, args, "runs")
   done = [
     (run, summary) for run in runs if (summary := _finished(run, args.out))

@@ -70,7 +70,7 @@ def make_rows(done: Done, *, reference: str) -> list[Row]:
     ConfigError: where runs in one setting were trained on different data.
   """
   cells = cells_of(done)
-  _require_same_data(cells)
+  require_same_data(cells)
   accuracies = {
     cell: {run.seed: summary["test_accuracy"] for run, summary in runs}
     for cell, runs in cells.items()
@@ -91,13 +91,18 @@ def make_rows(done: Done, *, reference: str) -> list[Row]:
   ]
 
 
-def _require_same_data(cells: Mapping[Cell, Done]) -> None:
+def of_data(cell: Cell) -> Setting:
+  """The changes that make the data of a cell other ones."""
+  return tuple(x for x in cell.setting if x[0].startswith("data."))
+
+
+def require_same_data(cells: Mapping[Cell, Done]) -> None:
+  """Raises ConfigError unless cells on the same data really had the same."""
   first: dict[Setting, tuple[Run, str]] = {}
   for cell, runs in cells.items():
-    of_data = tuple(x for x in cell.setting if x[0].startswith("data."))
     for run, summary in runs:
       found = summary["data_fingerprint"]
-      other, wanted = first.setdefault(of_data, (run, found))
+      other, wanted = first.setdefault(of_data(cell), (run, found))
       if found != wanted:
         raise ConfigError(
           f"the data have changed between {other.folder} (fingerprint"

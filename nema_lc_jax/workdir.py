@@ -28,9 +28,13 @@ NONFINITE_FILE = "nonfinite.npz"
 
 def default(config: ConfigDict) -> str:
   """Where results go if no --workdir is given."""
-  task = config.data.get("task")  # of a data set of several
-  name = f"{config.data.name}-{task}" if task else config.data.name
-  return f"runs/{name}-{contestant(config)}-seed{config.seed}"
+  return f"runs/{task_name(config)}-{contestant(config)}-seed{config.seed}"
+
+
+def task_name(config: ConfigDict) -> str:
+  """The data set, and which of its tasks where it has several."""
+  task = config.data.get("task")
+  return f"{config.data.name}-{task}" if task else config.data.name
 
 
 def prepare(

@@ -1,5 +1,6 @@
 """configs/babi_lc.py: its variants, and a run from files to the table."""
 
+import json
 import os
 import re
 
@@ -80,9 +81,23 @@ def test_from_files_to_the_table(tmp_path, capsys):
   assert f"mean {(one + six) / 2:.1%}" in table
 
 
-def test_a_table_of_no_runs_is_one_line(tmp_path, capsys):
-  assert by_task.main([str(tmp_path / "nothing")]) == 2
-  assert capsys.readouterr().err.count("\n") == 1
+def test_a_table_of_what_cannot_be_is_one_line(tmp_path, capsys):
+  def error_of(*summaries):
+    for i, summary in enumerate(summaries):
+      (tmp_path / f"{i}").mkdir(exist_ok=True)
+      (tmp_path / f"{i}/summary.json").write_text(json.dumps(summary))
+    runs = [str(tmp_path / f"{i}") for i in range(len(summaries))]
+    assert by_task.main(runs or [str(tmp_path / "none")]) == 2
+    text = capsys.readouterr().err
+    assert text.count("\n") == 1
+    return text
+
+  run = lambda policy, errors: {"policy": policy, "test_error_by_task": errors}
+  assert "is no finished run: it has no summary.json" in error_of()
+  assert "has no errors by task" in error_of(run("fifo", None))
+  assert "runs of several policies: fifo, lru" in error_of(
+    run("fifo", {"1": 0.5}), run("lru", {"1": 0.5})
+  )
 
 
 def test_each_task_has_a_folder_of_its_own():

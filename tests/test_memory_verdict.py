@@ -10,10 +10,13 @@ from tests.helpers import tiny_config
 CHUNKS = 10  # of tiny_config
 
 
-def verdict(*, slots=3, policy="learned", rate=0.5, gain=(0.1, 0.2)):
+def verdict(
+  *, slots=3, policy="learned", rate=0.5, gain=(0.1, 0.2), candidates=1
+):
   config = tiny_config()
   assert config.data.length == CHUNKS * config.model.chunk_length
-  config.memory.update(num_slots=slots, policy=policy, num_candidates=1)
+  config.memory.update(num_slots=slots, policy=policy)
+  config.memory.update(num_candidates=candidates, budget=1)
   result = {
     "metrics": {"accuracy": 0.6, "write_rate": rate},
     "accuracy_memory_off": 0.5,
@@ -32,6 +35,7 @@ def test_a_memory_that_writes_and_helps_is_fine():
     ({"rate": 0.0}, "nothing is written"),
     ({"rate": 1.0}, "everything is written"),
     ({"rate": 1.0, "slots": CHUNKS - 1}, "everything is written"),
+    ({"rate": 0.25, "candidates": 4}, "everything is written"),
     ({"gain": (-0.1, 0.1)}, "is the same with the memory off"),
     ({"gain": (-0.2, -0.1)}, "is worse with the memory on"),
   ],
@@ -40,10 +44,18 @@ def test_what_is_wrong_is_said(wrong, said):
   assert said in verdict(**wrong)
 
 
-@pytest.mark.parametrize("fine", [{"slots": CHUNKS}, {"policy": "fifo"}])
+@pytest.mark.parametrize(
+  "fine",
+  [
+    {"slots": CHUNKS, "rate": 1.0},
+    # No more than the budget is ever written.
+    {"slots": CHUNKS, "rate": 0.25, "candidates": 4},
+    {"policy": "fifo", "rate": 1.0},
+  ],
+)
 def test_writing_everything_is_fine(fine):
   """Where there is room for it, or where the policy is to do just that."""
-  assert verdict(rate=1.0, **fine) is None
+  assert verdict(**fine) is None
 
 
 def test_no_memory_has_no_verdict():

@@ -373,6 +373,7 @@ def test_an_own_policy_is_a_policy(config):
     ({"encoders": ["memory"]}, "--encoders: 'memory' is unknown; known: local"),
     ({"encoders": ["ssm", "ssm"]}, "--encoders names one twice: ssm,ssm."),
     ({"policies": ["ssm"]}, "unknown policy 'ssm'"),
+    ({"policies": []}, "--policies and --encoders name nothing to run."),
     (
       {"ablate": ["config.model.encoder=full"]},
       "config.model.encoder is set by --encoders.",

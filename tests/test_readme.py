@@ -43,3 +43,13 @@ def test_every_file_that_a_page_links_to_exists(page):
   assert links or page.name != "README.md"
   for link in links:
     assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_heading_that_a_page_links_to_exists(page):
+  links = re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", page.read_text())
+  for link, anchor in links:
+    target = page.parent / link if link else page
+    headings = re.findall(r"^#+ (.+)$", target.read_text(), re.M)
+    kept = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+    assert anchor in [text.replace(" ", "-") for text in kept]

@@ -338,13 +338,11 @@ def test_evaluate_again_on_another_split_and_length(finished, capsys):
   assert report["metrics"]["examples"] == 24
 
 
-def test_evaluating_on_changed_data_is_said(finished, tmp_path, capsys):
+def test_evaluating_on_changed_data_is_said(finished, tmp_path, caplog):
   workdir = shutil.copytree(finished[0], tmp_path / "run")
   (workdir / "data.json").write_text('{"fingerprint": "of others"}')
   assert evaluate.main([f"--workdir={workdir}", "--split=validation"]) == 0
-  assert "was begun on other data (fingerprint of others, now" in (
-    capsys.readouterr().err
-  )
+  assert "was begun on other data (fingerprint of others, now" in caplog.text
 
 
 @pytest.mark.parametrize(

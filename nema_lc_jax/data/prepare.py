@@ -24,6 +24,7 @@ from nema_lc_jax.data.types import DataError, checksum, fingerprint
 
 CACHE_VARIABLE = "NEMA_LC_JAX_CACHE"
 ABANDONED_AFTER = 24 * 3600  # seconds
+SETTLED_AFTER = 3  # seconds; times of files may be 2 s coarse
 # How tensorflow-datasets begins an error in writing files, not in records.
 UNFINISHED = "Failed to finalize writing"
 
@@ -41,27 +42,42 @@ def contents(paths: Sequence[Path], cache: Path) -> str:
   """A sha256 of what is in all these files, in this order.
 
   Gigabytes are not read at every start: what was found is remembered in
-  `cache` for as long as no file changes its size or one of its times.
+  `cache` for as long as no file changes its size or one of its times. Of files
+  that are younger than clocks of file systems can tell apart, nothing is.
   """
-  stats = [path.stat() for path in paths]
-  key = fingerprint(
-    files=[
-      (str(path.absolute()), s.st_size, s.st_mtime_ns, s.st_ctime_ns)
-      for path, s in zip(paths, stats, strict=True)
-    ]
-  )
-  note = cache / f"contents-{key[:32]}"
-  if note.exists():
-    return note.read_text()
+  stats = _stats(paths)
+  note = cache / f"contents-{fingerprint(files=stats)[:32]}"
+  with contextlib.suppress(OSError):
+    if len(text := note.read_text()) == 64:  # else it was cut off
+      return text
   read = [checksum(path) for path in _progress(paths, "reading files")]
   found = fingerprint(contents=read)
-  # Where nothing can be written, `prepare` says so.
-  with contextlib.suppress(OSError):
-    cache.mkdir(parents=True, exist_ok=True)
-    temporary = note.with_suffix(f".{os.getpid()}")
-    temporary.write_text(found)
-    temporary.replace(note)
+  settled = time.time_ns() - 1e9 * SETTLED_AFTER
+  if all(max(times) < settled for _, _, *times in stats):
+    if stats != _stats(paths):
+      raise DataError("files changed while they were read; run it again")
+    _remember(note, found)
   return found
+
+
+def _stats(paths: Sequence[Path]) -> list[tuple[str, int, int, int]]:
+  """Of each file its path, size and times: a change is one of these."""
+  return [
+    (str(path.absolute()), s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+    for path, s in ((path, path.stat()) for path in paths)
+  ]
+
+
+def _remember(note: Path, text: str) -> None:
+  try:
+    note.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+      "w", dir=note.parent, prefix=f".{note.name}-", delete=False
+    ) as file:
+      file.write(text)
+    os.replace(file.name, note)
+  except OSError as error:
+    logging.warning("files are read again at every start: %s", error)
 
 
 def prepare(
@@ -107,6 +123,8 @@ def prepare(
       _ = [source[i] for i in (0, len(source) - 1) if len(source)]
     return sources
   except Exception as error:  # Damage shows as almost anything.
+    if isinstance(error, MemoryError) or getattr(error, "errno", None):
+      raise  # Of the machine, and not of what is in the folder.
     reason = " ".join(str(error).split())
     raise DataError(
       f"{name}: {target} is damaged ({reason}); remove that folder, and it is"
@@ -122,7 +140,8 @@ def _prepare_into(
 ) -> None:
   _remove_abandoned(target)
   logging.info("Preparing %s in %s", name, target)
-  if others := sorted(path.name for path in target.parent.glob(f"{name}-*")):
+  others = {path.name for path in target.parent.glob(f"{name}-*")}
+  if others := sorted(others - {target.name}):
     logging.warning(
       "%s is prepared anew: %s in %s is of other files or options",
       name,
@@ -149,14 +168,22 @@ def _prepare_into(
 def _progress(items: Iterable, title: str) -> Iterator:
   """The items, with a bar if they take long; in a job's log a line at times."""
   interval = 0.1 if sys.stderr.isatty() else 30.0
-  return tqdm(items, title, unit="", delay=1, mininterval=interval)
+  return tqdm(
+    items,
+    title,
+    unit="",
+    delay=1,
+    mininterval=interval,
+    maxinterval=max(10.0, interval),
+  )
 
 
 def _remove_abandoned(target: Path) -> None:
   """Removes what preparations of `target` left when they were killed."""
   for scratch in target.parent.glob(f".{target.name}-*"):
-    if time.time() - scratch.stat().st_mtime > ABANDONED_AFTER:
-      shutil.rmtree(scratch, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):  # Another one was faster.
+      if time.time() - scratch.stat().st_mtime > ABANDONED_AFTER:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):

@@ -143,13 +143,14 @@ def _ours(name: str, runs: Sequence[Run]) -> tuple[str, str, str]:
 
 
 def _data(summary: Mapping) -> Iterator[str]:
-  """What the data differ in from those of the published numbers, if they do."""
+  """What our data are, where those of the published numbers may be others."""
   data = summary["config"]["data"]
   yield f"length {data['length']:,}"
   yield f"{summary['test_examples']:,} test examples"
   if "reading" in data:
     yield f"{data['reading']} bytes"
   if data.get("dir", "") is None and summary["task"] == "listops":
-    yield f"lists of {data['min_length']} to {data['max_length']} made here"
+    sizes = (data.get("min_length", 500), data.get("max_length", 2000))
+    yield f"lists of {sizes[0]} to {sizes[1]} made here"
   if data.get("dir", "") is None and summary["task"] == "pathfinder":
     yield "images drawn here; not LRA's"

@@ -75,27 +75,38 @@ def test_contents_are_read_again_only_when_files_change(tmp_path, monkeypatch):
   paths = [tmp_path / name for name in ("a", "b")]
   for path in paths:
     path.write_bytes(path.name.encode())
-  first = contents(paths, tmp_path / "cache")
-  read = []
+  read, cache = [], tmp_path / "cache"
   real = module.checksum
   monkeypatch.setattr(
     module, "checksum", lambda path: read.append(path) or real(path)
   )
-  assert contents(paths, tmp_path / "cache") == first
-  assert not read
-  assert contents(paths[::-1], tmp_path / "cache") != first  # the order counts
+
+  def reads(paths, cache=cache):
+    read.clear()
+    return contents(paths, cache), len(read)
+
+  # So young that a change might not show in their times.
+  first, count = reads(paths)
+  assert (count, reads(paths)) == (2, (first, 2))
+  monkeypatch.setattr(module, "SETTLED_AFTER", -3600)
+  assert (reads(paths), reads(paths)) == ((first, 2), (first, 0))
+  assert reads(paths[::-1])[0] != first  # the order counts
   paths[0].write_bytes(b"c")  # the same size
-  assert contents(paths, tmp_path / "cache") != first
-  paths[0].write_bytes(b"a")
+  os.utime(paths[0], (1, 1))
+  assert reads(paths)[0] != first
   # What files are called, and where they lie, does not count.
-  moved = paths[0].rename(tmp_path / "moved")
-  assert contents([moved, paths[1]], tmp_path / "cache") == first
+  paths[0].write_bytes(b"a")
+  moved = [paths[0].rename(tmp_path / "moved"), paths[1]]
+  assert reads(moved) == (first, 2)
+  # What was remembered and is damaged is found anew.
+  for note in cache.glob("contents-*"):
+    note.write_text("")
+  assert (reads(moved), reads(moved)) == ((first, 2), (first, 0))
+  assert not list(cache.glob(".*"))
   # Without a place to remember it is read every time.
   (tmp_path / "file").touch()
   for _ in range(2):
-    read.clear()
-    assert contents([moved, paths[1]], tmp_path / "file") == first
-    assert len(read) == 2
+    assert reads(moved, tmp_path / "file") == (first, 2)
 
 
 def test_a_failing_generator_leaves_nothing(tmp_path):
