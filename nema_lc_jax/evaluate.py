@@ -218,9 +218,9 @@ def memory_verdict(
   if c.model.encoder != "memory" or memory.policy == "none":
     return None
   on = result["metrics"]
-  most = min(1.0, memory.budget / memory.num_candidates)
-  learned = memory.policy in ("learned", "write_gate", "write_gate_lru")
   per_chunk = min(memory.budget, memory.num_candidates)
+  most = per_chunk / memory.num_candidates
+  learned = memory.policy in ("learned", "write_gate", "write_gate_lru")
   offered = c.data.length // c.model.chunk_length * per_chunk
   problems = []
   write_rate = on.get("write_rate", 0.0)  # of no chunk: nothing is written

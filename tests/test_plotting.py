@@ -289,7 +289,13 @@ def test_encoders_are_groups_and_costs_are_what_is_known(tmp_path):
     for step, speed in enumerate(values, 1):
       with MetricWriter(tmp_path / name, tensorboard=False) as writer:
         writer.write(step, "train", {"examples_per_second": speed})
-  make_run(tmp_path / "full", policy="full", peak_memory_bytes=3 * 2**20)
+  config = {"model": {"encoder": "full"}}
+  make_run(
+    tmp_path / "full",
+    policy="full",
+    peak_memory_bytes=3 * 2**20,
+    config=config,
+  )
   make_run(tmp_path / "ssm", policy="ssm", peak_memory_bytes=None)
   # Of a version that did not know what a step takes.
   make_run(tmp_path / "fifo", policy="fifo")
@@ -302,6 +308,9 @@ def test_encoders_are_groups_and_costs_are_what_is_known(tmp_path):
   assert found == {"fifo": "", "full": "3", "ssm": "8"}
   found = {name: row["peak_memory_bytes"] for name, row in rows.items()}
   assert found == {"fifo": "", "full": str(3 * 2**20), "ssm": ""}
+  (age,) = (name for name in rows["full"] if name.endswith("memory_age"))
+  # What a model logs of the slots that it lacks is not drawn.
+  assert [rows[name][age] for name in ("full", "fifo")] == ["", "3"]
 
 
 def test_all_colours_of_contestants_differ():

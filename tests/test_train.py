@@ -322,12 +322,11 @@ def test_evaluate_on_the_users_own_file(finished, tmp_path, capsys):
   assert "vocab_size 1000, the model 35" in capsys.readouterr().err
 
 
-def test_evaluate_again_on_another_split_and_length(finished, capsys):
+def test_evaluate_again_on_another_split_and_length(finished, capsys, caplog):
   workdir, summary = finished
   assert evaluate.main([f"--workdir={workdir}"]) == 0
-  printed = capsys.readouterr()
-  assert "other data" not in printed.err
-  report = json.loads(printed.out)
+  assert "other data" not in caplog.text
+  report = json.loads(capsys.readouterr().out)
   assert report["accuracy"] == summary["test_accuracy"]
   assert report["accuracy_memory_off"] == summary["test_accuracy_memory_off"]
   arguments = [f"--workdir={workdir}", "--split=validation"]

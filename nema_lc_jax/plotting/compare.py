@@ -314,8 +314,8 @@ def _common_split(groups: Mapping[str, Sequence[Run]]) -> str:
 
 
 def _lives(runs: Sequence[Run], split: str, name: str) -> list[float]:
-  """A metric of the slots, its last value in each run that has them."""
-  series = [run.series(split, name)[1] for run in runs]
+  """A metric of the slots, its last value in each run that has slots."""
+  series = [run.series(split, name)[1] for run in runs if run.has_slots]
   return [float(values[-1]) for values in series if len(values)]
 
 

@@ -36,6 +36,9 @@ class Run(NamedTuple):
   @property
   def has_slots(self) -> bool:
     """Whether there is a memory; without one, nothing is said of it."""
+    encoder = self.summary.get("config", {}).get("model", {}).get("encoder")
+    if encoder:  # Also of runs that logged slots which they lack.
+      return encoder == "memory"
     return any("memory_utilisation" in row for row in self.rows)
 
   @property
