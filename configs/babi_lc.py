@@ -74,11 +74,11 @@ def _joint(c: ConfigDict) -> ConfigDict:
   # The last 15 sentences of a story, a slot for each, hold nearly all that is
   # asked for; then longer stories, and fewer slots than sentences.
   c.train.curriculum = ((0.85, 16 * 12, 16), (0.95, 32 * 12, 16))
-  c.train.batch_size = 64
+  c.train.batch_size = 32
   c.train.learning_rate = 1e-3
-  c.train.warmup_steps = 200
-  c.train.steps = 10_000
-  c.train.log_every = 50
-  c.train.eval_every = 1000
+  c.train.warmup_steps = 400
+  c.train.steps = 20_000
+  c.train.log_every = 100
+  c.train.eval_every = 2000
   c.train.checkpoint_every = 1000
   return c
