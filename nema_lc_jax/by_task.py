@@ -1,8 +1,9 @@
 """Errors by task, for data sets whose examples say of which task they are.
 
-python -m nema_lc_jax.by_task RUN [RUN ...]
+python -m nema_lc_jax.by_task RUN [RUN ...] [--published]
 
-The usual table of bAbI from finished runs of single tasks, or of all jointly.
+The usual table of bAbI from finished runs of single tasks, or of all jointly,
+and beside it what others have published.
 """
 
 import argparse
@@ -18,6 +19,35 @@ from nema_lc_jax.errors import one_line
 
 # The share of wrong answers above which a task is failed (Weston et al. 2015).
 FAILED = 0.05
+
+# Errors in %, task by task, of one model for all 20 tasks (10,000 questions
+# each), means over several runs; and how many tasks a run fails in the mean.
+# Franke et al. 2018 (arXiv:1807.02658; github.com/JoergFranke/ADNC), who name
+# the others; LSTM is of Graves et al. 2016, from github.com/willsq/tf-DNC.
+MODELS = ("LSTM", "DNC", "EntNet", "SDNC", "ADNC")
+PUBLISHED = {
+  "1": (28.4, 9.0, 0.0, 0.0, 0.1),
+  "2": (56.0, 39.2, 15.3, 7.1, 0.8),
+  "3": (51.3, 39.6, 29.3, 9.4, 6.5),
+  "4": (0.8, 0.4, 0.1, 0.1, 0.0),
+  "5": (3.2, 1.5, 0.4, 0.9, 1.0),
+  "6": (15.2, 6.9, 0.6, 0.1, 0.0),
+  "7": (16.4, 9.8, 1.8, 1.6, 1.0),
+  "8": (17.7, 5.5, 1.5, 0.5, 0.2),
+  "9": (15.4, 7.7, 0.0, 0.1, 0.0),
+  "10": (28.7, 9.6, 0.1, 0.3, 0.1),
+  "11": (12.2, 3.3, 0.2, 0.0, 0.0),
+  "12": (5.4, 5.0, 0.0, 0.2, 0.0),
+  "13": (7.2, 3.1, 0.0, 0.1, 0.0),
+  "14": (55.9, 11.0, 7.3, 5.6, 0.2),
+  "15": (47.0, 27.2, 3.6, 3.6, 0.1),
+  "16": (53.3, 53.6, 53.3, 53.0, 52.1),
+  "17": (34.8, 32.4, 8.8, 12.4, 18.5),
+  "18": (5.0, 4.2, 1.3, 1.6, 1.1),
+  "19": (90.9, 64.6, 70.4, 30.8, 43.3),
+  "20": (1.3, 0.0, 0.0, 0.0, 0.1),
+}
+PUBLISHED_FAILED = (17.1, 11.2, 5.0, 4.1, 3.2)
 
 
 def errors(right: np.ndarray, tasks: np.ndarray) -> dict[str, float]:
@@ -70,6 +100,28 @@ def verdict(found: Mapping[str, float]) -> str:
   )
 
 
+def table(found: Mapping[str, float], *, published: bool) -> list[str]:
+  """The lines of a Markdown table of `errors`, and of others' beside them.
+
+  Means are over the tasks that are found, others' too. How many tasks others
+  failed is of all 20, as it was published.
+  """
+  mean = summed_up(found)["mean_error"]
+  rows = [["task", "error"], ["---", "---"]]
+  rows += [[task, f"{error:.1%}"] for task, error in found.items()]
+  rows += [["mean", f"{mean:.1%}"]]
+  rows += [["failed", f"{len(failed(found))} of {len(found)}"]]
+  if published:
+    theirs = np.array([PUBLISHED[task] for task in found])
+    theirs = [*theirs, theirs.mean(0)]
+    rows[0] += MODELS
+    rows[1] += ["---"] * len(MODELS)
+    for row, percent in zip(rows[2:-1], theirs, strict=True):
+      row += [f"{error:.1f}%" for error in percent]
+    rows[-1] += [f"{each} of {len(PUBLISHED)}" for each in PUBLISHED_FAILED]
+  return [f"| {' | '.join(row)} |" for row in rows]
+
+
 def _summaries(runs: Sequence[str]) -> list[dict[str, Any]]:
   found = []
   for run in runs:
@@ -93,14 +145,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     " it, the mean over tasks, and which are above 5%, as Markdown.",
   )
   parser.add_argument("runs", nargs="+", help="folders of finished runs")
+  parser.add_argument(
+    "--published",
+    action="store_true",
+    help="with columns of what others published, of one model for all 20 tasks"
+    " of bAbI; their means are of the tasks that these runs have",
+  )
   args = parser.parse_args(argv)
   try:
-    found = means(_summaries(args.runs))
+    summaries = _summaries(args.runs)
+    if args.published and {s["task"] for s in summaries} != {"babi"}:
+      raise ValueError("--published is for bAbI; these are runs of other tasks")
+    found = means(summaries)
   except (OSError, ValueError) as error:
     print(one_line(error), file=sys.stderr)
     return 2
-  rows = [f"| {task} | {error:.1%} |" for task, error in found.items()]
-  print("\n".join(["| task | error |", "|---|---|", *rows]))
+  print("\n".join(table(found, published=args.published)))
   print(f"\n{verdict(found)}")
   return 0
 

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 
 from nema_lc_jax import by_task
@@ -33,3 +35,36 @@ def test_means_are_over_the_runs_that_have_a_task():
   found = by_task.means({"test_error_by_task": errors} for errors in runs)
   assert found == {"2": 0.375, "10": 0.0}
   assert list(found) == ["2", "10"]  # in order of number
+
+
+def test_published_errors_have_the_published_means():
+  assert list(by_task.PUBLISHED) == [str(task) for task in range(1, 21)]
+  means = np.mean(list(by_task.PUBLISHED.values()), axis=0)
+  published = [27.3, 16.7, 9.7, 6.4, 6.3]
+  np.testing.assert_array_equal(means.round(1), published)
+
+
+def _run(tmp_path, task, **errors):
+  path = tmp_path / f"{task}-run"
+  path.mkdir()
+  summary = {"task": task, "policy": "learned", "test_error_by_task": errors}
+  (path / "summary.json").write_text(json.dumps(summary))
+  return str(path)
+
+
+def test_published_means_are_of_the_tasks_that_were_run(tmp_path, capsys):
+  run = _run(tmp_path, "babi", **{"2": 0.25, "17": 0.0})
+  assert by_task.main([run, "--published"]) == 0
+  out = capsys.readouterr().out.splitlines()
+  assert out[2].startswith("| 2 | 25.0% | 56.0% | 39.2% | 15.3% |")
+  # (39.2 + 32.4) / 2 of the DNC, (15.3 + 8.8) / 2 of EntNet.
+  assert out[4].startswith("| mean | 12.5% | 45.4% | 35.8% | 12.1% |")
+  assert out[5].startswith("| failed | 1 of 2 | 17.1 of 20 | 11.2 of 20 |")
+
+
+def test_other_tasks_have_no_published_columns(tmp_path, capsys):
+  run = _run(tmp_path, "file", **{"1": 0.25})
+  assert by_task.main([run]) == 0
+  assert "DNC" not in capsys.readouterr().out
+  assert by_task.main([run, "--published"]) == 2
+  assert "--published is for bAbI" in capsys.readouterr().err
