@@ -73,6 +73,15 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize("policy", names)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+  """Prepared data go to a folder of this session, never to the user's."""
+  folder = tmp_path_factory.mktemp("cache")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv("NEMA_LC_JAX_CACHE", str(folder))
+    yield folder
+
+
 @pytest.fixture(autouse=True, scope="module")
 def few_programs():
   """A worker that has run most tests would hold too many programs."""

@@ -3,8 +3,10 @@ import re
 import pytest
 
 from configs import lra_lc
-from nema_lc_jax import data, models
+from nema_lc_jax import data, models, train
+from nema_lc_jax.data import aan
 from nema_lc_jax.experiment import _check_lengths, _stages, load_data
+from nema_lc_jax.plotting import __main__ as plotting
 
 PROTOCOL = {  # length, batch size: of the Long Range Arena
   "listops": (2000, 32),
@@ -41,8 +43,7 @@ def test_the_header_names_every_variant_and_no_other():
   assert named | {"quick"} == set(lra_lc.VARIANTS)
 
 
-def test_a_small_variant_loads_and_makes_batches(tmp_path, monkeypatch):
-  monkeypatch.setenv("NEMA_LC_JAX_CACHE", str(tmp_path / "cache"))
+def test_a_small_variant_loads_and_makes_batches():
   c = lra_lc.get_config("listops_small")
   c.data.update(num_train=40, num_eval=5, num_test=9)
   dataset = load_data(c)
@@ -54,3 +55,33 @@ def test_a_small_variant_loads_and_makes_batches(tmp_path, monkeypatch):
   )
   assert batch["inputs"].shape == (32, 512)
   assert batch["mask"].all(0)[:100].all()  # More than 100 tokens each.
+
+
+def test_retrieval_from_files_to_the_figure_and_the_published(tmp_path):
+  rows = [f"{i % 2}.0\ta\tb\tb'text {i}'\tb'other {i}'\n" for i in range(24)]
+  for name in aan.FILES.values():
+    (tmp_path / name).write_text("".join(rows))
+
+  def run(encoder):
+    c = lra_lc.get_config("retrieval_small")
+    c.data.update(dir=str(tmp_path), length=32, num_eval=8, num_test=24)
+    c.model.update(encoder=encoder, width=8, num_heads=2, chunk_length=8)
+    c.memory.num_slots = 3
+    c.memory.controller.hidden = 4
+    c.train.update(
+      steps=2, batch_size=4, eval_every=2, checkpoint_every=2,
+      eval_batch_size=8, log_every=1, warmup_steps=1,
+    )  # fmt: skip
+    train.run(c, str(tmp_path / encoder))
+    return str(tmp_path / encoder)
+
+  runs = [run("memory"), run("full")]
+  out = tmp_path / "figures"
+  assert plotting.main(["--compare", *runs, "--published", f"--out={out}"]) == 0
+  assert (out / "compare_accuracy.png").stat().st_size > 1000
+  theirs, ours = (out / "published.tex").read_text().split("ours, this run")
+  assert "retrieval, test accuracy" in theirs
+  assert "S5 & 91.40" in theirs
+  assert "learned & " in ours
+  assert "full & " in ours
+  assert "24 test examples, raw bytes" in ours

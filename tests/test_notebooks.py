@@ -68,7 +68,6 @@ def test_its_badge_and_the_readmes_open_this_file(path):
 )
 def test_it_runs_in_a_fresh_kernel(path, tmp_path, monkeypatch):
   monkeypatch.setenv("NEMA_LC_JAX_NOTEBOOK_QUICK", "1")
-  monkeypatch.setenv("NEMA_LC_JAX_CACHE", str(tmp_path / "cache"))
   # One device: programs for several take longer to compile.
   flags = os.environ["XLA_FLAGS"].split()
   flags = [flag for flag in flags if "device_count" not in flag]

@@ -4,16 +4,6 @@ import numpy as np
 import pytest
 
 from nema_lc_jax import data
-from nema_lc_jax.data.prepare import CACHE_VARIABLE
-
-
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory):
-  """Prepared data go to a folder of this session, never to the user's."""
-  folder = tmp_path_factory.mktemp("cache")
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setenv(CACHE_VARIABLE, str(folder))
-    yield folder
 
 
 @pytest.fixture(scope="session")
