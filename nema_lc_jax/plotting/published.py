@@ -85,6 +85,7 @@ def task_of(summary: Mapping) -> str:
     raise ValueError(
       f"no published numbers for the task {name!r}; there are for"
       f" {', '.join(DATA)}, or name one of --published {'|'.join(TASKS)}"
+      "; for bAbI by python -m nema_lc_jax.by_task RUNS --published"
     )
   resolution = summary["config"]["data"].get("resolution")
   if name == "pathfinder" and resolution == PATHX_RESOLUTION:
