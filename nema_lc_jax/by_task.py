@@ -100,30 +100,41 @@ def verdict(found: Mapping[str, float]) -> str:
   )
 
 
-def table(found: Mapping[str, float], *, published: bool) -> list[str]:
-  """The lines of a Markdown table of `errors`, and of others' beside them.
+def table(
+  groups: Mapping[str, Mapping[str, float]], *, published: bool
+) -> list[str]:
+  """The lines of a Markdown table of `errors` by policy, and of others' work.
 
   Means are over the tasks that are found, others' too. How many tasks others
   failed is of all 20, as it was published.
   """
-  mean = summed_up(found)["mean_error"]
-  rows = [["task", "error"], ["---", "---"]]
-  rows += [[task, f"{error:.1%}"] for task, error in found.items()]
-  rows += [["mean", f"{mean:.1%}"]]
-  rows += [["failed", f"{len(failed(found))} of {len(found)}"]]
+  tasks = list(next(iter(groups.values())))
+  columns = {
+    name: [
+      *(f"{found[task]:.1%}" for task in tasks),
+      f"{summed_up(found)['mean_error']:.1%}",
+      f"{len(failed(found))} of {len(tasks)}",
+    ]
+    for name, found in groups.items()
+  }
   if published:
-    theirs = np.array([PUBLISHED[task] for task in found])
-    theirs = [*theirs, theirs.mean(0)]
-    rows[0] += MODELS
-    rows[1] += ["---"] * len(MODELS)
-    for row, percent in zip(rows[2:-1], theirs, strict=True):
-      row += [f"{error:.1f}%" for error in percent]
-    rows[-1] += [f"{each} of {len(PUBLISHED)}" for each in PUBLISHED_FAILED]
+    theirs = np.array([PUBLISHED[task] for task in tasks])
+    for i, name in enumerate(MODELS):
+      columns[f"{name}, published"] = [
+        *(f"{error:.1f}%" for error in [*theirs[:, i], theirs[:, i].mean()]),
+        f"{PUBLISHED_FAILED[i]} of {len(PUBLISHED)}",
+      ]
+  names = [*tasks, "mean", "failed"]
+  rows = [["task", *columns], ["---"] * (1 + len(columns))]
+  rows += map(list, zip(names, *columns.values(), strict=True))
   return [f"| {' | '.join(row)} |" for row in rows]
 
 
-def _summaries(runs: Sequence[str]) -> list[dict[str, Any]]:
-  found = []
+def _groups(
+  runs: Sequence[str], published: bool
+) -> dict[str, dict[str, float]]:
+  """Errors by task, and by policy."""
+  found: dict[str, list[dict[str, Any]]] = {}
   for run in runs:
     path = Path(run) / "summary.json"
     if not path.exists():
@@ -131,18 +142,22 @@ def _summaries(runs: Sequence[str]) -> list[dict[str, Any]]:
     summary = json.loads(path.read_text(encoding="utf-8"))
     if not summary.get("test_error_by_task"):
       raise ValueError(f"{run} has no errors by task")
-    found.append(summary)
-  if len(names := sorted({summary["policy"] for summary in found})) > 1:
-    raise ValueError(f"these are runs of several policies: {', '.join(names)}")
-  return found
+    if published and summary["task"] != "babi":
+      raise ValueError(f"--published is for bAbI; {run} is no run of it")
+    found.setdefault(summary["policy"], []).append(summary)
+  groups = {policy: means(summaries) for policy, summaries in found.items()}
+  if len({tuple(group) for group in groups.values()}) > 1:
+    each = "; ".join(f"{name}: {', '.join(g)}" for name, g in groups.items())
+    raise ValueError(f"policies must have runs of the same tasks; got {each}")
+  return groups
 
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Prints a table of runs; 2 is a user's mistake."""
   parser = argparse.ArgumentParser(
     prog="python -m nema_lc_jax.by_task",
-    description="Prints the error of each task, mean over the runs that have"
-    " it, the mean over tasks, and which are above 5%, as Markdown.",
+    description="Prints the error of each task by policy, mean over the runs"
+    " that have it, the mean over tasks, and which are above 5%, as Markdown.",
   )
   parser.add_argument("runs", nargs="+", help="folders of finished runs")
   parser.add_argument(
@@ -153,15 +168,13 @@ def main(argv: Sequence[str] | None = None) -> int:
   )
   args = parser.parse_args(argv)
   try:
-    summaries = _summaries(args.runs)
-    if args.published and {s["task"] for s in summaries} != {"babi"}:
-      raise ValueError("--published is for bAbI; these are runs of other tasks")
-    found = means(summaries)
+    groups = _groups(args.runs, args.published)
   except (OSError, ValueError) as error:
     print(one_line(error), file=sys.stderr)
     return 2
-  print("\n".join(table(found, published=args.published)))
-  print(f"\n{verdict(found)}")
+  print("\n".join(table(groups, published=args.published)), end="\n\n")
+  for policy, found in groups.items():
+    print(f"{policy}: {verdict(found)}")
   return 0
 
 

@@ -93,8 +93,8 @@ def test_a_table_of_what_cannot_be_is_one_line(tmp_path, capsys):
   run = lambda policy, errors: {"policy": policy, "test_error_by_task": errors}
   assert "is no finished run: it has no summary.json" in error_of()
   assert "has no errors by task" in error_of(run("fifo", None))
-  assert "runs of several policies: fifo, lru" in error_of(
-    run("fifo", {"1": 0.5}), run("lru", {"1": 0.5})
+  assert "same tasks; got fifo: 1, 2; lru: 2" in error_of(
+    run("fifo", {"1": 0.5, "2": 0.5}), run("lru", {"2": 0.5})
   )
 
 

@@ -44,26 +44,31 @@ def test_published_errors_have_the_published_means():
   np.testing.assert_array_equal(means.round(1), published)
 
 
-def _run(tmp_path, task, **errors):
-  path = tmp_path / f"{task}-run"
+def _run(tmp_path, task, policy, **errors):
+  path = tmp_path / f"{task}-{policy}"
   path.mkdir()
-  summary = {"task": task, "policy": "learned", "test_error_by_task": errors}
+  summary = {"task": task, "policy": policy, "test_error_by_task": errors}
   (path / "summary.json").write_text(json.dumps(summary))
   return str(path)
 
 
 def test_published_means_are_of_the_tasks_that_were_run(tmp_path, capsys):
-  run = _run(tmp_path, "babi", **{"2": 0.25, "17": 0.0})
-  assert by_task.main([run, "--published"]) == 0
+  runs = [
+    _run(tmp_path, "babi", "learned", **{"2": 0.25, "17": 0.0}),
+    _run(tmp_path, "babi", "fifo", **{"2": 0.5, "17": 0.125}),
+  ]
+  assert by_task.main([*runs, "--published"]) == 0
   out = capsys.readouterr().out.splitlines()
-  assert out[2].startswith("| 2 | 25.0% | 56.0% | 39.2% | 15.3% |")
+  assert out[0].startswith("| task | learned | fifo | LSTM, published | DNC")
+  assert out[2].startswith("| 2 | 25.0% | 50.0% | 56.0% | 39.2% | 15.3% |")
   # (39.2 + 32.4) / 2 of the DNC, (15.3 + 8.8) / 2 of EntNet.
-  assert out[4].startswith("| mean | 12.5% | 45.4% | 35.8% | 12.1% |")
-  assert out[5].startswith("| failed | 1 of 2 | 17.1 of 20 | 11.2 of 20 |")
+  assert out[4].startswith("| mean | 12.5% | 31.2% | 45.4% | 35.8% | 12.1% |")
+  assert out[5].startswith("| failed | 1 of 2 | 2 of 2 | 17.1 of 20 | 11.2 of")
+  assert out[-1].startswith("fifo: mean 31.2%; above 5%")
 
 
 def test_other_tasks_have_no_published_columns(tmp_path, capsys):
-  run = _run(tmp_path, "file", **{"1": 0.25})
+  run = _run(tmp_path, "file", "learned", **{"1": 0.25})
   assert by_task.main([run]) == 0
   assert "DNC" not in capsys.readouterr().out
   assert by_task.main([run, "--published"]) == 2
