@@ -42,8 +42,9 @@ Path-X has none: its images can't be shortened, and are not drawn here.
 Ours: text_small 0.705, beside 0.619 with full attention and 0.733 without a
 memory (four seeds, 5 to 14 minutes a run on one core, and one with a pause;
 commits 742bd98 and 543952c; docs/results/text_small). listops_small 0.334,
-beside 0.333 and 0.309, and the root operator's 0.337 (three seeds, 4 to 17 minutes a run on one core
-beside other work, commits e9236fd and 543952c; docs/results/listops_small).
+beside 0.333 and 0.309, and the root operator's 0.337 (three seeds, 4 to 17
+minutes a run on one core beside other work, commits e9236fd and 543952c;
+docs/results/listops_small).
 pathfinder_small: chance (0.503, three seeds). The others not run.
 python -m nema_lc_jax.main --config=configs/lra_lc.py:listops_small
 python -m nema_lc_jax.main --config=configs/lra_lc.py:text_small \
