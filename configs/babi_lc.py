@@ -12,9 +12,9 @@ more with python -m nema_lc_jax.by_task RUNS --published. Ours, on the 19 tasks
 at hand, without task 3, on which DNC's mean is 15.5%: 9.7%, 5 above 5% (fifo:
 9.5%, 3); seed 0, 64 minutes on one CPU core, commit f941944 with
 --config.loss.forget=1 (docs/results/babi_joint; what limits it is in
-docs/learning.md). Single tasks:
-13 of 20 were run, of which 9, 11, 13, 16, 17 and 19 end above 5% (2 to 3
-minutes each, seed 0, commit 62ebe6c; docs/results/babi_single).
+docs/learning.md). Single tasks: 13 of 20 were run, of which 9, 11, 13, 16, 17
+and 19 end above 5% (2 to 3 minutes each, seed 0, commit 62ebe6c;
+docs/results/babi_single).
 """
 
 from ml_collections import ConfigDict

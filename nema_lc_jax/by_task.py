@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from nema_lc_jax import markdown
 from nema_lc_jax.errors import one_line
 
 # The share of wrong answers above which a task is failed (Weston et al. 2015).
@@ -100,10 +101,8 @@ def verdict(found: Mapping[str, float]) -> str:
   )
 
 
-def table(
-  groups: Mapping[str, Mapping[str, float]], *, published: bool
-) -> list[str]:
-  """The lines of a Markdown table of `errors` by policy, and of others' work.
+def table(groups: Mapping[str, Mapping[str, float]], *, published: bool) -> str:
+  """A Markdown table of `errors` by policy, and of others' work.
 
   Means are over the tasks that are found, others' too. How many tasks others
   failed is of all 20, as it was published.
@@ -125,9 +124,8 @@ def table(
         f"{PUBLISHED_FAILED[i]} of {len(PUBLISHED)}",
       ]
   names = [*tasks, "mean", "failed"]
-  rows = [["task", *columns], ["---"] * (1 + len(columns))]
-  rows += map(list, zip(names, *columns.values(), strict=True))
-  return [f"| {' | '.join(row)} |" for row in rows]
+  rows = zip(names, *columns.values(), strict=True)
+  return markdown.table(["task", *columns], list(rows))
 
 
 def _groups(
@@ -172,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   except (OSError, ValueError) as error:
     print(one_line(error), file=sys.stderr)
     return 2
-  print("\n".join(table(groups, published=args.published)), end="\n\n")
+  print(table(groups, published=args.published), end="\n\n")
   for policy, found in groups.items():
     print(f"{policy}: {verdict(found)}")
   return 0

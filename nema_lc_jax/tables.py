@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nema_lc_jax import by_task, latex, statistics
+from nema_lc_jax import by_task, latex, markdown, statistics
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.plan import Cell, Run, Setting
 from nema_lc_jax.statistics import Difference, Estimate
@@ -269,15 +269,8 @@ def _markdown_by_task(errors: Sequence[Mapping[str, Any]]) -> str:
     [row["task"], *(_number(row[name], ".1%") for name in names[1:])]
     for row in errors
   ]
-  table = _markdown_table(names, cells)
+  table = markdown.table(names, cells)
   return f"\n{table}\n\nError by task, mean over seeds.\n"
-
-
-def _markdown_table(
-  header: Sequence[str], cells: Sequence[Sequence[str]]
-) -> str:
-  lines = [header, ["---"] * len(header), *cells]
-  return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _columns(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
@@ -337,7 +330,7 @@ def _number(value: float, form: str) -> str:
 
 def _markdown(rows: Sequence[Row]) -> str:
   return (
-    f"{_markdown_table(*_columns(rows))}\n\n"
+    f"{markdown.table(*_columns(rows))}\n\n"
     "Test accuracy, mean over n seeds and 95% t interval; behind:"
     " the reference minus this, paired by seed, p two-sided and adjusted for"
     " all rows by Holm, d Cohen's d of the paired differences; oracle: a"

@@ -9,6 +9,7 @@ from nema_lc_jax.benchmark.contestants import MEASURED, NO_FIT, Cell
 from nema_lc_jax.benchmark.machine import Ceilings
 from nema_lc_jax.benchmark.measure import Estimate, estimate, ratios
 from nema_lc_jax.benchmark.parts import Breakdown, Sensitivity
+from nema_lc_jax.markdown import table
 
 OURS, BASE, ENCODER = "memory", "local", "encoder"
 TITLES = {"train": "Training step", "forward": "Inference"}
@@ -112,12 +113,6 @@ def markdown(results: Results, about: Sequence[str]) -> str:
       table(["compilation cache", "seconds"], rows),
     ]
   return "\n\n".join(texts) + "\n"
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-  """A Markdown table."""
-  lines = [header, ["---"] * len(header), *rows]
-  return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _cells_table(cells: Sequence[Cell]) -> str:
