@@ -302,31 +302,33 @@ def _warn_of_cut(
 
 
 def _baselines(train: Sequence[Row], rows: Sequence[Row]) -> dict[str, float]:
-  """Accuracy of two guesses, from what is answered in training.
+  """Accuracy of three guesses, from what is answered in training.
 
-  `majority` is a task's most frequent answer. `last_named` is the last word of
-  the story that answers any question of its task: in some tasks that is right
-  so often that models learn just that.
+  `majority` is a task's most frequent answer, `question_alone` that to the same
+  question, and `last_named` the last word of the story that answers any
+  question of its task. In some tasks one of them is right so often that models
+  learn just that.
   """
   answers: dict[int, Counter[str]] = {}
+  alone: dict[tuple[int, str], Counter[str]] = {}
   for task, question in train:
     answers.setdefault(task, Counter())[question.answer] += 1
-  most = {task: found.most_common(1)[0][0] for task, found in answers.items()}
+    alone.setdefault((task, question.text), Counter())[question.answer] += 1
 
-  def last_named(row: Row) -> str | None:
-    story = " ".join(row.question.story[: row.question.before]).split()
-    named = (word for word in reversed(story) if word in answers[row.task])
-    return next(named, None)
+  def guesses(row: Row) -> tuple[str | None, ...]:
+    task, question = row
+    story = " ".join(question.story[: question.before]).split()
+    named = (word for word in reversed(story) if word in answers[task])
+    majority = answers[task].most_common(1)[0][0]
+    same = alone.get((task, question.text))
+    by_question = same.most_common(1)[0][0] if same else majority
+    return majority, by_question, next(named, None)
 
   right = [
-    (
-      row.question.answer == most[row.task],
-      row.question.answer == last_named(row),
-    )
-    for row in rows
+    [guess == row.question.answer for guess in guesses(row)] for row in rows
   ]
-  majority, last = np.mean(right, axis=0)
-  return {"majority": float(majority), "last_named": float(last)}
+  names = "majority", "question_alone", "last_named"
+  return dict(zip(names, np.mean(right, axis=0).tolist(), strict=True))
 
 
 def _describe(

@@ -181,7 +181,7 @@ def test_baselines_are_of_each_task(tmp_path):
     assert found["majority"] == pytest.approx(share)
 
 
-def test_a_baseline_is_the_last_word_named_that_is_an_answer(tmp_path):
+def test_baselines_know_no_more_than_a_question_or_the_last_word(tmp_path):
   text = """1 Ann went to the hall.
 2 Where is Ann?\thall\t1
 3 Bob went to the den.
@@ -190,10 +190,15 @@ def test_a_baseline_is_the_last_word_named_that_is_an_answer(tmp_path):
 6 Where is Bob?\tden\t5
 7 Is Ann here?\thall\t1
 """
-  write(tmp_path, train=text * 9, test=text)
+  asked_anew = "1 Ann went to the den.\n2 Where is she?\tden\t1\n"
+  write(tmp_path, train=text * 9, test=text + asked_anew)
   found = load(tmp_path, length=48, sentence_length=12).baselines("test", 48)
   # Nobody is ever asked for in the attic, so what counts there is the den.
-  assert found == {"majority": 3 / 4, "last_named": 2 / 4}
+  assert found == {
+    "majority": 3 / 5,
+    "question_alone": 4 / 5,
+    "last_named": 3 / 5,
+  }
 
 
 @pytest.mark.parametrize("folder", ["", "en-10k", "tasks_1-20_v1-2/en-10k"])
