@@ -7,6 +7,7 @@ from nema_lc_jax.memory.allocator import allocate, commit
 from nema_lc_jax.memory.state import (
   init_state,
   log_strength,
+  next_older,
   read,
   read_weights,
 )
@@ -48,6 +49,7 @@ __all__ = [
   "init_state",
   "log_strength",
   "memory_step",
+  "next_older",
   "read",
   "read_weights",
   "scan_chunks",

@@ -41,20 +41,38 @@ def log_strength(
   return jnp.where(live, strength, -jnp.inf)
 
 
+def next_older(state: MemoryState) -> Array:
+  """Links in time [M, M] f32: 1 where slot j is the next older one of slot i.
+
+  Transposed, they lead to the next younger. Slots of one age are linked alike;
+  free slots are not linked. Like the temporal links of the DNC (Graves et al.
+  2016), which need a state of their own; here ages say what came after what.
+  """
+  live = state.alive > 0
+  older = live[:, None] & live & (state.age > state.age[:, None])
+  ages = jnp.where(older, state.age, jnp.iinfo(state.age.dtype).max)
+  return (older & (ages == ages.min(1, keepdims=True))).astype(jnp.float32)
+
+
 def read_weights(
-  state: MemoryState, query: Array, *, age_bias: Array | float | None = 0.0
+  state: MemoryState,
+  query: Array,
+  *,
+  age_bias: Array | float | None = 0.0,
+  bias: Array | float = 0.0,
 ) -> Array:
   """Read mass [T, M] f32 of each slot for each query [T, D].
 
   Scaled dot-product attention over the live slots and one null slot of logit
   0, whose mass is left out: rows sum to less than 1, and to 0 when the memory
-  is empty.
+  is empty. `bias` [T, M] is added to the slots' logits.
   """
   chex.assert_rank(query, 2)
   chex.assert_equal(query.shape[-1], state.content.shape[-1])
   query = query.astype(jnp.float32)
   scale = state.content.shape[-1] ** -0.5
   logits = scale * query @ state.content.T + log_strength(state, age_bias)
+  logits += bias
   null = jnp.zeros((*logits.shape[:-1], 1), logits.dtype)
   logits = jnp.concatenate([null, logits], axis=-1)
   return jax.nn.softmax(logits, axis=-1)[..., 1:]

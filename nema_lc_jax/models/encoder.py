@@ -5,12 +5,13 @@ depends on what happens in the memory, so chunks are computed in parallel.
 """
 
 import functools
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from nema_lc_jax.memory import MemoryState, read
+from nema_lc_jax.memory import MemoryState, next_older, read_weights
 from nema_lc_jax.memory.types import Array
 from nema_lc_jax.models.attention import attend, rotate
 from nema_lc_jax.models.config import ModelConfig
@@ -198,6 +199,14 @@ def timed(state: MemoryState) -> MemoryState:
   return state.replace(content=jnp.concatenate([state.content, place], axis=1))
 
 
+class Reading(NamedTuple):
+  """What one chunk read, and from which memory."""
+
+  state: MemoryState
+  age_bias: Array  # []
+  weights: Array  # [T, M], see read_weights
+
+
 class NextRead(nn.Module):
   """A further read of one chunk, by a query made of what was read before.
 
@@ -208,33 +217,41 @@ class NextRead(nn.Module):
 
   @nn.compact
   def __call__(
-    self,
-    x: Array,
-    before: Array,
-    valid: Array,
-    memory: tuple[MemoryState, Array],
-    train: bool,
-  ) -> tuple[Array, Array]:
-    """x [1, T, D], the read before it [1, T, 2*D], valid to x and this read."""
-    c, D = self.config, x.shape[-1]
+    self, x: Array, before: Reading, valid: Array, train: bool
+  ) -> tuple[Array, Reading]:
+    """x [1, T, D], the read before it and valid [1, T] to x and this read."""
+    c, D, state = self.config, x.shape[-1], timed(before.state)
     x = Stack(c, 1, name="layers")(x, valid, train)
-    h = nn.LayerNorm(name="norm")(x.astype(jnp.float32))
-    content, when = jnp.split(before, 2, axis=-1)
+    h = nn.LayerNorm(name="norm")(x[0].astype(jnp.float32))
+    content, when = jnp.split(before.weights @ state.content, 2, axis=-1)
     # What was read is in the space of the contents: at first it finds those
     # that have something in common with it, whenever they were.
+    zeros = nn.initializers.zeros
     dense = functools.partial(nn.Dense, D, use_bias=False)
     query = dense(kernel_init=_identity, name="chain")(content)
     query += dense(name="query")(h)
     unit = nn.LayerNorm(use_scale=False, use_bias=False)
     query = unit(query) * c.read_scale * D**-0.5
     when = jnp.concatenate([h, when], axis=-1)
-    when = dense(kernel_init=nn.initializers.zeros, name="when")(when)
+    when = dense(kernel_init=zeros, name="when")(when)
     # A read scales by the width, which is twice that of the contents here.
     query = jnp.concatenate([query, when], axis=-1) * 2**0.5
-    state, age_bias = memory
-    found = read(state, query[0], age_bias=age_bias)[None]
-    found = jnp.where(valid[..., None], found, 0.0)
-    return x + dense(dtype=x.dtype, name="read")(found.astype(x.dtype)), found
+    # What came just before or after has links of its own: three numbers find
+    # it, where `when` has to learn the turn from each place to the next.
+    links = next_older(state)
+    near = [before.weights @ link for link in (links, links.T)]
+    near = jnp.stack([*near, before.weights], axis=-1)
+    steer = nn.Dense(3, kernel_init=zeros, name="steer")(h)
+    weights = read_weights(
+      state,
+      query,
+      age_bias=before.age_bias,
+      bias=(near * steer[:, None]).sum(-1),
+    )
+    weights = jnp.where(valid[0][:, None], weights, 0.0)
+    found = (weights @ state.content)[None]
+    x += dense(dtype=x.dtype, name="read")(found.astype(x.dtype))
+    return x, before._replace(weights=weights)
 
 
 class Decoder(nn.Module):
@@ -249,24 +266,20 @@ class Decoder(nn.Module):
     read: Array | None,
     valid: Array,
     train: bool,
-    memory: tuple[MemoryState, Array] | None = None,
+    first: Reading | None = None,
   ) -> Array:
     """x, read [N, T, D] and valid [N, T] to [N, T, D] f32; read None: none.
 
-    For reads after the first, N is 1, and `memory` is what that one read and
-    its age bias.
+    For reads after the first, N is 1, and `first` is that one.
     """
     c, D = self.config, x.shape[-1]
     if read is not None:
       dense = nn.Dense(D, use_bias=False, dtype=x.dtype, name="read")
       x = x + dense(read.astype(x.dtype))
-    if memory is not None:
-      state, age_bias = memory
-      memory = timed(state), age_bias
-      # When that was which the first read found is left open.
-      read = jnp.concatenate([read, jnp.zeros_like(read)], axis=-1)
+    if first is not None:
+      reading = first
       for i in range(1, c.num_reads):
-        x, read = NextRead(c, name=f"read_{i}")(x, read, valid, memory, train)
+        x, reading = NextRead(c, name=f"read_{i}")(x, reading, valid, train)
     x = Stack(c, c.num_layers_after, name="layers")(x, valid, train)
     x = nn.LayerNorm(name="norm")(x.astype(jnp.float32))
     return nn.Dense(D, name="out")(x)

@@ -115,11 +115,14 @@ def _init(c: ModelConfig, parts: _Parts, key: Array) -> Params:
   has_memory = parts.policies is not None
   read = jnp.zeros(x.shape) if has_memory else None
   empty = init_state(num_slots=c.num_slots, width=c.width)
-  memory = (empty, jnp.zeros(())) if has_memory and c.num_reads > 1 else None
+  reading = None
+  if has_memory and c.num_reads > 1:
+    weights = jnp.zeros((c.chunk_length, c.num_slots))
+    reading = enc.Reading(empty, jnp.zeros(()), weights)
 
   params = {
     "encoder": init(parts.encoder, keys[0], tokens, valid, False),
-    "decoder": init(parts.decoder, keys[1], x, read, valid, False, memory),
+    "decoder": init(parts.decoder, keys[1], x, read, valid, False, reading),
     "head": init(parts.head, keys[2], jnp.zeros(features)),
   }
   if has_memory:
@@ -170,7 +173,7 @@ def _text(
     return x, call(parts.interface, params["interface"], x, valid)
 
   x, made = turns(before_memory, keys[0], chunked["inputs"], valid)
-  read, steps, state, memory = None, None, None, None
+  read, steps, state, reading = None, None, None, None
   if parts.recurrent is not None:
     x = scan_recurrent(
       parts.recurrent,
@@ -181,7 +184,7 @@ def _text(
       train=mode.train,
     )
   if parts.policies is not None:
-    state, steps, memory = remember(
+    state, steps, reading = remember(
       c,
       parts.policies,
       params["policy"],
@@ -206,7 +209,7 @@ def _text(
     )
 
   def after_memory(key, x, read, valid):
-    args = x, read, valid, mode.train, memory
+    args = x, read, valid, mode.train, reading
     return call(parts.decoder, params["decoder"], *args, key=key)
 
   x = turns(after_memory, keys[2], x, read, valid)

@@ -20,6 +20,7 @@ from nema_lc_jax.memory import (
 )
 from nema_lc_jax.memory.types import Array, Params
 from nema_lc_jax.models.config import ModelConfig
+from nema_lc_jax.models.encoder import Reading
 from nema_lc_jax.models.policies import make_policy, policy_options
 
 
@@ -113,8 +114,7 @@ class Remembered(NamedTuple):
 
   state: MemoryState  # after the last chunk
   steps: StepOutput  # leaves [N, ...]
-  # What the last chunk read, and the age bias; None unless it reads on.
-  memory: tuple[MemoryState, Array] | None
+  reading: Reading | None  # of the last chunk; None unless it reads on
 
 
 def remember(
@@ -172,14 +172,16 @@ def remember(
     age=jnp.where(behind, state.age, steps.age),
     occupied=jnp.where(behind, state.alive > 0, steps.occupied),
   )
-  age_bias = chunks.age_bias[0]
   if removed is not None:
     left, state = _without(left, removed), _without(state, removed)
-    weights = read_weights(left, chunks.query[last], age_bias=age_bias)
-    weights = jnp.where(valid[last][:, None], weights, 0.0)
+  age_bias = chunks.age_bias[0]
+  weights = read_weights(left, chunks.query[last], age_bias=age_bias)
+  weights = jnp.where(valid[last][:, None], weights, 0.0)
+  if removed is not None:
     read = steps.read.at[last].set(weights @ left.content)
     steps = steps.replace(read=read)
-  return Remembered(state, steps, (left, age_bias) if c.num_reads > 1 else None)
+  reading = Reading(left, age_bias, weights) if c.num_reads > 1 else None
+  return Remembered(state, steps, reading)
 
 
 def last_chunk(valid: Array) -> Array:

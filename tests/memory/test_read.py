@@ -12,6 +12,7 @@ from streams import make_states
 from nema_lc_jax.memory import (
   init_state,
   log_strength,
+  next_older,
   read,
   read_weights,
 )
@@ -52,6 +53,25 @@ def test_free_slots_are_not_read_whatever_they_hold():
   alone = memory([X], [1.0])
   assert np.all(read_weights(state, QUERY)[:, 1] == 0)
   np.testing.assert_array_equal(read(state, QUERY), read(alone, QUERY))
+
+
+def test_a_bias_is_added_to_the_logits_of_slots():
+  state = memory([X, Y, Z], [1.0, 0.5, 0.0])
+  bias = jnp.array([[0.0, 2.0, 9.0], [1.0, 0.0, 9.0]])
+  first, second = 1 + E + 0.5 * E**2, 1 + E + 0.5
+  weights = [[E / first, 0.5 * E**2 / first, 0], [E / second, 0.5 / second, 0]]
+  got = read_weights(state, QUERY, bias=bias)
+  np.testing.assert_allclose(got, weights, rtol=1e-6)
+
+
+def test_links_lead_from_each_slot_to_the_next_older_ones():
+  # The third is free; the last two are of one age.
+  state = memory([X] * 5, [1.0, 0.1, 0.0, 0.5, 0.5], age=[9, 2, 3, 5, 5])
+  links = np.zeros((5, 5))
+  links[1, [3, 4]] = 1
+  links[[3, 4], 0] = 1
+  np.testing.assert_array_equal(next_older(state), links)
+  assert not next_older(init_state(num_slots=3, width=4)).any()
 
 
 def test_an_empty_memory_reads_exactly_zero():

@@ -67,53 +67,62 @@ def test_reads_that_add_nothing_leave_model_and_memory_as_with_one(valid):
   jax.tree.map(lambda a, b: close(a, b, atol=1e-5), found, expected)
 
 
+def reading_of(state, weights):
+  """A read of weights [M] by every token."""
+  weights = jnp.tile(jnp.asarray(weights, jnp.float32), (T, 1))
+  return encoder.Reading(state, jnp.zeros(()), weights)
+
+
+def state_of(content, age):
+  return encoder.MemoryState(
+    content=jnp.asarray(content, jnp.float32),
+    age=jnp.asarray(age, jnp.int32),
+    usage=jnp.zeros(len(age)),
+    alive=jnp.ones(len(age)),
+  )
+
+
+CONFIG = ModelConfig(**(FIELDS | {"width": D}))
+X, VALID = jnp.zeros((1, T, D)), jnp.ones((1, T), bool)
+
+
 def test_a_read_goes_on_from_what_was_read_before(monkeypatch):
   """Three slots that name each other: reads follow from one to the next."""
   seen = []
   a, b, c = np.eye(D)[:3] * D**0.5
-  nowhen = np.zeros(D)
-  # Query a finds the slot a+b, whose b finds b+c.
-  contents = np.stack([a + b, b + c]) / 2**0.5
-  state = encoder.MemoryState(
-    content=jnp.asarray(contents, jnp.float32),
-    age=jnp.zeros(2, jnp.int32),
-    usage=jnp.zeros(2),
-    alive=jnp.ones(2),
-  )
-  weights = encoder.read
+  # The slot a+b was read, whose b finds b+c.
+  state = state_of(np.stack([a + b, b + c]) / 2**0.5, [0, 0])
+  weights = encoder.read_weights
 
-  def noted(state, query, *, age_bias):
+  def noted(state, query, **options):
     seen.append(np.asarray(query))
-    return weights(state, query, age_bias=age_bias)
+    return weights(state, query, **options)
 
-  monkeypatch.setattr(encoder, "read", noted)
-  config = ModelConfig(**(FIELDS | {"width": D}))
-  module = encoder.NextRead(config)
-  x, valid = jnp.zeros((1, T, D)), jnp.ones((1, T), bool)
-  before = jnp.tile(jnp.asarray([*(a + b), *nowhen], jnp.float32), (1, T, 1))
-  memory = (encoder.timed(state), jnp.zeros(()))
-  params = module.init(jax.random.key(0), x, before, valid, memory, False)
+  monkeypatch.setattr(encoder, "read_weights", noted)
+  module, before = encoder.NextRead(CONFIG), reading_of(state, [1, 0])
+  params = module.init(jax.random.key(0), X, before, VALID, False)
   params = jax.tree.map_with_path(
     lambda path, leaf: (
       leaf if "chain" in jax.tree_util.keystr(path) else 0.0 * leaf
     ),
     params,
   )
-  _, found = module.apply(params, x, before, valid, memory, False)
+  _, after = module.apply(params, X, before, VALID, False)
   # Of a read that is twice as wide; it asks for no time as yet.
   query, when = np.split(seen[-1][0] / 2**0.5, 2)
   assert not when.any()
   # Its norm is the read's scale, its direction that of what was read.
-  close(np.linalg.norm(query), config.read_scale, rtol=1e-3)
+  close(np.linalg.norm(query), CONFIG.read_scale, rtol=1e-3)
   assert query @ b > 0.5 * np.linalg.norm(query) * np.linalg.norm(b)
   # So c, which was not in what was read before, comes up.
-  assert found[0, 0, :D] @ c > 0.1
+  assert (after.weights @ state.content)[0] @ c > 0.1
 
   monkeypatch.undo()
 
   def loss(params, content):
-    memory = encoder.timed(state.replace(content=content)), jnp.zeros(())
-    return module.apply(params, x, before, valid, memory, False)[1][0, 0, 2]
+    before = reading_of(state.replace(content=content), [1, 0])
+    _, after = module.apply(params, X, before, VALID, False)
+    return (after.weights @ content)[0, 2]
 
   params, content = jax.grad(loss, (0, 1))(params, state.content)
   # It learns, and so does what was written.
@@ -137,18 +146,10 @@ def test_places_in_time_are_how_many_slots_are_younger():
 def test_a_read_may_ask_for_what_came_before_what_was_read():
   """Slots of one content, told apart by nothing but their times."""
   M = 5
-  state = encoder.MemoryState(
-    content=jnp.ones((M, D)),
-    age=jnp.arange(M),
-    usage=jnp.zeros(M),
-    alive=jnp.ones(M),
-  )
-  timed = encoder.timed(state)
-  module = encoder.NextRead(ModelConfig(**(FIELDS | {"width": D})))
-  x, valid = jnp.zeros((1, T, D)), jnp.ones((1, T), bool)
-  memory = timed, jnp.zeros(())
-  read = lambda slot: jnp.tile(timed.content[slot], (1, T, 1))
-  params = module.init(jax.random.key(0), x, read(0), valid, memory, False)
+  state = state_of(np.ones((M, D)), range(M))
+  module = encoder.NextRead(CONFIG)
+  read = lambda slot: reading_of(state, np.eye(M)[slot])
+  params = module.init(jax.random.key(0), X, read(0), VALID, False)
   # One place back turns each pair of a sine and a cosine by its rate.
   rates = 10_000.0 ** (-np.arange(0, D, 2) / D)
   sine, cosine = np.diag(np.sin(rates)), np.diag(np.cos(rates))
@@ -156,8 +157,33 @@ def test_a_read_may_ask_for_what_came_before_what_was_read():
   when = np.concatenate([np.zeros((D, D)), 1000 * back])
   params["params"]["when"]["kernel"] = jnp.asarray(when, jnp.float32)
   for slot in range(M - 1):
-    _, found = module.apply(params, x, read(slot), valid, memory, False)
-    close(found[0, 0], timed.content[slot + 1], atol=1e-3)
+    _, after = module.apply(params, X, read(slot), VALID, False)
+    close(after.weights[0], np.eye(M)[slot + 1], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+  ("steer", "ago"), [([1, 0, 0], 1), ([0, 1, 0], -1), ([0, 0, 1], 0)]
+)
+def test_three_numbers_find_what_came_just_before_or_after(steer, ago):
+  ages = np.array([30, 2, 11, 7])  # the second is the youngest
+  state = state_of(np.ones((4, D)), ages)
+  module = encoder.NextRead(CONFIG)
+  read = lambda slot: reading_of(state, np.eye(4)[slot])
+  params = module.init(jax.random.key(0), X, read(0), VALID, False)
+  order = np.argsort(ages)
+  wanted = 1 + ago  # of the second youngest
+
+  def loss(params):
+    _, after = module.apply(params, X, read(order[1]), VALID, False)
+    return -after.weights[0, order[wanted]]
+
+  # At first it asks for none of them, and learns which at once.
+  slope = jax.grad(loss)(params)["params"]["steer"]["bias"]
+  assert np.argmin(slope) == np.argmax(steer)
+  params["params"]["steer"]["bias"] = 100.0 * jnp.asarray(steer, jnp.float32)
+  for place in range(max(0, -ago), min(4, 4 - ago)):
+    _, after = module.apply(params, X, read(order[place]), VALID, False)
+    close(after.weights[0], np.eye(4)[order[place + ago]], atol=1e-3)
 
 
 def test_slots_that_are_removed_are_missing_in_every_read():
