@@ -20,6 +20,7 @@ from absl import logging
 
 from nema_lc_jax import distributed
 from nema_lc_jax.errors import RunError
+from nema_lc_jax.trees import named_leaves
 
 LATEST = "latest"
 BEST = "best"
@@ -107,7 +108,8 @@ class Checkpoints:
       data: step -> a fresh iterator, whose position is then set.
 
     Raises:
-      RunError: if all that were finished are damaged.
+      RunError: if all that were finished are damaged, or the newest one's
+        arrays are not those of `template`.
     """
     steps = sorted(self._manager.all_steps(), reverse=True)
     for step in steps:
@@ -123,6 +125,13 @@ class Checkpoints:
       }
       if data is not None:
         items["data"] = ocp.args.JsonRestore()
+      if differing := self._differing(step, template):
+        raise RunError(
+          f"checkpoint {self._folder / str(step)} is of a model with other"
+          f" parameters; arrays that differ: {len(differing)}, such as"
+          f" {min(differing, key=len)}. It takes the version of the code and"
+          " the config that wrote it; a run's summary.json names both."
+        )
       restored = self._manager.restore(step, args=ocp.args.Composite(**items))
       iterator = None
       if data is not None:
@@ -138,6 +147,16 @@ class Checkpoints:
         " another --workdir or use --force."
       )
     return None
+
+  def _differing(self, step: int, template: Any) -> list[str]:
+    """Names of arrays that it lacks, has beside, or in another shape."""
+    folder = self._folder / str(step) / "state"
+    found = ocp.StandardCheckpointHandler().metadata(folder).tree
+    shapes = [
+      {name: tuple(leaf.shape) for name, leaf in named_leaves(tree).items()}
+      for tree in (found, template)
+    ]
+    return sorted(dict(shapes[0].items() ^ shapes[1].items()))
 
   def _manifest(self, step: int) -> Path:
     return self._folder / f"{step}.sha256.json"

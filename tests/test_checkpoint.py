@@ -12,10 +12,11 @@ def state(step):
   return {"weights": jnp.arange(64.0) + step, "step": jnp.int32(step)}
 
 
-def template():
+def template(like=None):
   device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
   return jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), state(0)
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
+    state(0) if like is None else like,
   )
 
 
@@ -89,3 +90,21 @@ def test_nothing_whole_is_an_error_and_nothing_at_all_is_none(tmp_path):
   damage(tmp_path, 1, "flip")
   with pytest.raises(RunError, match=r"no checkpoint in .* is whole"):
     restore(tmp_path)
+
+
+@pytest.mark.parametrize(
+  ("change", "named"),
+  [
+    ({"weights": jnp.zeros(65)}, "differ: 1, such as weights"),
+    ({"new": jnp.zeros(2)}, "differ: 1, such as new"),
+    ({"weights": {"a": jnp.zeros(64)}}, "differ: 2, such as weights"),
+  ],
+)
+def test_a_checkpoint_of_another_model_is_named(tmp_path, change, named):
+  saved(tmp_path, [1])
+  with Checkpoints(tmp_path, LATEST, keep=2) as checkpoints:
+    with pytest.raises(RunError, match=named) as caught:
+      checkpoints.restore(template(state(0) | change))
+    assert str(tmp_path / "checkpoints" / LATEST / "1") in str(caught.value)
+    # Nothing is lost.
+    assert checkpoints.restore(template()).info == {"at": 1}

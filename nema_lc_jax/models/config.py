@@ -79,7 +79,8 @@ class ModelConfig:
   # it is small, strengths have to tell what is worth reading, and are learned.
   read_scale: float = 5.0
   # Reads of the last chunk, one after another: each asks for what the reads
-  # before it make worth asking for. More than 1 only where pool is "last".
+  # before it make worth asking for, or for what came just before or after that.
+  # More than 1 only where pool is "last".
   num_reads: int = 1
   remat: bool = False  # recompute layers and steps in the backward pass
   # Chunks that layers run on at once, one group after another; these and memory
