@@ -158,7 +158,7 @@ def release_programs() -> None:
 def _train(job: Job) -> str:
   """Trains one run; what to say of it."""
   from nema_lc_jax import train
-  from nema_lc_jax.evaluate import config_from_json
+  from nema_lc_jax.saved_run import config_from_json
 
   log = Path(job.log)
   log.parent.mkdir(parents=True, exist_ok=True)

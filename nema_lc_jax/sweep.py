@@ -22,11 +22,11 @@ from ml_collections import ConfigDict, config_flags
 
 from nema_lc_jax import plan, pool, report, tables, workdir
 from nema_lc_jax.errors import ConfigError, RunError, one_line
-from nema_lc_jax.evaluate import first_difference
 from nema_lc_jax.experiment import load_data
 from nema_lc_jax.models import BASELINES
 from nema_lc_jax.plotting import sweep as figures
 from nema_lc_jax.plotting.records import SUMMARY_FILE
+from nema_lc_jax.saved_run import first_difference
 
 EPILOG = """\
 examples:

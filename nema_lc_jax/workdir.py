@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from nema_lc_jax import evaluate, report
+from nema_lc_jax import report, saved_run
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.experiment import Interface, contestant
 from nema_lc_jax.plotting.records import SUMMARY_FILE, TRACE_FILE
@@ -58,14 +58,14 @@ def prepare(
     ConfigError: if the folder holds another run, a finished one, or one that
       was begun on other data.
   """
-  saved, wanted = workdir / evaluate.CONFIG_FILE, json.loads(config.to_json())
+  saved, wanted = workdir / saved_run.CONFIG_FILE, json.loads(config.to_json())
   if force and saved.exists():
     # Only what a run writes, and only where there is a run.
     for name in ("checkpoints", "plots", "tensorboard", PRETRAIN):
       shutil.rmtree(workdir / name, ignore_errors=True)
     for name in (
       METRICS_FILE, SUMMARY_FILE, TRACE_FILE, NONFINITE_FILE,
-      evaluate.INTERFACE_FILE, evaluate.DATA_FILE, saved.name
+      saved_run.INTERFACE_FILE, saved_run.DATA_FILE, saved.name
     ):  # fmt: skip
       (workdir / name).unlink(missing_ok=True)
   if (workdir / SUMMARY_FILE).exists():
@@ -74,16 +74,16 @@ def prepare(
       " overwrite it with --force."
     )
   if saved.exists():
-    found = json.loads(evaluate.load_config(workdir).to_json())
+    found = json.loads(saved_run.load_config(workdir).to_json())
     same = copy.deepcopy(found)
     same["train"] |= {name: wanted["train"][name] for name in LAYOUT}
     if same != wanted:
       raise ConfigError(
         f"{workdir} holds a run of another config"
-        f" ({evaluate.first_difference(found, wanted)}): choose another"
+        f" ({saved_run.first_difference(found, wanted)}): choose another"
         " --workdir, or overwrite it with --force."
       )
-    if why := evaluate.other_data(workdir, fingerprint):
+    if why := saved_run.other_data(workdir, fingerprint):
       raise ConfigError(
         f"{why}: bring them back, choose another --workdir, or overwrite it"
         " with --force."
@@ -92,9 +92,9 @@ def prepare(
     raise ConfigError(f"{workdir} is not empty, and holds no run.")
   workdir.mkdir(parents=True, exist_ok=True)
   report.write_json(saved, wanted)
-  report.write_json(workdir / evaluate.DATA_FILE, {"fingerprint": fingerprint})
+  report.write_json(workdir / saved_run.DATA_FILE, {"fingerprint": fingerprint})
   report.write_json(
-    workdir / evaluate.INTERFACE_FILE, dataclasses.asdict(interface)
+    workdir / saved_run.INTERFACE_FILE, dataclasses.asdict(interface)
   )
 
 

@@ -10,7 +10,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from nema_lc_jax import checkpoint, evaluate, report
+from nema_lc_jax import checkpoint, report, saved_run
 from nema_lc_jax.experiment import interface_of, make_experiment
 from nema_lc_jax.inspect import Inspection, Record, show
 from nema_lc_jax.inspect.__main__ import main
@@ -26,9 +26,11 @@ CHROMIUM = shutil.which("chromium")
 def save_run(config, folder):
   """A run's folder, as if its first state were its best."""
   experiment = make_experiment(config)
-  report.write_json(folder / evaluate.CONFIG_FILE, json.loads(config.to_json()))
   report.write_json(
-    folder / evaluate.INTERFACE_FILE,
+    folder / saved_run.CONFIG_FILE, json.loads(config.to_json())
+  )
+  report.write_json(
+    folder / saved_run.INTERFACE_FILE,
     dataclasses.asdict(interface_of(experiment.dataset)),
   )
   state = experiment.parallel.init(np.uint32(0), np.float32(1e-3))

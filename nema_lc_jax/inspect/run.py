@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from nema_lc_jax import evaluate
+from nema_lc_jax import saved_run
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.experiment import Experiment
 from nema_lc_jax.inspect.names import names_of
@@ -33,9 +33,9 @@ def open_run(
     ValueError, RunError: in one line, if there is no such run, or if it has
       no memory.
   """
-  config = evaluate.load_config(workdir) if config is None else config
+  config = saved_run.load_config(workdir) if config is None else config
   require_memory(config)
-  experiment, state = evaluate.open_run(workdir, config)
+  experiment, state = saved_run.open_run(workdir, config)
   return experiment, state.params
 
 
@@ -112,7 +112,7 @@ def show(
   Raises:
     ValueError, RunError: in one line, on what cannot be.
   """
-  config = evaluate.load_config(workdir)
+  config = saved_run.load_config(workdir)
   try:
     config.update_from_flattened_dict(overrides or {})
   except (AttributeError, KeyError, TypeError) as error:

@@ -21,7 +21,7 @@ import numpy as np
 from absl import logging
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from nema_lc_jax import evaluate
+from nema_lc_jax import saved_run
 from nema_lc_jax.errors import ConfigError, RunError, one_line
 from nema_lc_jax.experiment import (
   Experiment,
@@ -165,9 +165,9 @@ def main(argv: Sequence[str] | None = None) -> int:
   parser.add_argument("--out", metavar="DIR", help="default: RUN/retention")
   args, rest = parser.parse_known_args(argv)
   try:
-    config = evaluate.load_config(args.workdir)
-    config = evaluate.override(config, [parser.prog, *rest])
-    experiment, state = evaluate.open_run(args.workdir, config)
+    config = saved_run.load_config(args.workdir)
+    config = saved_run.override(config, [parser.prog, *rest])
+    experiment, state = saved_run.open_run(args.workdir, config)
     found = measure(
       experiment,
       state.params,

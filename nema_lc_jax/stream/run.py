@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nema_lc_jax import evaluate
+from nema_lc_jax import saved_run
 from nema_lc_jax.data.text import VOCAB_SIZE, encode
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.experiment import make_reader, model_fields
@@ -39,14 +39,14 @@ class Stream:
       ValueError, RunError: in one line, if there is no such run, or if its
         model does not stream.
     """
-    config = evaluate.load_config(workdir)
-    interface = evaluate.load_interface(workdir)
+    config = saved_run.load_config(workdir)
+    interface = saved_run.load_interface(workdir)
     fields = model_fields(config, interface)
     self.functions = make_stream(**fields)
     reader = make_reader(config, interface)
     # Off the mesh that they were restored to: states would follow them there
     # after the first push, and programs be compiled twice.
-    params = evaluate.restore_best(reader, workdir).params
+    params = saved_run.restore_best(reader, workdir).params
     self.params = jax.tree.map(jnp.asarray, jax.device_get(params))
     self.vocab_size = interface.vocab_size
     self.state: StreamState = self.functions.init(seed, num_slots)

@@ -1,6 +1,6 @@
 import pytest
 
-from nema_lc_jax import evaluate, train
+from nema_lc_jax import saved_run, train
 from tests.helpers import tiny_config
 
 
@@ -17,5 +17,7 @@ def workdir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def opened(workdir):
   """Its experiment and its parameters."""
-  experiment, state = evaluate.open_run(workdir, evaluate.load_config(workdir))
+  experiment, state = saved_run.open_run(
+    workdir, saved_run.load_config(workdir)
+  )
   return experiment, state.params
