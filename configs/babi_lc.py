@@ -64,6 +64,8 @@ def _task(c: ConfigDict) -> ConfigDict:
   c.memory.spare_slots = 2
   # A sentence is forgotten whole: what else it says is lost with what is void.
   c.loss.forget = 0.3
+  # The gate would shut on what reads have not learned to use as yet.
+  c.loss.write = 0.0
   c.train.learning_rate = 2e-3
   c.train.steps = 2000
   c.train.eval_every = 500
@@ -76,6 +78,7 @@ def _joint(c: ConfigDict) -> ConfigDict:
   _fit(c, 64, 12)
   c.model.width = 96
   c.loss.forget = 1.0  # after so many steps nothing is gained by forgetting
+  c.loss.write = 0.003
   # The last 15 sentences of a story, a slot for each, hold nearly all that is
   # asked for; then longer stories, and fewer slots than sentences.
   c.train.curriculum = ((0.85, 16 * 12, 16), (0.95, 32 * 12, 16))
