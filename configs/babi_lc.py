@@ -10,11 +10,9 @@ Published, one model for all 20 tasks: DNC, mean error 16.7% and 11.2 tasks
 above 5%, means over runs (the best of 20: 3.8% and 2; Graves et al. 2016);
 more with python -m nema_lc_jax.by_task RUNS --published. Ours, on the 19 tasks
 at hand, without task 3, on which DNC's mean is 15.5%: 9.7%, 5 above 5% (fifo:
-9.5%, 3); seed 0, 64 minutes on one CPU core, commit f941944 with
---config.loss.forget=1 (docs/results/babi_joint; what limits it is in
-docs/learning.md). Single tasks: 13 of 20 were run, of which 9, 11, 13, 16, 17
-and 19 end above 5% (2 to 3 minutes each, seed 0, commit 62ebe6c;
-docs/results/babi_single).
+9.0%, 4); seed 0, 65 minutes on one CPU core, commit 1b84a7f
+(docs/results/babi_joint; what limits it is in docs/learning.md). Single tasks:
+SINGLES
 """
 
 from ml_collections import ConfigDict

@@ -273,23 +273,31 @@ def _points(
 
 
 def _name_baselines(ax: Axes, baselines: Mapping[str, float]) -> None:
-  """Writes each baseline's name above its line, kept apart sideways."""
+  """Names each baseline above its line, kept apart sideways and joined."""
   low, high = ax.get_xlim()
   wanted = sorted(
     ((value - low) / (high - low), name.replace("_", " "))
     for name, value in baselines.items()
   )
   places = style.spread([value for value, _ in wanted], gap=0.2)
-  for (_, name), place in zip(wanted, places, strict=True):
+  for (value, name), place in zip(wanted, places, strict=True):
     ax.annotate(
       name,
-      xy=(place, 1.0),
-      xytext=(0, 4),
+      xy=(value, 1.0),
+      xytext=(place, 1.07),
       xycoords="axes fraction",
-      textcoords="offset points",
       ha="center",
+      va="bottom",
       fontsize=8,
       color=style.GREY,
+      arrowprops={
+        "arrowstyle": "-",
+        "color": style.GREY,
+        "linewidth": 0.7,
+        "relpos": (0.5, 0.0),
+        "shrinkA": 1,
+        "shrinkB": 1,
+      },
     )
 
 
