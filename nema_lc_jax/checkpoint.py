@@ -130,7 +130,7 @@ class Checkpoints:
           f"checkpoint {self._folder / str(step)} is of a model with other"
           f" parameters; arrays that differ: {len(differing)}, such as"
           f" {min(differing, key=len)}. It takes the version of the code and"
-          " the config that wrote it; a run's summary.json names both."
+          " the config that wrote it; a finished run's summary.json names both."
         )
       restored = self._manager.restore(step, args=ocp.args.Composite(**items))
       iterator = None

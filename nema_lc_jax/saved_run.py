@@ -98,7 +98,7 @@ def restore_best(experiment: Experiment, workdir: str | Path) -> TrainState:
   """The best state of a run.
 
   Raises:
-    RunError: if the run has none yet.
+    RunError: if the run has none yet, or it is of another model.
   """
   with checkpoint.Checkpoints(workdir, checkpoint.BEST, keep=1) as best:
     restored = best.restore(state_template(experiment))
@@ -115,7 +115,8 @@ def open_run(
   If these are to be the run's own, and have changed, that is said.
 
   Raises:
-    ValueError, RunError: in one line, if there is no such run.
+    ValueError, RunError: in one line, if there is no such run, or its model is
+      another one than this version's.
   """
   experiment = make_experiment(config, load_interface(workdir))
   own = config.data.to_json() == load_config(workdir).data.to_json()

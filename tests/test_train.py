@@ -351,6 +351,7 @@ def test_evaluating_on_changed_data_is_said(finished, tmp_path, caplog):
     (["--config.data.lenth=8"], "lenth"),
     (["--config.data.length=81"], "multiples of config.model.chunk_length=8"),
     (["stray"], "unknown argument 'stray'"),
+    (["--config.model.convolution=3"], "is of a model with other parameters"),
   ],
 )
 def test_evaluate_names_mistakes_in_one_line(

@@ -305,9 +305,9 @@ def _baselines(train: Sequence[Row], rows: Sequence[Row]) -> dict[str, float]:
   """Accuracy of three guesses, from what is answered in training.
 
   `majority` is a task's most frequent answer, `question_alone` that to the same
-  question, and `last_named` the last word of the story that answers any
-  question of its task. In some tasks one of them is right so often that models
-  learn just that.
+  question (of a new one: the majority), and `last_named` the last word of the
+  story that answers any question of its task, of which some have none. In some
+  tasks one of them is right so often that models learn just that.
   """
   answers: dict[int, Counter[str]] = {}
   alone: dict[tuple[int, str], Counter[str]] = {}

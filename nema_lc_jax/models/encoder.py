@@ -210,7 +210,8 @@ class Reading(NamedTuple):
 class NextRead(nn.Module):
   """A further read of one chunk, by a query made of what was read before.
 
-  It may ask for a time, too: for what came before, or after, what was read.
+  It may ask for a time, too: for what came before, or after, what was read; and
+  it may follow the links to what came just before or just after.
   """
 
   config: ModelConfig

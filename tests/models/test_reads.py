@@ -17,6 +17,13 @@ from tiny import (
 
 from nema_lc_jax.models import encoder
 from nema_lc_jax.models.config import ModelConfig
+from nema_lc_jax.models.remember import (
+  Mode,
+  chunks_of,
+  last_chunk,
+  remember,
+  slot_policies,
+)
 
 SEVERAL = {"num_reads": 2}
 close = np.testing.assert_allclose
@@ -184,6 +191,46 @@ def test_three_numbers_find_what_came_just_before_or_after(steer, ago):
   for place in range(max(0, -ago), min(4, 4 - ago)):
     _, after = module.apply(params, X, read(order[place]), VALID, False)
     close(after.weights[0], np.eye(4)[order[place + ago]], atol=1e-3)
+
+
+def test_free_slots_are_not_read_and_padding_reads_nothing():
+  state = state_of(np.ones((3, D)), [2, 1, 0])
+  state = state.replace(alive=jnp.asarray([1.0, 0.0, 1.0]))
+  valid = jnp.asarray([[True] * (T - 1) + [False]])
+  module, before = encoder.NextRead(CONFIG), reading_of(state, [0, 0, 1])
+  params = module.init(jax.random.key(0), X, before, valid, False)
+  # What came before the youngest is the oldest: what was between is forgotten.
+  params["params"]["steer"]["bias"] = jnp.asarray([100.0, 0.0, 0.0])
+  _, after = module.apply(params, X, before, valid, False)
+  close(after.weights[: T - 1], [[1, 0, 0]] * (T - 1), atol=1e-3)
+  assert not after.weights[T - 1].any()
+
+
+@pytest.mark.parametrize("tokens", [3 * T, 2 * T - 1])
+@pytest.mark.parametrize("removed", [None, [False, True]])
+def test_further_reads_go_on_from_what_the_last_chunk_read(tokens, removed):
+  rng = np.random.default_rng(0)
+  draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+  c = ModelConfig(**(FIELDS | SEVERAL | {"num_slots": 2}))
+  policies = slot_policies(c)
+  params = policies.usual.init(jax.random.key(0), num_slots=2, num_candidates=1)
+  valid = (jnp.arange(3 * T) < tokens).reshape(3, T)
+  chunks = chunks_of(
+    draw(3, T, D), draw(3, 1, D), jnp.full(3, 0.3), valid, None
+  )
+  removed = None if removed is None else jnp.asarray(removed)
+  found = remember(
+    c, policies, params, jax.random.key(1), chunks, Mode(False, 2, 1),
+    removed=removed, before=None,
+  )  # fmt: skip
+  last = last_chunk(valid)
+  reading = found.reading
+  assert reading.weights.any()
+  close(
+    reading.weights @ reading.state.content, found.steps.read[last], rtol=1e-5
+  )
+  if removed is not None:
+    assert not reading.weights[:, 1].any()
 
 
 def test_slots_that_are_removed_are_missing_in_every_read():
