@@ -7,12 +7,13 @@ python -m nema_lc_jax.main --config=configs/babi_lc.py:TASK \
   run says the error of each task, their mean, and which are above 5%; of all
   runs of single tasks, python -m nema_lc_jax.by_task runs/babi-[0-9]*
 Published, one model for all 20 tasks: DNC, mean error 16.7% and 11.2 tasks
-above 5%, means over runs (the best of 20: 3.8% and 2; Graves et al. 2016);
-more with python -m nema_lc_jax.by_task RUNS --published. Ours, on the 19 tasks
-at hand, without task 3, on which DNC's mean is 15.5%: 9.7%, 5 above 5% (fifo:
+above 5%, means over runs (the best of 20: 3.8% and 2; Graves et al. 2016); more
+with python -m nema_lc_jax.by_task RUNS --published. Ours, on the 19 tasks at
+hand, without task 3, on which DNC's mean is 15.5%: 9.7%, 5 above 5% (fifo:
 9.0%, 4); seed 0, 65 minutes on one CPU core, commit 1b84a7f
 (docs/results/babi_joint; what limits it is in docs/learning.md). Single tasks:
-SINGLES
+14.8% on 17 of them, 2, 7, 9, 16, 17 and 19 above 5% (2 to 12 minutes each, seed
+0, commit 333aad6; docs/results/babi_single).
 """
 
 from ml_collections import ConfigDict
