@@ -12,7 +12,7 @@ with python -m nema_lc_jax.by_task RUNS --published. Ours, on the 19 tasks at
 hand, without task 3, on which DNC's mean is 15.5%: 9.7%, 5 above 5% (fifo:
 9.0%, 4); seed 0, 65 minutes on one CPU core, commit 1b84a7f
 (docs/results/babi_joint; what limits it is in docs/learning.md). Single tasks:
-14.8% on 18 of them, 2, 6, 7, 9, 16, 17 and 19 above 5% (2 to 12 minutes each,
+14.1% on these, 2, 6, 7, 9, 16, 17 and 19 above 5% (2 to 14 minutes each,
 seed 0, commit 333aad6; docs/results/babi_single).
 """
 
