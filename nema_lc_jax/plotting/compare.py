@@ -290,14 +290,7 @@ def _name_baselines(ax: Axes, baselines: Mapping[str, float]) -> None:
       va="bottom",
       fontsize=8,
       color=style.GREY,
-      arrowprops={
-        "arrowstyle": "-",
-        "color": style.GREY,
-        "linewidth": 0.7,
-        "relpos": (0.5, 0.0),
-        "shrinkA": 1,
-        "shrinkB": 1,
-      },
+      arrowprops=style.leader(style.GREY, (0.5, 0.0)),
     )
 
 

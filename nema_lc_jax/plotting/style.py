@@ -8,6 +8,7 @@ import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -146,6 +147,18 @@ def draw_curve(ax: Axes, steps, values, colour: str) -> float:
   return float(smoothed[-1])
 
 
+def leader(colour: str, start: tuple[float, float]) -> dict[str, Any]:
+  """The thin line from a label, from `start` of its box, to what it names."""
+  return {
+    "arrowstyle": "-",
+    "color": colour,
+    "linewidth": 0.7,
+    "relpos": start,
+    "shrinkA": 1,
+    "shrinkB": 1,
+  }
+
+
 def label_right(
   ax: Axes, labels: Sequence[tuple[float, str, str]], *, size: float = 8.0
 ) -> None:
@@ -170,14 +183,7 @@ def label_right(
       fontsize=size,
       color=colour,
       va="center",
-      arrowprops={
-        "arrowstyle": "-",
-        "color": colour,
-        "linewidth": 0.7,
-        "relpos": (0.0, 0.5),
-        "shrinkA": 1,
-        "shrinkB": 1,
-      },
+      arrowprops=leader(colour, (0.0, 0.5)),
     )
 
 
