@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
   had to stop; 2 on a user's mistake.
   """
   # After flags: --help and typos are instant.
-  from nema_lc_jax import distributed, train
+  from nema_lc_jax.training import distributed, train
 
   logging.set_verbosity(logging.WARNING)
   who = {

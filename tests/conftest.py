@@ -87,6 +87,6 @@ def few_programs():
   """A worker that has run most tests would hold too many programs."""
   yield
   if "jax" in sys.modules:
-    from nema_lc_jax.pool import release_programs
+    from nema_lc_jax.sweep.pool import release_programs
 
     release_programs()

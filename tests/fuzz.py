@@ -17,10 +17,11 @@ import atheris
 from absl import logging
 
 with atheris.instrument_imports(include=["nema_lc_jax"]):
-  from nema_lc_jax.data import cifar10
+  from nema_lc_jax.data.lra import cifar10
   from nema_lc_jax.errors import ConfigError
   from nema_lc_jax.stream import files
-  from tests.data import test_cifar10, test_fuzz
+  from tests.data import test_fuzz
+  from tests.data.lra import test_cifar10
   from tests.stream import test_files
 
 STREAM = "stream"

@@ -17,8 +17,8 @@ import jax
 import numpy as np
 
 from configs import lifecycle_lc
-from nema_lc_jax import evaluate
-from nema_lc_jax.experiment import make_experiment, training_data
+from nema_lc_jax.training import evaluation
+from nema_lc_jax.training.experiment import make_experiment, training_data
 
 
 def accuracy(policy: str, seed: int) -> float:
@@ -40,7 +40,7 @@ def accuracy(policy: str, seed: int) -> float:
     for _ in range(stage.start, stage.stop):
       state, _ = step(state, parallel.put(next(batches)))
       jax.block_until_ready(state)
-  values = evaluate.evaluate(experiment, state.params, "validation").metrics
+  values = evaluation.evaluate(experiment, state.params, "validation").metrics
   return values["accuracy"]
 
 

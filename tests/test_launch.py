@@ -12,7 +12,8 @@ import pytest
 import yaml
 from absl import flags
 
-from nema_lc_jax import main, plan
+from nema_lc_jax import main
+from nema_lc_jax.sweep import plan
 
 ROOT = Path(__file__).parents[1]
 LAUNCH = ROOT / "launch"

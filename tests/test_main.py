@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from configs import lifecycle_lc, lra_lc, toy_lc
-from nema_lc_jax import train
-from nema_lc_jax.experiment import load_data
+from nema_lc_jax.training import train
+from nema_lc_jax.training.experiment import load_data
 
 ROOT = Path(__file__).parents[1]
 

@@ -19,15 +19,16 @@ from pathlib import Path
 from absl import logging
 from ml_collections import ConfigDict
 
-from nema_lc_jax import report
 from nema_lc_jax.benchmark import contestants, figures, machine, parts, tables
 from nema_lc_jax.benchmark.contestants import Limits, Race
 from nema_lc_jax.benchmark.first_step import compile_seconds
 from nema_lc_jax.benchmark.tables import Results
 from nema_lc_jax.errors import ConfigError, RunError, one_line
-from nema_lc_jax.experiment import Interface, model_fields
 from nema_lc_jax.models import ModelConfig
-from nema_lc_jax.sweep import load_config
+from nema_lc_jax.runs import files
+from nema_lc_jax.runs.command_line import load_config
+from nema_lc_jax.training import provenance
+from nema_lc_jax.training.experiment import Interface, model_fields
 
 CONFIG = "configs/benchmark_lc.py"
 PARTS = ("compile", "ceilings", "match", "lengths", "breakdown", "settings")
@@ -258,9 +259,9 @@ def write(args: Arguments, results: Results) -> list[Path]:
     if field.name not in ("config", "interface", "out")
   }
   record = {
-    "versions": report.versions(),
-    "hardware": report.hardware(),
-    "git_commit": report.git_commit(),
+    "versions": provenance.versions(),
+    "hardware": provenance.hardware(),
+    "git_commit": provenance.git_commit(),
     "flags": flags,
     "interface": dataclasses.asdict(args.interface),
     "config": json.loads(args.config.to_json()),
@@ -271,7 +272,7 @@ def write(args: Arguments, results: Results) -> list[Path]:
   )
   drawn = figures.draw(results.cells, args.out)
   # Last: it is what says that results are there.
-  report.write_json(args.out / FILE, record)
+  files.write_json(args.out / FILE, record)
   return [args.out / FILE, args.out / TABLE, *drawn]
 
 

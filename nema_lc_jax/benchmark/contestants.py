@@ -8,12 +8,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from nema_lc_jax import step as steps
 from nema_lc_jax.benchmark.measure import Program, alternate
-from nema_lc_jax.experiment import Interface, machinery, num_parameters
-from nema_lc_jax.matching import matched_ratio
 from nema_lc_jax.models import BASELINES
-from nema_lc_jax.step import TrainState
+from nema_lc_jax.training import steps as steps
+from nema_lc_jax.training.experiment import Interface, machinery, num_parameters
+from nema_lc_jax.training.matching import matched_ratio
+from nema_lc_jax.training.steps import TrainState
 
 ABOUT = {
   "memory": "NeMA-LC: the encoder with its slots",

@@ -17,8 +17,8 @@ from ml_collections import ConfigDict
 import nema_lc_jax
 from nema_lc_jax.benchmark.contestants import training_program
 from nema_lc_jax.errors import RunError
-from nema_lc_jax.experiment import Interface
-from nema_lc_jax.saved_run import config_from_json
+from nema_lc_jax.runs.config_json import config_from_json
+from nema_lc_jax.training.experiment import Interface
 
 
 def compile_seconds(

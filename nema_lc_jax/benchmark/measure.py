@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from nema_lc_jax.sharding import compiled_bytes
+from nema_lc_jax.training.sharding import compiled_bytes
 
 
 class Estimate(NamedTuple):

@@ -21,17 +21,17 @@ from nema_lc_jax.benchmark.contestants import (
 from nema_lc_jax.benchmark.machine import Ceilings, cost
 from nema_lc_jax.benchmark.measure import Program, alternate
 from nema_lc_jax.data.pipeline import READ_OPTIONS
-from nema_lc_jax.experiment import (
+from nema_lc_jax.memory import init_state, scan_chunks
+from nema_lc_jax.models import ModelConfig
+from nema_lc_jax.models import encoder as enc
+from nema_lc_jax.models.memory_layer import chunks_of, slot_policies
+from nema_lc_jax.models.pure import call, init
+from nema_lc_jax.training.experiment import (
   Interface,
   load_data,
   machinery,
   model_fields,
 )
-from nema_lc_jax.memory import init_state, scan_chunks
-from nema_lc_jax.models import ModelConfig
-from nema_lc_jax.models import encoder as enc
-from nema_lc_jax.models.functional import call, init
-from nema_lc_jax.models.remember import chunks_of, slot_policies
 
 # What one setting at a time is multiplied with, around the config's own.
 AROUND = {

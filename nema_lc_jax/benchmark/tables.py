@@ -9,7 +9,7 @@ from nema_lc_jax.benchmark.contestants import MEASURED, NO_FIT, Cell
 from nema_lc_jax.benchmark.machine import Ceilings
 from nema_lc_jax.benchmark.measure import Estimate, estimate, ratios
 from nema_lc_jax.benchmark.parts import Breakdown, Sensitivity
-from nema_lc_jax.markdown import table
+from nema_lc_jax.runs.markup import markdown_table as table
 
 OURS, BASE, ENCODER = "memory", "local", "encoder"
 TITLES = {"train": "Training step", "forward": "Inference"}

@@ -5,9 +5,9 @@ batches = train_iterator(dataset, batch_size=32, seed=0, length=192)
 for batch in eval_batches(dataset, "test", batch_size=64, length=192): ...
 """
 
-from nema_lc_jax.data.cloze import cloze
 from nema_lc_jax.data.pipeline import eval_batches, train_iterator
 from nema_lc_jax.data.registry import NAMES, load, options_of
+from nema_lc_jax.data.text.language_modelling import cloze
 from nema_lc_jax.data.types import SPLITS, DataError, Dataset
 
 __all__ = [

@@ -3,23 +3,17 @@
 import inspect
 from typing import Any
 
-from nema_lc_jax.data import (
-  aan,
-  babi,
-  cifar10,
+from nema_lc_jax.data.lifecycle import (
   delayed_qa,
-  file,
-  imdb,
-  listops,
   mqar,
-  pathfinder,
   pressure,
-  pytext,
   rebind,
   recall,
   revoke,
   toy,
 )
+from nema_lc_jax.data.lra import aan, cifar10, imdb, listops, pathfinder
+from nema_lc_jax.data.text import babi, file, pytext
 from nema_lc_jax.data.types import (
   DataError,
   Dataset,

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from nema_lc_jax.errors import ConfigError, RunError, one_line
 from nema_lc_jax.inspect.horizon import write_horizon
 from nema_lc_jax.inspect.run import inspect_example, open_run
-from nema_lc_jax.saved_run import load_config, override
+from nema_lc_jax.runs.config_json import load_config, override
 
 DESCRIPTION = """\
 Shows what the memory of a trained model did with one example: a page on which

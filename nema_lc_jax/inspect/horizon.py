@@ -11,11 +11,11 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from nema_lc_jax import data
 from nema_lc_jax.errors import ConfigError
-from nema_lc_jax.experiment import Experiment
 from nema_lc_jax.inspect.record import require_memory
 from nema_lc_jax.memory.types import Params, StepOutput
 from nema_lc_jax.plotting import style
-from nema_lc_jax.report import write_json
+from nema_lc_jax.runs.files import write_json
+from nema_lc_jax.training.experiment import Experiment
 
 # Of each rate along the text, the operation whose colour it has.
 RATES = {

@@ -7,17 +7,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nema_lc_jax.data import (
-  Dataset,
+from nema_lc_jax.data import Dataset
+from nema_lc_jax.data.byte_text import VOCAB_SIZE
+from nema_lc_jax.data.lifecycle import (
   delayed_qa,
   pressure,
   rebind,
   recall,
   revoke,
 )
-from nema_lc_jax.data.facts import Facts
-from nema_lc_jax.data.text import VOCAB_SIZE
-from nema_lc_jax.experiment import Experiment
+from nema_lc_jax.data.lifecycle.facts import Facts
+from nema_lc_jax.training.experiment import Experiment
 
 # The tasks about facts, and what their commands are called, from id 1 on.
 FACTS: Mapping[str, tuple[type[Facts], tuple[str, ...]]] = {

@@ -13,6 +13,7 @@ import numpy as np
 from nema_lc_jax.inspect.names import Names
 from nema_lc_jax.inspect.record import Record
 from nema_lc_jax.plotting import style, timeline
+from nema_lc_jax.runs import trace
 
 FOLDER = Path(__file__).parent
 # Enough to tell any two shades or widths apart.
@@ -82,7 +83,7 @@ def content(
   return {
     "title": title,
     "facts": list(facts),
-    "operations": timeline.OPERATIONS,
+    "operations": trace.OPERATIONS,
     "colours": timeline.COLOURS,
     "texts": [names.text(ids[valid]) for ids, valid in rows],
     "active": _listed(record.valid.any(1)),
@@ -104,8 +105,8 @@ def series(record: Record) -> dict[str, list[float]]:
     "used": count(live),
     "age": _listed(ages),
     "writes": count(record.source >= 0),
-    "evictions": count(operation == timeline.REPLACED),
-    "updates": count(operation == timeline.UPDATED),
+    "evictions": count(operation == trace.REPLACED),
+    "updates": count(operation == trace.UPDATED),
     "forgets": count(record.forgets),
   }
 

@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from nema_lc_jax.data import text as texts
+from nema_lc_jax.data import byte_text as texts
 from nema_lc_jax.errors import ConfigError
-from nema_lc_jax.experiment import Experiment
 from nema_lc_jax.inspect.names import reads_bytes
 from nema_lc_jax.memory.types import (
   FRESH_USAGE,
@@ -20,7 +19,8 @@ from nema_lc_jax.memory.types import (
   StepOutput,
 )
 from nema_lc_jax.models import truth_of
-from nema_lc_jax.plotting import timeline
+from nema_lc_jax.runs import trace
+from nema_lc_jax.training.experiment import Experiment
 
 Batch = Mapping[str, np.ndarray]
 
@@ -76,11 +76,9 @@ class Record:
     return {k: np.asarray(v) for k, v in fields.items() if v is not None}
 
   @property
-  def trace(self) -> timeline.Trace:
+  def trace(self) -> trace.Trace:
     """What plotting.timeline draws."""
-    return timeline.Trace(
-      self.operation, self.alive, self.attention, self.truth
-    )
+    return trace.Trace(self.operation, self.alive, self.attention, self.truth)
 
 
 def require_memory(config: ConfigDict) -> None:
@@ -248,7 +246,7 @@ def life(steps: StepOutput, state: MemoryState) -> dict[str, np.ndarray]:
   chunk = np.arange(len(alive))[:, None]
   born = np.maximum.accumulate(np.where(written, chunk, -1))
   return {
-    "operation": timeline.operations(steps, alive),
+    "operation": trace.operations(steps, alive),
     "alive": alive,
     "age": age,
     "usage": usage.astype(np.float32),

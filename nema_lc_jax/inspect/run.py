@@ -6,9 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from nema_lc_jax import saved_run
 from nema_lc_jax.errors import ConfigError
-from nema_lc_jax.experiment import Experiment
 from nema_lc_jax.inspect.names import names_of
 from nema_lc_jax.inspect.page import Inspection, content, render
 from nema_lc_jax.inspect.record import (
@@ -18,6 +16,9 @@ from nema_lc_jax.inspect.record import (
   require_memory,
 )
 from nema_lc_jax.memory.types import Params
+from nema_lc_jax.runs import config_json
+from nema_lc_jax.training import restore
+from nema_lc_jax.training.experiment import Experiment
 
 
 def open_run(
@@ -33,9 +34,9 @@ def open_run(
     ValueError, RunError: in one line, if there is no such run, or if it has
       no memory.
   """
-  config = saved_run.load_config(workdir) if config is None else config
+  config = config_json.load_config(workdir) if config is None else config
   require_memory(config)
-  experiment, state = saved_run.open_run(workdir, config)
+  experiment, state = restore.open_run(workdir, config)
   return experiment, state.params
 
 
@@ -112,7 +113,7 @@ def show(
   Raises:
     ValueError, RunError: in one line, on what cannot be.
   """
-  config = saved_run.load_config(workdir)
+  config = config_json.load_config(workdir)
   try:
     config.update_from_flattened_dict(overrides or {})
   except (AttributeError, KeyError, TypeError) as error:

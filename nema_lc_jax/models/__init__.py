@@ -1,9 +1,9 @@
 """Models around the memory, and the learned policies. Linen lives only here."""
 
 from nema_lc_jax.models.config import BASELINES, ModelConfig
+from nema_lc_jax.models.memory_layer import truth_of
 from nema_lc_jax.models.model import Model, ModelOutput, build_model
 from nema_lc_jax.models.policies import POLICIES, make_policy
-from nema_lc_jax.models.remember import truth_of
 
 __all__ = [
   "BASELINES",

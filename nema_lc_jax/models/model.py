@@ -16,9 +16,7 @@ from nema_lc_jax.memory import MemoryState, StepOutput, init_state
 from nema_lc_jax.memory.types import Array, Params
 from nema_lc_jax.models import encoder as enc
 from nema_lc_jax.models.config import ModelConfig
-from nema_lc_jax.models.functional import call, in_turns, init
-from nema_lc_jax.models.recurrent import RecurrentChunk, scan_recurrent
-from nema_lc_jax.models.remember import (
+from nema_lc_jax.models.memory_layer import (
   Mode,
   SlotPolicies,
   chunks_of,
@@ -27,6 +25,8 @@ from nema_lc_jax.models.remember import (
   slot_policies,
   truth_of,
 )
+from nema_lc_jax.models.pure import call, in_turns, init
+from nema_lc_jax.models.recurrent import RecurrentChunk, scan_recurrent
 
 # Fields of a batch that the memory's texts are made of.
 TEXT = ("inputs", "mask", "truth", "voids")

@@ -23,7 +23,7 @@ from nema_lc_jax.memory.types import (
   Scores,
   decayed_usage,
 )
-from nema_lc_jax.models import controller, functional
+from nema_lc_jax.models import controller, pure
 
 # What a slot's place is worth. Ranks of learned writes lie in (0, 1), so they
 # always beat the two rules, which lie below 0.
@@ -157,10 +157,10 @@ def _write_gate(
 
   def init(key, *, num_slots, num_candidates):
     example = _example(num_slots, num_candidates, width)
-    return {"gate": functional.init(gate, key, *example)}
+    return {"gate": pure.init(gate, key, *example)}
 
   def score(params, key, state, chunk, *, train):
-    logits = functional.call(gate, params["gate"], state, chunk)
+    logits = pure.call(gate, params["gate"], state, chunk)
     rank, strength = _written(key, logits, train, write_threshold, noise)
     kept = KEEPS[keep](state, state.alive)
     scores = heuristics.retain_all(state, chunk, kept)
@@ -239,16 +239,16 @@ def learned(
     example = _example(num_slots, num_candidates, width)
     gate_key, slots_key = jax.random.split(key)
     return {
-      "gate": functional.init(gate, gate_key, *example),
-      "slots": functional.init(slots, slots_key, *example),
+      "gate": pure.init(gate, gate_key, *example),
+      "slots": pure.init(slots, slots_key, *example),
     }
 
   def score(params, key, state: MemoryState, chunk: Chunk, *, train):
-    logits = functional.call(slots, params["slots"], state, chunk)
+    logits = pure.call(slots, params["slots"], state, chunk)
     logits = jnp.where(jnp.array(allowed), logits, -jnp.inf)
     actions = jax.nn.softmax(logits, axis=-1)
     retained = state.alive * (1.0 - max_decay * actions[:, FORGET])
-    writes = functional.call(gate, params["gate"], state, chunk)
+    writes = pure.call(gate, params["gate"], state, chunk)
     rank, strength = _written(key, writes, train, write_threshold, noise)
     kept = KEEPS[keep](state, retained)
     if train and capacity is not None:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from nema_lc_jax.memory.types import Array, Params
 from nema_lc_jax.models.config import ModelConfig
 from nema_lc_jax.models.encoder import Block
-from nema_lc_jax.models.functional import call
+from nema_lc_jax.models.pure import call
 
 
 class RecurrentChunk(nn.Module):

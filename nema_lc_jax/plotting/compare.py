@@ -12,8 +12,9 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from nema_lc_jax.plotting import style
 from nema_lc_jax.plotting.published import FILE as PUBLISHED_FILE
 from nema_lc_jax.plotting.published import task_of, write_published
-from nema_lc_jax.plotting.records import SUMMARY_FILE, Run, read_run
-from nema_lc_jax.statistics import estimate
+from nema_lc_jax.runs.files import SUMMARY_FILE
+from nema_lc_jax.runs.intervals import estimate
+from nema_lc_jax.runs.records import Run, read_run
 
 # What a policy's life of slots is compared by, and the title of its panel.
 LIFECYCLE = {

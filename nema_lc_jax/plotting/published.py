@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nema_lc_jax import latex
-from nema_lc_jax.plotting.records import Run
-from nema_lc_jax.statistics import estimate
+from nema_lc_jax.runs import markup
+from nema_lc_jax.runs.intervals import estimate
+from nema_lc_jax.runs.records import Run
 
 FILE = "published.tex"
 TASKS = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
@@ -112,20 +112,20 @@ def write_published(
   ]
   ours = [_ours(name, runs) for name, runs in groups.items()]
   title = lambda text: (
-    rf"\multicolumn{{3}}{{l}}{{\emph{{{latex.escape(text)}}}}} \\"
+    rf"\multicolumn{{3}}{{l}}{{\emph{{{markup.latex_escape(text)}}}}} \\"
   )
   lines = [
     "% Published numbers are copied from their sources and were not run here;",
     "% models, sizes, data readings and training differ from ours.",
     r"\begin{tabular}{lrl}",
     r"\toprule",
-    latex.line(("model", f"{task}, test accuracy %", "source")),
+    markup.latex_row(("model", f"{task}, test accuracy %", "source")),
     r"\midrule",
     title("published"),
-    *map(latex.line, published),
+    *map(markup.latex_row, published),
     r"\midrule",
     title(f"ours, this run: {data}"),
-    *map(latex.line, ours),
+    *map(markup.latex_row, ours),
     r"\bottomrule",
     r"\end{tabular}",
   ]

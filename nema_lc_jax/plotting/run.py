@@ -7,8 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from nema_lc_jax.plotting import style
-from nema_lc_jax.plotting.records import TRACE_FILE, Run, read_run
-from nema_lc_jax.plotting.timeline import memory_timeline, read_trace
+from nema_lc_jax.plotting.timeline import memory_timeline
+from nema_lc_jax.runs.files import TRACE_FILE
+from nema_lc_jax.runs.records import Run, read_run
+from nema_lc_jax.runs.trace import read_trace
 
 LOSSES = {
   "task_loss": "task",

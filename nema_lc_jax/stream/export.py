@@ -11,7 +11,7 @@ from jax import export as jax_export
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.stream.core import Streaming
-from nema_lc_jax.trees import named_leaves
+from nema_lc_jax.training.trees import named_leaves
 from nema_lc_jax.version import __version__
 
 PLATFORMS = ("cpu", "cuda", "tpu")

@@ -10,7 +10,7 @@ import numpy as np
 
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.stream.core import StreamState
-from nema_lc_jax.trees import named_leaves
+from nema_lc_jax.training.trees import named_leaves
 
 FORMAT, VERSION = "nema_lc_jax stream", 1
 LONGEST_HEADER = 65_536

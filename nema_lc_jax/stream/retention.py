@@ -21,17 +21,18 @@ import numpy as np
 from absl import logging
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from nema_lc_jax import saved_run
 from nema_lc_jax.errors import ConfigError, RunError, one_line
-from nema_lc_jax.experiment import (
+from nema_lc_jax.memory.types import Params
+from nema_lc_jax.plotting import style
+from nema_lc_jax.runs import config_json
+from nema_lc_jax.runs.files import write_json
+from nema_lc_jax.stream.core import make_stream
+from nema_lc_jax.training import restore
+from nema_lc_jax.training.experiment import (
   Experiment,
   interface_of,
   model_fields,
 )
-from nema_lc_jax.memory.types import Params
-from nema_lc_jax.plotting import style
-from nema_lc_jax.report import write_json
-from nema_lc_jax.stream.core import make_stream
 
 
 def measure(
@@ -165,9 +166,9 @@ def main(argv: Sequence[str] | None = None) -> int:
   parser.add_argument("--out", metavar="DIR", help="default: RUN/retention")
   args, rest = parser.parse_known_args(argv)
   try:
-    config = saved_run.load_config(args.workdir)
-    config = saved_run.override(config, [parser.prog, *rest])
-    experiment, state = saved_run.open_run(args.workdir, config)
+    config = config_json.load_config(args.workdir)
+    config = config_json.override(config, [parser.prog, *rest])
+    experiment, state = restore.open_run(args.workdir, config)
     found = measure(
       experiment,
       state.params,

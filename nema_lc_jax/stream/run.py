@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nema_lc_jax import saved_run
-from nema_lc_jax.data.text import VOCAB_SIZE, encode
+from nema_lc_jax.data.byte_text import VOCAB_SIZE, encode
 from nema_lc_jax.errors import ConfigError
-from nema_lc_jax.experiment import make_reader, model_fields
-from nema_lc_jax.report import params_sha256
+from nema_lc_jax.runs import config_json
 from nema_lc_jax.stream import files
 from nema_lc_jax.stream.core import StreamState, make_stream
+from nema_lc_jax.training import restore
+from nema_lc_jax.training.experiment import make_reader, model_fields
+from nema_lc_jax.training.provenance import params_sha256
 
 # Chunks that one program reads: enough for their encoding to be worth it.
 CHUNKS = 64
@@ -39,14 +40,14 @@ class Stream:
       ValueError, RunError: in one line, if there is no such run, or if its
         model does not stream.
     """
-    config = saved_run.load_config(workdir)
-    interface = saved_run.load_interface(workdir)
+    config = config_json.load_config(workdir)
+    interface = restore.load_interface(workdir)
     fields = model_fields(config, interface)
     self.functions = make_stream(**fields)
     reader = make_reader(config, interface)
     # Off the mesh that they were restored to: states would follow them there
     # after the first push, and programs be compiled twice.
-    params = saved_run.restore_best(reader, workdir).params
+    params = restore.restore_best(reader, workdir).params
     self.params = jax.tree.map(jnp.asarray, jax.device_get(params))
     self.vocab_size = interface.vocab_size
     self.state: StreamState = self.functions.init(seed, num_slots)

@@ -9,15 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nema_lc_jax import data
-from nema_lc_jax.data import cifar10
-from tests.data import (
+from nema_lc_jax.data.lra import cifar10
+from tests.data.lra import (
   test_aan,
-  test_babi,
   test_cifar10,
   test_imdb,
   test_listops,
   test_pathfinder,
 )
+from tests.data.text import test_babi
 
 HOSTILE = (
   b"", b"\0", b"\n", b"\t", b"\r\n", b"\xff\xfe", b'"', b"nan", b"-1", b"1e999",

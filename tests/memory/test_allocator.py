@@ -5,7 +5,6 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracle
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -17,6 +16,7 @@ from nema_lc_jax.memory import (
   Scores,
   allocate,
 )
+from tests.memory import oracle
 
 INF, NAN = np.inf, np.nan
 FIELDS = ("update", "forget", "source", "evict")

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from streams import BUDGET, D, K, M, empty, make_chunks, make_states, runner
 
 from nema_lc_jax.memory import (
   FRESH_USAGE,
@@ -17,6 +16,16 @@ from nema_lc_jax.memory import (
   scan_chunks,
 )
 from nema_lc_jax.models import make_policy
+from tests.memory.streams import (
+  BUDGET,
+  D,
+  K,
+  M,
+  empty,
+  make_chunks,
+  make_states,
+  runner,
+)
 
 ITEMS = 8  # one-hot contents: item i is the i-th unit vector
 FREE = "-"

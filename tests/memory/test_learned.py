@@ -7,7 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from streams import (
+
+from nema_lc_jax.memory import (
+  FORGET,
+  RETAIN,
+  STRENGTH_FLOOR,
+  UPDATE,
+  scan_chunks,
+)
+from nema_lc_jax.models import POLICIES, make_policy, policies
+from nema_lc_jax.models.policies import policy_options
+from tests.memory.streams import (
   D,
   K,
   M,
@@ -21,16 +31,6 @@ from streams import (
   params_of,
   policy_of,
 )
-
-from nema_lc_jax.memory import (
-  FORGET,
-  RETAIN,
-  STRENGTH_FLOOR,
-  UPDATE,
-  scan_chunks,
-)
-from nema_lc_jax.models import POLICIES, make_policy, policies
-from nema_lc_jax.models.policies import policy_options
 
 KEY = jax.random.key(3)
 LEARNED = ("write_gate", "write_gate_lru", "learned")

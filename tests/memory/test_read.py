@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from streams import make_states
 
 from nema_lc_jax.memory import (
   init_state,
@@ -16,6 +15,7 @@ from nema_lc_jax.memory import (
   read,
   read_weights,
 )
+from tests.memory.streams import make_states
 
 E = math.e
 

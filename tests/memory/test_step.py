@@ -5,7 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from streams import (
+
+from nema_lc_jax.memory import scan_chunks
+from nema_lc_jax.models import POLICIES
+from tests.memory.streams import (
   BUDGET,
   D,
   K,
@@ -25,9 +28,6 @@ from streams import (
   stack,
   step_of,
 )
-
-from nema_lc_jax.memory import scan_chunks
-from nema_lc_jax.models import POLICIES
 
 KEY = jax.random.key(7)
 PADDED = (2,)

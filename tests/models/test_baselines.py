@@ -6,13 +6,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import FIELDS, KEYS, LENGTH, B, D, T, applier, make_batch, params_of
 
 from nema_lc_jax.models import POLICIES, ModelConfig
 from nema_lc_jax.models.config import BASELINES
 from nema_lc_jax.models.encoder import Block
 from nema_lc_jax.models.recurrent import RecurrentChunk, scan_recurrent
 from nema_lc_jax.models.ssm import STEPS, StateSpace, recur
+from tests.models.tiny import (
+  FIELDS,
+  KEYS,
+  LENGTH,
+  B,
+  D,
+  T,
+  applier,
+  make_batch,
+  params_of,
+)
 
 R = FIELDS["num_slots"]
 close = functools.partial(np.testing.assert_allclose, atol=1e-5, rtol=1e-5)

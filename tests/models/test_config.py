@@ -2,9 +2,9 @@
 
 import jax
 import pytest
-from tiny import FIELDS, KEYS, T, make_batch, model_of
 
 from nema_lc_jax.models import POLICIES, build_model
+from tests.models.tiny import FIELDS, KEYS, T, make_batch, model_of
 
 
 def error_of(**fields):

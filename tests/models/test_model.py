@@ -7,7 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import (
+
+from nema_lc_jax.models.config import BASELINES, ModelConfig
+from nema_lc_jax.models.encoder import pair_features
+from tests.models.tiny import (
   FIELDS,
   KEYS,
   LENGTH,
@@ -22,9 +25,6 @@ from tiny import (
   padded,
   params_of,
 )
-
-from nema_lc_jax.models.config import BASELINES, ModelConfig
-from nema_lc_jax.models.encoder import pair_features
 
 HEADS = ("classify", "match", "predict")
 ENCODERS = ("memory", *BASELINES)

@@ -4,7 +4,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import (
+
+from nema_lc_jax.models import encoder
+from nema_lc_jax.models.config import ModelConfig
+from nema_lc_jax.models.memory_layer import (
+  Mode,
+  chunks_of,
+  last_chunk,
+  remember,
+  slot_policies,
+)
+from tests.models.tiny import (
   FIELDS,
   KEYS,
   D,
@@ -13,16 +23,6 @@ from tiny import (
   make_batch,
   model_of,
   params_of,
-)
-
-from nema_lc_jax.models import encoder
-from nema_lc_jax.models.config import ModelConfig
-from nema_lc_jax.models.remember import (
-  Mode,
-  chunks_of,
-  last_chunk,
-  remember,
-  slot_policies,
 )
 
 SEVERAL = {"num_reads": 2}

@@ -1,6 +1,7 @@
 import pytest
 
-from nema_lc_jax import saved_run, train
+from nema_lc_jax.runs import config_json
+from nema_lc_jax.training import restore, train
 from tests.helpers import tiny_config
 
 
@@ -17,7 +18,7 @@ def workdir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def opened(workdir):
   """Its experiment and its parameters."""
-  experiment, state = saved_run.open_run(
-    workdir, saved_run.load_config(workdir)
+  experiment, state = restore.open_run(
+    workdir, config_json.load_config(workdir)
   )
   return experiment, state.params

@@ -4,9 +4,10 @@ import json
 import numpy as np
 import pytest
 
-from nema_lc_jax import data, evaluate
+from nema_lc_jax import data
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.stream import retention
+from nema_lc_jax.training import evaluation
 
 
 def test_one_document_is_an_evaluation(opened):
@@ -14,7 +15,7 @@ def test_one_document_is_an_evaluation(opened):
   found = retention.measure(
     experiment, params, documents=1, streams=40, oldest=2
   )
-  right = evaluate.evaluate(experiment, params, "test").right
+  right = evaluation.evaluate(experiment, params, "test").right
   assert found["questions_by_age"] == [40, 0, 0]
   assert found["accuracy_by_age"][0] == pytest.approx(right.mean())
   assert found["accuracy_by_age"][1:] == [None, None]

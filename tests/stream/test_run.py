@@ -10,16 +10,16 @@ import jax
 import numpy as np
 import pytest
 
-from nema_lc_jax import evaluate
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.stream import Stream, export
 from nema_lc_jax.stream.__main__ import main, read_tokens
+from nema_lc_jax.training import evaluation
 
 
 @pytest.fixture(scope="module")
 def example(opened):
   experiment, params = opened
-  batch = next(evaluate.eval_batches(experiment, "test", 1))
+  batch = next(evaluation.eval_batches(experiment, "test", 1))
   return batch["inputs"][0], params, experiment
 
 

@@ -1,0 +1,1 @@
+"""Synthetic tasks in which only a memory that is managed well can answer."""

@@ -1,0 +1,214 @@
+"""What the tasks about facts in noise share: token ids, blocks and the truth.
+
+A text is blocks of `block` tokens. Each block holds at most one item, a few
+tokens at a random offset within noise; the question ends the last block. A
+task says what the items are: it subclasses `Facts` and writes a `Script`.
+"""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from nema_lc_jax.data.lifecycle.synthetic import generated
+from nema_lc_jax.data.types import DataError, Dataset, Example, require_at_least
+
+
+class Item(NamedTuple):
+  """A few tokens that stand together in one block."""
+
+  block: int
+  tokens: Sequence[int]
+  # A fact that an ideal memory keeps when it comes.
+  worth: bool = False
+  # The block of the fact that the item makes void; -1: none.
+  voids: int = -1
+
+
+class Script(NamedTuple):
+  """What one text says."""
+
+  items: Sequence[Item]
+  question: Sequence[int]
+  label: int
+  # The block of the fact that answers the question; -1: none does.
+  source: int
+  # Labels that were right once; to answer one is a stale read.
+  stale: Sequence[int] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Facts:
+  """A task about facts; its fields are its options.
+
+  Token ids, all ranges disjoint: 0 padding, the commands from 1 on, then the
+  keys, the values and the noise. Training texts draw a length uniformly in
+  [min_length, length], in whole blocks, and are padded at the end; evaluation
+  always has the full length.
+  """
+
+  seed: int = 0
+  length: int = 128
+  block: int = 8
+  num_keys: int = 8
+  num_values: int = 8
+  noise_vocab: int = 16
+  min_length: int | None = None
+  num_eval: int = 1024
+  num_test: int = 2048
+
+  name: ClassVar[str]
+  summary: ClassVar[str]  # one line
+  commands: ClassVar[int]  # how many command tokens there are
+  longest: ClassVar[int] = 3  # tokens of the longest item
+
+  @property
+  def first_key(self) -> int:
+    """The id of key 0."""
+    return 1 + self.commands
+
+  @property
+  def first_value(self) -> int:
+    """The id of value 0."""
+    return self.first_key + self.num_keys
+
+  @property
+  def first_noise(self) -> int:
+    """The id of the first noise token."""
+    return self.first_value + self.num_values
+
+  @property
+  def noise_from(self) -> int:
+    """The lowest id in the noise, which reaches up to the largest."""
+    return self.first_noise
+
+  @property
+  def vocab_size(self) -> int:
+    """One more than the largest id."""
+    return self.first_noise + self.noise_vocab
+
+  @property
+  def num_classes(self) -> int:
+    """Labels: the values, and what else a task may answer."""
+    return self.num_values
+
+  @property
+  def chance(self) -> float:
+    """The best accuracy without having read the text."""
+    return 1 / self.num_values
+
+  @property
+  def min_blocks(self) -> int:
+    """The fewest blocks that a text may have."""
+    raise NotImplementedError
+
+  def write(self, rng: np.random.Generator, blocks: int) -> Script:
+    """Draws what a text of so many blocks says."""
+    raise NotImplementedError
+
+  def check(self) -> None:
+    """Raises DataError on options that cannot be."""
+    require_at_least(self.longest, block=self.block)
+    require_at_least(2, num_values=self.num_values)
+    require_at_least(1, noise_vocab=self.noise_vocab)
+    require_at_least(0, num_keys=self.num_keys)
+    require_at_least(1, num_eval=self.num_eval, num_test=self.num_test)
+    if self.min_length is not None:
+      require_at_least(1, min_length=self.min_length)
+      self.check_length(self.min_length, "min_length")
+
+  def check_length(self, length: int, name: str = "length") -> None:
+    """Raises DataError unless whole blocks with room for all items fit."""
+    least = self.min_blocks * self.block
+    if length % self.block or length < least:
+      raise DataError(
+        f"{self.name} needs a {name} that is a multiple of block={self.block}"
+        f" and at least {least}, {self.min_blocks} blocks; got {length}"
+      )
+    if name == "length" and self.min_length and self.min_length > length:
+      raise DataError(f"min_length {self.min_length} is above length {length}")
+
+  def draw(
+    self, rng: np.random.Generator, length: int, training: bool
+  ) -> Example:
+    """One example of `length` tokens, of which the text may be a first part."""
+    T, blocks = self.block, length // self.block
+    if training and self.min_length is not None:
+      blocks = int(rng.integers(self.min_length // T, blocks + 1))
+    script = self.write(rng, blocks)
+    size = blocks * T
+    inputs = np.zeros(length, np.int32)
+    inputs[:size] = rng.integers(self.noise_from, self.vocab_size, size)
+    truth = np.zeros(length, np.int8)
+    voids = np.full(length, -1, np.int32)
+    source = np.full(length, -1, np.int32)
+    offsets = rng.random(len(script.items))
+    for item, offset in zip(script.items, offsets, strict=True):
+      start = item.block * T + int(offset * (T - len(item.tokens) + 1))
+      at = slice(start, start + len(item.tokens))
+      inputs[at] = item.tokens
+      if item.worth:
+        truth[at] = 2 if item.block == script.source else 1
+      if item.voids >= 0:
+        voids[at] = item.voids * T
+    at = slice(size - len(script.question), size)
+    inputs[at] = script.question
+    if script.source >= 0:
+      source[at] = script.source * T
+    stale = np.full(self.num_classes, -1, np.int32)
+    stale[: len(script.stale)] = script.stale
+    return {
+      "inputs": inputs,
+      "mask": np.arange(length) < size,
+      "label": np.int32(script.label),
+      "truth": truth,
+      "voids": voids,
+      "source": source,
+      "stale": stale,
+    }
+
+  def dataset(self) -> Dataset:
+    """The data set of these options.
+
+    Raises:
+      DataError: on options that cannot be.
+    """
+    self.check()
+    self.check_length(self.length)
+    apart = {"seed", "length", "num_eval", "num_test"}
+    options = {
+      k: v for k, v in dataclasses.asdict(self).items() if k not in apart
+    }
+    return generated(
+      self.draw,
+      name=self.name,
+      seed=self.seed,
+      options=options,
+      vocab_size=self.vocab_size,
+      num_classes=self.num_classes,
+      sizes=(self.num_eval, self.num_test),
+      check=self.check_length,
+      chance=self.chance,
+      description=f"{self.name}: {self.summary}",
+    )
+
+
+def loader(task: type[Facts]) -> Callable[..., Dataset]:
+  """The `load` of a task, with the task's options as its keywords."""
+
+  def load(**options) -> Dataset:
+    return task(**options).dataset()
+
+  functools.update_wrapper(load, task, updated=())
+  load.__signature__ = inspect.signature(task)
+  return load
+
+
+def require_share(**options: float) -> None:
+  """Raises DataError naming the first option that is not in [0, 1]."""
+  for name, value in options.items():
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
+      raise DataError(f"{name} must be in [0, 1], got {value!r}")

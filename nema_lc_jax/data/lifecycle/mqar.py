@@ -1,0 +1,188 @@
+"""Multi-query associative recall: an answer at every token that asks.
+
+The text starts with `num_pairs` pairs [key, value]. The rest is cells of two
+tokens; in one cell per key the key comes again, followed by noise, and its
+value is to be predicted there. Gaps between the pairs and the questions follow
+a power law. In `forgetting_mqar` some keys get a new pair before they are
+asked for, which makes the first one void.
+
+The parameters are those of MQAR (Arora et al. 2023, "Zoology"; the generator of
+HazyResearch/zoology): vocabulary, pairs, power. It differs in that noise has
+token ids of its own (there it may be keys and values, which in a small
+vocabulary would form pairs by chance), and in that labels count values from 0.
+"""
+
+import functools
+
+import numpy as np
+
+from nema_lc_jax.data.lifecycle.synthetic import generated
+from nema_lc_jax.data.types import DataError, Dataset, Example, require_at_least
+
+
+def load(
+  *,
+  seed: int = 0,
+  length: int = 64,
+  num_pairs: int = 8,
+  pair_vocab: int = 8192,
+  noise_vocab: int = 16,
+  power: float = 0.01,
+  num_eval: int = 1024,
+  num_test: int = 2048,
+) -> Dataset:
+  """The task.
+
+  Token ids: 0 padding, `pair_vocab // 2 - 1` keys, `pair_vocab // 2` values,
+  then noise. Chance is 1/(pair_vocab // 2); holding all pairs gives accuracy
+  1, holding m of them m/num_pairs and chance for the rest.
+
+  Args:
+    seed: of the examples.
+    length: tokens, even, at least 4 * num_pairs.
+    num_pairs: pairs at the start, each asked for once.
+    pair_vocab: token ids of padding, keys and values together.
+    noise_vocab: token ids of the noise.
+    power: a in the weight g^(a-1) of a question in cell g = 1, 2, ...
+    num_eval: validation examples.
+    num_test: test examples.
+  """
+  return _load(
+    "mqar", seed, length, num_pairs, 0, pair_vocab, noise_vocab, power,
+    (num_eval, num_test),
+  )  # fmt: skip
+
+
+def load_forgetting(
+  *,
+  seed: int = 0,
+  length: int = 64,
+  num_pairs: int = 8,
+  num_rebound: int = 4,
+  pair_vocab: int = 8192,
+  noise_vocab: int = 16,
+  power: float = 0.01,
+  num_eval: int = 1024,
+  num_test: int = 2048,
+) -> Dataset:
+  """The task with `num_rebound` keys bound anew; else as `load`.
+
+  A key whose question leaves no free cell before it keeps its value.
+  """
+  require_at_least(0, num_rebound=num_rebound)
+  if num_rebound > num_pairs:
+    raise DataError(f"num_rebound {num_rebound} is above num_pairs {num_pairs}")
+  return _load(
+    "forgetting_mqar", seed, length, num_pairs, num_rebound, pair_vocab,
+    noise_vocab, power, (num_eval, num_test),
+  )  # fmt: skip
+
+
+def _load(
+  name: str,
+  seed: int,
+  length: int,
+  num_pairs: int,
+  num_rebound: int,
+  pair_vocab: int,
+  noise_vocab: int,
+  power: float,
+  sizes: tuple[int, int],
+) -> Dataset:
+  require_at_least(1, num_pairs=num_pairs, noise_vocab=noise_vocab)
+  require_at_least(1, num_eval=sizes[0], num_test=sizes[1])
+  require_at_least(4, pair_vocab=pair_vocab)
+  if not isinstance(power, int | float) or not -10 <= power <= 10:
+    raise DataError(f"power must be a number from -10 to 10, got {power!r}")
+  if pair_vocab // 2 - 1 < num_pairs:
+    raise DataError(
+      f"pair_vocab {pair_vocab} must be at least {2 * num_pairs + 2}, for"
+      f" {num_pairs} keys"
+    )
+
+  def check(length: int) -> None:
+    if length % 2 or length < 4 * num_pairs:
+      raise DataError(
+        f"{name} needs an even length of at least {4 * num_pairs}, 4 per pair;"
+        f" got {length}"
+      )
+
+  check(length)
+  options = {
+    "num_pairs": num_pairs,
+    "num_rebound": num_rebound,
+    "pair_vocab": pair_vocab,
+    "noise_vocab": noise_vocab,
+    "power": power,
+  }
+  num_values = pair_vocab // 2
+  return generated(
+    functools.partial(_draw, options),
+    name=name,
+    head="predict",
+    seed=seed,
+    options=options,
+    vocab_size=pair_vocab + noise_vocab,
+    num_classes=num_values,
+    sizes=sizes,
+    check=check,
+    chance=1 / num_values,
+    description=(
+      f"{name}: the values of {num_pairs} keys, each asked for once"
+      + (f", {num_rebound} of them bound anew" if num_rebound else "")
+    ),
+  )
+
+
+def _draw(
+  options: dict, rng: np.random.Generator, length: int, training: bool
+) -> Example:
+  del training
+  P, half = options["num_pairs"], options["pair_vocab"] // 2
+  cells = (length - 2 * P) // 2
+  keys = 1 + rng.permutation(half - 1)[:P]
+  values = rng.permutation(half)[:P]
+  weights = np.arange(1, cells + 1) ** (options["power"] - 1.0)
+  asked = rng.choice(cells, P, replace=False, p=weights / weights.sum())
+
+  noise = options["pair_vocab"], options["pair_vocab"] + options["noise_vocab"]
+  inputs = rng.integers(*noise, length, np.int32)
+  truth = np.zeros(length, np.int8)
+  voids = np.full(length, -1, np.int32)
+  source = np.full(length, -1, np.int32)
+  label = np.full(length, -1, np.int32)
+  stale = np.full((length, 1), -1, np.int32)
+  inputs[0 : 2 * P : 2], inputs[1 : 2 * P : 2] = keys, half + values
+  truth[: 2 * P] = 2
+
+  free = np.ones(cells, bool)
+  free[asked] = False
+  newest = 2 * np.arange(P)  # where each key's pair stands
+  for i in rng.permutation(P)[: options["num_rebound"]]:
+    (before,) = np.nonzero(free[: asked[i]])
+    if not len(before):
+      continue
+    cell = rng.choice(before)
+    free[cell] = False
+    at = 2 * (P + cell)
+    stale[2 * (P + asked[i])] = values[i]
+    values[i] = (values[i] + rng.integers(1, half)) % half
+    inputs[at : at + 2] = keys[i], half + values[i]
+    truth[newest[i] : newest[i] + 2] = 1
+    truth[at : at + 2] = 2
+    voids[at : at + 2] = newest[i]
+    newest[i] = at
+  questions = 2 * (P + asked)
+  inputs[questions], label[questions] = keys, values
+  source[questions] = newest
+  # Each pair is asked for once, and of no use from there on.
+  voids[questions] = newest
+  return {
+    "inputs": inputs,
+    "mask": np.ones(length, bool),
+    "label": label,
+    "truth": truth,
+    "voids": voids,
+    "source": source,
+    "stale": stale,
+  }

@@ -1,0 +1,81 @@
+"""Keys that get new values: the newest value of the asked key.
+
+a fact        [MARK, key, value]   makes the key's fact before it void
+the question  [ASK, key]
+"""
+
+import dataclasses
+
+import numpy as np
+
+from nema_lc_jax.data.lifecycle.facts import (
+  Facts,
+  Item,
+  Script,
+  loader,
+  require_share,
+)
+from nema_lc_jax.data.types import DataError, require_at_least
+
+MARK, ASK = 1, 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rebind(Facts):
+  """Each text has `num_live` keys, bound anew in a share of the blocks.
+
+  A new value always differs from the one before. Chance is 1/num_values;
+  holding the newest value of each key gives accuracy 1.
+  """
+
+  num_live: int = 3
+  fact_rate: float = 0.4
+
+  name = "rebind"
+  summary = "the newest value of a key whose value keeps changing"
+  commands = 2
+
+  @property
+  def min_blocks(self) -> int:
+    """Blocks to bind each key once, and the question."""
+    return self.num_live + 1
+
+  def check(self) -> None:
+    """Raises DataError on options that cannot be."""
+    super().check()
+    require_at_least(1, num_live=self.num_live)
+    require_share(fact_rate=self.fact_rate)
+    if self.num_keys < self.num_live:
+      raise DataError(
+        f"num_live {self.num_live} is above num_keys {self.num_keys}"
+      )
+
+  def write(self, rng: np.random.Generator, blocks: int) -> Script:
+    """Draws what a text of so many blocks says."""
+    K, V = self.num_live, self.num_values
+    facts = max(K, rng.binomial(blocks - 1, self.fact_rate))
+    places = np.sort(rng.permutation(blocks - 1)[:facts])
+    # Every key at least once, in any order.
+    which = rng.permutation([*range(K), *rng.integers(K, size=facts - K)])
+    names = self.first_key + rng.permutation(self.num_keys)[:K]
+    steps = rng.integers(1, V, size=facts)
+    values, held = [[] for _ in range(K)], [-1] * K
+    items = []
+    for place, k, step in zip(places, which, steps, strict=True):
+      before = values[k][-1] if values[k] else rng.integers(V)
+      values[k].append((before + step) % V)
+      tokens = (MARK, names[k], self.first_value + values[k][-1])
+      items.append(Item(place, tokens, True, held[k]))
+      held[k] = place
+    asked = rng.integers(K)
+    label = values[asked][-1]
+    return Script(
+      items=items,
+      question=(ASK, names[asked]),
+      label=label,
+      source=held[asked],
+      stale=sorted({*values[asked]} - {label}),
+    )
+
+
+load = loader(Rebind)

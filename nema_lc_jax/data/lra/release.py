@@ -1,0 +1,172 @@
+"""What the data sets of the Long Range Arena share: files, sizes, baselines."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nema_lc_jax.data.byte_text import encode, tokens
+from nema_lc_jax.data.prepare import Record
+from nema_lc_jax.data.types import (
+  DataError,
+  Example,
+  Examples,
+  require_at_least,
+  require_split,
+  shuffled,
+)
+
+ARCHIVE = (
+  "get the LRA release archive, lra_release.gz, named in the README of "
+  "google-research/long-range-arena, unpack it, and name its folder by dir"
+)
+# Enough examples for a majority and a table of a few entries.
+FIT_EXAMPLES = 4000
+
+
+def find_release(
+  name: str, directory: str | None, folder: str, files: Mapping[str, str]
+) -> dict[str, Path]:
+  """The path of each of `files`, from the first place that has all of them.
+
+  Args:
+    name: of the data set, for errors.
+    directory: of the user: where the files are, or what is above `folder`.
+    folder: of the release; its archive is nested once or twice.
+    files: names below `folder`, by what they are.
+  """
+  places = (folder, f"lra_release/{folder}")
+  places += (f"lra_release/lra_release/{folder}",)
+  return find_all(
+    name,
+    Path(directory or ".").expanduser(),
+    places,
+    files,
+    otherwise=f"below it in {', '.join(places)}; {ARCHIVE}",
+  )
+
+
+def find_all(
+  name: str,
+  root: Path,
+  places: Sequence[str],
+  files: Mapping[str, str],
+  *,
+  otherwise: str,
+  exists: Callable[[Path], bool] = Path.exists,
+) -> dict[str, Path]:
+  """The path of each of `files`, from `root` or the first of `places` below it.
+
+  Args:
+    name: of the data set, for errors.
+    root: of the user.
+    places: folders below it, the next ones to look into.
+    files: names, by what they are.
+    otherwise: ends the error where nothing is found.
+    exists: what counts as being there.
+
+  Raises:
+    DataError: where a place has some of them, or none has any.
+  """
+  for place in ("", *places):
+    paths = {key: root / place / file for key, file in files.items()}
+    missing = [files[key] for key, path in paths.items() if not exists(path)]
+    if not missing:
+      return paths
+    if len(missing) < len(paths):
+      raise DataError(f"{name}: {root / place} lacks {', '.join(missing)}")
+  first = next(iter(files.values()))
+  raise DataError(f"{name}: no {first} in {root} or {otherwise}")
+
+
+def subset(
+  examples: Examples, split: str, *, num_eval: int | None, num_test: int | None
+) -> Examples:
+  """So many examples of validation or test, always the same; None: all.
+
+  They are spread over the split by a fixed permutation, because files may be
+  in any order.
+  """
+  options = {
+    "validation": {"num_eval": num_eval},
+    "test": {"num_test": num_test},
+  }
+  for option, count in options.get(split, {}).items():
+    if count is not None:
+      return _choose(examples, option, count)
+  return examples
+
+
+def _choose(examples: Examples, option: str, count: int) -> Examples:
+  require_at_least(1, **{option: count})
+  if count > len(examples):
+    raise DataError(
+      f"{option} must be at most {len(examples)}, which is all; got {count}"
+    )
+  order = shuffled(len(examples))
+  return Examples(count, lambda i: examples[int(order[i])])
+
+
+def byte_text(content: bytes, label: int, length: int) -> Example:
+  """Bytes, or the grey values of an image row by row, as a text.
+
+  Token id = byte + 1; 0 is padding.
+  """
+  return tokens(encode(content[:length]), length) | {"label": np.int32(label)}
+
+
+def images(
+  name: str,
+  records: Mapping[str, Sequence[Record]],
+  pixels: int,
+  *,
+  num_eval: int | None,
+  num_test: int | None,
+) -> Callable[[str, int], Examples]:
+  """(split, length) -> the examples of records with `pixels` and `label`."""
+
+  def examples(split: str, length: int) -> Examples:
+    require_split(split)
+    require_whole(name, length, pixels)
+    source = records[split]
+    make = lambda i: byte_text(source[i]["pixels"], source[i]["label"], length)
+    whole = Examples(len(source), make)
+    return subset(whole, split, num_eval=num_eval, num_test=num_test)
+
+  return examples
+
+
+def require_whole(name: str, length: int, pixels: int) -> None:
+  """Raises DataError unless an image of so many pixels fits into `length`."""
+  if length < pixels:
+    raise DataError(
+      f"{name}: length must be at least {pixels}, one token per pixel; got "
+      f"{length}"
+    )
+
+
+def majority(
+  fit: Examples,
+  split: Examples,
+  group: Callable[[Example], int] = lambda _: 0,
+) -> float:
+  """Accuracy of the answer that `fit` has most often, in each group.
+
+  It is counted on the first `FIT_EXAMPLES` of `fit`, then given to all of
+  `split`.
+  """
+  seen = [_answer(fit[i], group) for i in range(min(len(fit), FIT_EXAMPLES))]
+  size = 1 + max(label for _, label in seen)
+  counts: dict[int, np.ndarray] = {}
+  for key, label in seen:
+    counts.setdefault(key, np.zeros(size, int))[label] += 1
+  everyone = sum(counts.values())
+  asked = [_answer(split[i], group) for i in range(len(split))]
+  right = [counts.get(k, everyone).argmax() == label for k, label in asked]
+  return float(np.mean(right))
+
+
+def _answer(
+  example: Example, group: Callable[[Example], int]
+) -> tuple[int, int]:
+  return group(example), int(example["label"])

@@ -1,0 +1,1 @@
+"""Data sets of text: stories, source files, the user's own."""

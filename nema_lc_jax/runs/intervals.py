@@ -1,0 +1,96 @@
+"""Means, intervals and paired differences over seeds."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+
+class Estimate(NamedTuple):
+  """A mean over seeds and the 95% interval of that mean."""
+
+  mean: float
+  # Both nan for a single seed, which says nothing about the others.
+  low: float
+  high: float
+  n: int
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+  """The mean of one value per seed, with its 95% t interval."""
+  n, mean = len(values), float(np.mean(values))
+  if n < 2:
+    return Estimate(mean, math.nan, math.nan, n)
+  half = float(stats.t.ppf(0.975, n - 1) * stats.sem(values))
+  return Estimate(mean, mean - half, mean + half, n)
+
+
+class Difference(NamedTuple):
+  """How much better one method is than another, seed by seed."""
+
+  mean: float
+  low: float  # 95% t interval of the mean; nan for a single pair
+  high: float
+  p: float  # two-sided paired t test; nan for a single pair
+  # Cohen's d of the differences: mean over standard deviation.
+  effect: float
+  n: int
+
+
+def difference(
+  ours: Mapping[int, float], theirs: Mapping[int, float]
+) -> Difference:
+  """`ours` minus `theirs`, paired by seed, over the seeds that both have.
+
+  Where all differences are equal, p is 1 if they are 0, else 0, and the effect
+  0 or infinite.
+
+  Raises:
+    ValueError: if they have no seed in common.
+  """
+  seeds = sorted(set(ours) & set(theirs))
+  if not seeds:
+    raise ValueError("no seed in common: nothing to pair")
+  gaps = np.array([ours[seed] - theirs[seed] for seed in seeds])
+  mean, low, high, n = estimate(gaps)
+  if n < 2:
+    return Difference(mean, low, high, math.nan, math.nan, n)
+  spread = float(gaps.std(ddof=1))
+  if spread < 1e-12:
+    zero = abs(mean) < 1e-12
+    effect = 0.0 if zero else math.copysign(math.inf, mean)
+    return Difference(mean, mean, mean, float(zero), effect, n)
+  p = float(stats.ttest_1samp(gaps, 0.0).pvalue)
+  return Difference(mean, low, high, p, mean / spread, n)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+  """Holm's step-down adjustment of several p values; nan stays nan.
+
+  Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
+  """
+  p = np.asarray(p_values, float)
+  adjusted = np.full(len(p), math.nan)
+  order = [i for i in np.argsort(p) if not math.isnan(p[i])]
+  highest = 0.0
+  for rank, i in enumerate(order):
+    highest = max(highest, min((len(order) - rank) * p[i], 1.0))
+    adjusted[i] = highest
+  return [float(x) for x in adjusted]
+
+
+Z = 1.959963984540054  # The two-sided 95% quantile of the normal distribution.
+
+
+def interval(accuracy: float, examples: int) -> tuple[float, float]:
+  """Wilson's 95% interval of a share of independent answers."""
+  centre = accuracy + Z * Z / (2 * examples)
+  spread = Z * math.sqrt(
+    accuracy * (1 - accuracy) / examples + (Z / (2 * examples)) ** 2
+  )
+  scale = 1 + Z * Z / examples
+  # Rounding alone could leave the interval's own accuracy out at 0 and 1.
+  low = min((centre - spread) / scale, accuracy)
+  return max(low, 0.0), min(max((centre + spread) / scale, accuracy), 1.0)

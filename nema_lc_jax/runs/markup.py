@@ -1,0 +1,27 @@
+"""Tables as Markdown and as LaTeX."""
+
+from collections.abc import Sequence
+
+# What LaTeX would take for a command.
+SPECIAL = str.maketrans(
+  {c: f"\\{c}" for c in "_%#&$}{"}
+  | {"<": "$<$", "^": r"\^{}", "~": r"\~{}", "\\": r"\textbackslash{}"}
+)
+
+
+def latex_escape(text: str) -> str:
+  """The text as LaTeX prints it."""
+  return text.translate(SPECIAL)
+
+
+def latex_row(cells: Sequence[str]) -> str:
+  """A row of a tabular, its cells escaped."""
+  return " & ".join(map(latex_escape, cells)) + r" \\"
+
+
+def markdown_table(
+  header: Sequence[str], cells: Sequence[Sequence[str]]
+) -> str:
+  """A table of rows of cells under a header."""
+  lines = [header, ["---"] * len(header), *cells]
+  return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,68 @@
+"""The memory trace of a run: what every slot did at every step of one text."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# The codes of `Trace.operation`, and what the legend calls them.
+OPERATIONS = (
+  "free",
+  "retained",
+  "updated",
+  "forgotten",
+  "written",
+  "replaced",
+  "forgotten, rewritten",
+)
+
+FREE, RETAINED, UPDATED, FORGOTTEN, WRITTEN, REPLACED, RENEWED = range(7)
+
+# Codes of `Trace.truth`.
+FACT, ASKED = 1, 2
+
+
+class Trace(NamedTuple):
+  """What the memory did with one example; M slots, N steps."""
+
+  # A code of OPERATIONS.
+  operation: np.ndarray  # [N, M]
+  # Strength after the step; 0 where the slot is free.
+  alive: np.ndarray  # [N, M]
+  # Read mass that the slot received in the step.
+  attention: np.ndarray  # [N, M]
+  # FACT where the chunk held one, ASKED where it held the one asked for.
+  truth: np.ndarray | None = None  # [N]
+
+
+def read_trace(path: Path) -> Trace:
+  """Reads memory_trace.npz; a ValueError names what is missing or misshapen."""
+  with np.load(path) as file:
+    arrays = {name: file[name] for name in Trace._fields if name in file}
+  for name in ("operation", "alive", "attention"):
+    if name not in arrays:
+      raise ValueError(f"{path} lacks the array {name!r}")
+    if arrays[name].shape != arrays["operation"].shape:
+      raise ValueError(f"{path}: {name!r} and 'operation' differ in shape")
+  return Trace(**arrays)
+
+
+def operations(steps: Any, alive: np.ndarray) -> np.ndarray:
+  """A code of OPERATIONS for each step and slot [N, M].
+
+  A slot forgotten by decision and written again in one step is renewed; one
+  whose item had to give way to a write is replaced.
+
+  Args:
+    steps: a StepOutput of one text, leaves [N, ...].
+    alive: [N, M], strength after each step.
+  """
+  seen = {
+    REPLACED: steps.allocation.evict,
+    RENEWED: steps.allocation.forget & (steps.allocation.source >= 0),
+    WRITTEN: steps.allocation.source >= 0,
+    FORGOTTEN: steps.allocation.forget,
+    UPDATED: steps.allocation.update,
+    RETAINED: alive > 0,
+  }
+  return np.select([*seen.values()], [*seen], FREE).astype(np.int8)

@@ -1,0 +1,1 @@
+"""Many runs: policies, seeds and settings, trained and compared."""

@@ -1,0 +1,156 @@
+"""The figures of a sweep: accuracy against length and settings, and lives."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from nema_lc_jax.plotting import style
+from nema_lc_jax.plotting.compare import compare
+from nema_lc_jax.runs.intervals import estimate
+from nema_lc_jax.sweep.aggregate import Done, cells_of
+from nema_lc_jax.sweep.plan import Cell, Run
+
+FOLDER = "figures"
+
+
+def draw(done: Done, out: Path) -> list[Path]:
+  """Draws what the runs of a sweep allow into out/figures; the files."""
+  cells, written = cells_of(done), []
+  folder = out / FOLDER
+  folder.mkdir(parents=True, exist_ok=True)
+  task = done[0][1]["task"]
+  for setting in dict.fromkeys(cell.setting for cell in cells):
+    here = {c.policy: runs for c, runs in cells.items() if c.setting == setting}
+    name = _file_name(setting)
+    title = " · ".join(filter(None, (task, Cell("", setting).setting_name)))
+    with style.STYLE():
+      if any(len(s["test_accuracy_by_length"]) > 1 for _, s in done):
+        figure = by_length(here, title)
+        written += style.save(figure, folder, f"accuracy_by_length{name}")
+    if not setting:
+      written += compare(
+        [out / run.folder for runs in here.values() for run, _ in runs], folder
+      )
+  with style.STYLE():
+    for field in _numeric_fields(cells):
+      figure = by_field(cells, field, task)
+      written += style.save(figure, folder, f"accuracy_by_{field}")
+  return written
+
+
+def _file_name(setting) -> str:
+  text = "".join(f"-{field}={value}" for field, value in setting)
+  return "".join(c for c in text if c.isalnum() or c in "._=-")
+
+
+def _numeric_fields(cells) -> list[str]:
+  """Fields that take several numbers, in the order in which they come."""
+  values: dict[str, set] = {}
+  for cell in cells:
+    for field, value in cell.setting:
+      values.setdefault(field, set()).add(value)
+  return [
+    field
+    for field, found in values.items()
+    if len(found) > 1 and all(_is_number(value) for value in found)
+  ]
+
+
+def _is_number(value: Any) -> bool:
+  return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def by_length(
+  groups: Mapping[str, Sequence[tuple[Run, Mapping[str, Any]]]], title: str
+) -> Figure:
+  """Accuracy against text length, a line per policy, with the oracle's."""
+  curves = {}
+  for policy, runs in groups.items():
+    found = [summary["test_accuracy_by_length"] for _, summary in runs]
+    curves[policy] = {int(t): [f[t] for f in found] for t in found[0]}
+  oracles = [
+    summary["oracle_accuracy_by_length"] or {}
+    for runs in groups.values()
+    for _, summary in runs
+  ]
+  extra = {int(t): [o[t] for o in oracles] for t in oracles[0]}
+  figure = _curves(curves, f"Test accuracy by length · {title}", extra)
+  figure.axes[0].set_xlabel("text length, as a multiple of the training length")
+  return figure
+
+
+def by_field(
+  cells: Mapping[Cell, Sequence[tuple[Run, Mapping[str, Any]]]],
+  field: str,
+  task: str,
+) -> Figure:
+  """Accuracy against a number in the config, other fields as they come first.
+
+  With the number of slots or the budget on the x axis this is the trade
+  between accuracy and memory.
+  """
+  first: dict[str, Any] = {}
+  for cell in cells:
+    for name, value in cell.setting:
+      first.setdefault(name, value)
+  curves: dict[str, dict] = {}
+  oracle: dict[float, list[float]] = {}
+  for cell, runs in cells.items():
+    setting = dict(cell.setting)
+    others = {k: v for k, v in setting.items() if k != field}
+    if field in setting and all(first[k] == v for k, v in others.items()):
+      values = [summary["test_accuracy"] for _, summary in runs]
+      curves.setdefault(cell.policy, {})[setting[field]] = values
+      oracle.setdefault(setting[field], []).extend(
+        summary["oracle_accuracy_by_length"]["1"]
+        for _, summary in runs
+        if summary["oracle_accuracy_by_length"]
+      )
+  fixed = {k: v for k, v in first.items() if k != field}
+  note = "".join(f" · {k}={v}" for k, v in fixed.items())
+  title = f"Test accuracy by {field} · {task}{note}"
+  figure = _curves(curves, title, oracle if all(oracle.values()) else {})
+  figure.axes[0].set_xlabel(field)
+  return figure
+
+
+def _curves(
+  curves: Mapping[str, Mapping[float, Sequence[float]]],
+  title: str,
+  oracle: Mapping[float, Sequence[float]],
+) -> Figure:
+  """Lines with 95% bands over seeds: policy to x to one value per seed."""
+  figure = style.new_figure(6.6, 4.0, title=title)
+  ax = figure.add_subplot()
+  colours, labels, seen = style.policy_colours(list(curves)), [], []
+  for policy in colours:
+    xs = sorted(curves[policy])
+    points = [estimate(curves[policy][x]) for x in xs]
+    means = [p.mean for p in points]
+    ax.plot(xs, means, color=colours[policy], marker="o", markersize=4)
+    low = np.clip([p.low for p in points], 0, 1)
+    high = np.clip([p.high for p in points], 0, 1)
+    ax.fill_between(
+      xs, low, high, color=colours[policy], alpha=0.15, linewidth=0
+    )
+    labels.append((means[-1], f"{policy} (n={points[-1].n})", colours[policy]))
+    seen += [low, high, means]
+  if oracle:
+    xs = sorted(oracle)
+    means = [float(np.mean(oracle[x])) for x in xs]
+    ax.plot(xs, means, color=style.BLACK, linewidth=1, linestyle=(0, (4, 3)))
+    labels.append((means[-1], "oracle memory", style.BLACK))
+    seen.append(means)
+  xs = sorted({x for curve in curves.values() for x in curve})
+  if xs[0] > 0 and xs[-1] / xs[0] >= 4:
+    ax.set_xscale("log", base=2)
+  ax.set_xticks(xs, [f"{x:g}" for x in xs])
+  ax.xaxis.set_minor_locator(NullLocator())
+  ax.set_ylabel("test accuracy (mean, 95% t interval over seeds)")
+  ax.set_ylim(style.limits(*seen, floor=0.0, ceiling=1.02))
+  style.label_right(ax, labels)
+  return figure

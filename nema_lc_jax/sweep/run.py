@@ -1,0 +1,131 @@
+"""A sweep: what is missing is trained, then tables and figures are made."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.runs import files
+from nema_lc_jax.runs.config_json import first_difference
+from nema_lc_jax.runs.files import SUMMARY_FILE
+from nema_lc_jax.sweep import aggregate, figures, plan, pool, tables
+from nema_lc_jax.training.experiment import load_data
+
+SWEEP_FILE = "sweep.json"
+
+
+class Arguments(NamedTuple):
+  """The command line, checked."""
+
+  config: ConfigDict
+  plan: plan.Plan
+  out: Path
+  jobs: int
+
+
+def _claim(out: Path, config: ConfigDict) -> None:
+  """Makes the folder of a sweep; refuses one of another config."""
+  shared = json.loads(config.to_json())
+  path = out / SWEEP_FILE
+  if path.exists():
+    found = json.loads(path.read_text())
+    if found != shared:
+      raise ConfigError(
+        f"{out} holds a sweep of another config"
+        f" ({first_difference(found, shared)}): choose another --out."
+      )
+  elif out.exists() and any(path.name != "runs" for path in out.iterdir()):
+    raise ConfigError(f"{out} is not empty, and holds no sweep.")
+  out.mkdir(parents=True, exist_ok=True)
+  files.write_json(path, shared)
+
+
+def _finished(run: plan.Run, out: Path) -> dict[str, Any] | None:
+  """The summary of a run that is there; None where it has to be trained."""
+  folder = out / run.folder
+  path = folder / SUMMARY_FILE
+  if not path.exists():
+    return None
+  summary = json.loads(path.read_text())
+  wanted = json.loads(run.config.to_json())
+  if summary["config"] != wanted:
+    raise ConfigError(
+      f"{folder} holds a run of another config"
+      f" ({first_difference(summary['config'], wanted)}): choose another --out."
+    )
+  return summary
+
+
+def _require_same_data(runs: Sequence[plan.Run], args: Arguments) -> None:
+  """Raises ConfigError on data that have changed, before hours of training."""
+  found = [(run, _finished(run, args.out)) for run in runs]
+  done = [(run, summary) for run, summary in found if summary]
+  aggregate.require_same_data(aggregate.cells_of(done))
+  plain = [(run, s) for run, s in done if not aggregate.of_data(run.cell)]
+  if plain and len(done) < len(runs):
+    run, summary = plain[0]
+    if load_data(args.config).fingerprint != summary["data_fingerprint"]:
+      raise ConfigError(
+        f"the data have changed since {args.out / run.folder} was trained:"
+        " choose another --out."
+      )
+
+
+def _train(runs: Iterable[plan.Run], args: Arguments, title: str) -> list[str]:
+  """Trains what is missing; returns what failed, a line each."""
+  missing = [run for run in runs if _finished(run, args.out) is None]
+  jobs = [
+    pool.Job(
+      workdir=str(args.out / run.folder),
+      config=run.config.to_json(),
+      title=run.title,
+      log=str(args.out / "logs" / f"{run.folder}.txt"),
+    )
+    for run in missing
+  ]
+  return pool.work(jobs, processes=args.jobs, out=args.out, title=title)
+
+
+def _tune(args: Arguments) -> tuple[dict[str, float], list[str]]:
+  """Each contestant's best learning rate, by mean validation accuracy."""
+  runs = list(args.plan.tuning_runs(args.config))
+  if not runs:
+    return {}, []
+  failed = _train(runs, args, "learning rates")
+  results = [(run, _finished(run, args.out)) for run in runs]
+  done = [(run, summary) for run, summary in results if summary]
+  tables.write_tuning(args.out / "tuning.csv", done)
+  scores: dict[str, dict[float, list[float]]] = {}
+  for run, summary in done:
+    rates = scores.setdefault(run.cell.policy, {})
+    found = rates.setdefault(run.config.train.learning_rate, [])
+    found.append(summary["validation_accuracy"])
+  best = {
+    policy: max(rates, key=lambda rate: np.mean(rates[rate]))
+    for policy, rates in scores.items()
+  }
+  return best, failed
+
+
+def run(args: Arguments) -> list[str]:
+  """The whole sweep; returns what failed, a line each."""
+  _claim(args.out, args.config)
+  rates, failed = _tune(args)
+  runs = list(args.plan.runs(args.config, rates))
+  _require_same_data(runs, args)
+  failed += _train(runs, args, "runs")
+  done = [
+    (run, summary) for run in runs if (summary := _finished(run, args.out))
+  ]
+  if not done:
+    return failed
+  rows = aggregate.make_rows(done, reference=args.plan.reference)
+  written = tables.write(rows, done, args.out)
+  written += figures.draw(done, args.out)
+  print((args.out / tables.MARKDOWN_FILE).read_text())
+  print(f"wrote {len(written)} files to {args.out}")
+  return failed

@@ -1,0 +1,178 @@
+"""Checkpoints: the latest ones to resume from, and the best one to evaluate.
+
+Orbax keeps the two apart (one manager with a best_fn may drop the newest
+step). It raises on a truncated file, but restores a flipped byte silently, so
+every checkpoint has a manifest of SHA-256 sums, and a resumed run goes back to
+the newest checkpoint that is whole. Several processes save into one folder, and
+call everything here together; the first one writes and reads the manifests.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grain
+import orbax.checkpoint as ocp
+from absl import logging
+
+from nema_lc_jax.errors import RunError
+from nema_lc_jax.training import distributed
+from nema_lc_jax.training.trees import named_leaves
+
+LATEST = "latest"
+BEST = "best"
+
+
+def _sums(folder: Path) -> dict[str, str]:
+  """SHA-256 of every file below `folder`, by relative path."""
+  files = sorted(path for path in folder.rglob("*") if path.is_file())
+  return {
+    path.relative_to(folder).as_posix(): hashlib.sha256(
+      path.read_bytes()
+    ).hexdigest()
+    for path in files
+  }
+
+
+class Restored(NamedTuple):
+  """What a checkpoint held."""
+
+  state: Any
+  info: dict[str, Any]
+  data: grain.DatasetIterator | None
+
+
+class Checkpoints:
+  """The checkpoints of a run below `<workdir>/checkpoints/<kind>/`."""
+
+  def __init__(self, workdir: str | os.PathLike, kind: str, *, keep: int):
+    """`kind` is LATEST or BEST; the `keep` newest ones are kept."""
+    self._folder = Path(workdir).absolute() / "checkpoints" / kind
+    self._manager = ocp.CheckpointManager(
+      self._folder, options=ocp.CheckpointManagerOptions(max_to_keep=keep)
+    )
+
+  def __enter__(self) -> "Checkpoints":
+    """Returns itself; leaving the block closes the manager."""
+    return self
+
+  def __exit__(self, *unused) -> None:
+    """Waits for what is being written."""
+    self._manager.close()
+
+  def save(
+    self,
+    step: int,
+    state: Any,
+    *,
+    info: dict[str, Any],
+    data: grain.DatasetIterator | None = None,
+  ) -> None:
+    """Writes a checkpoint, whole or not at all.
+
+    Args:
+      step: its name; a step that is there already, whole, is left as it is.
+      state: a pytree of arrays.
+      info: what JSON can hold.
+      data: the iterator whose position belongs to the state.
+    """
+    if step in self._manager.all_steps():
+      if distributed.first_says(self._whole(step)):
+        return
+      self._manager.delete(step)  # Killed between it and its manifest.
+    items = {
+      "state": ocp.args.StandardSave(state),
+      "info": ocp.args.JsonSave(info),
+    }
+    if data is not None:
+      # One for all processes, however many: grain would save each one's.
+      items["data"] = ocp.args.JsonSave(data.get_state())
+    self._manager.save(step, args=ocp.args.Composite(**items))
+    self._manager.wait_until_finished()
+    if distributed.is_first():
+      self._write_manifest(step)
+
+  def restore(
+    self,
+    template: Any,
+    *,
+    data: Callable[[int], grain.DatasetIterator] | None = None,
+  ) -> Restored | None:
+    """The newest whole checkpoint; None if none was ever finished.
+
+    Args:
+      template: abstract arrays with shardings, as `state` was.
+      data: step -> a fresh iterator, whose position is then set.
+
+    Raises:
+      RunError: if all that were finished are damaged, or the newest one's
+        arrays are not those of `template`.
+    """
+    steps = sorted(self._manager.all_steps(), reverse=True)
+    for step in steps:
+      if not distributed.first_says(self._whole(step)):
+        logging.warning(
+          "checkpoint %s is damaged, trying an older one",
+          self._folder / str(step),
+        )
+        continue
+      items = {
+        "state": ocp.args.StandardRestore(template),
+        "info": ocp.args.JsonRestore(),
+      }
+      if data is not None:
+        items["data"] = ocp.args.JsonRestore()
+      if differing := self._differing(step, template):
+        raise RunError(
+          f"checkpoint {self._folder / str(step)} is of a model with other"
+          f" parameters; arrays that differ: {len(differing)}, such as"
+          f" {min(differing, key=len)}. It takes the version of the code and"
+          " the config that wrote it; a finished run's summary.json names both."
+        )
+      restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+      iterator = None
+      if data is not None:
+        iterator = data(step)
+        iterator.set_state(restored["data"])
+      # Saving this step again must be possible after going back to it.
+      for later in (s for s in steps if s > step):
+        self._manager.delete(later)
+      return Restored(restored["state"], restored["info"], iterator)
+    if any(self._manifest(step).exists() for step in steps):
+      raise RunError(
+        f"no checkpoint in {self._folder} is whole; to start anew, choose"
+        " another --workdir or use --force."
+      )
+    return None
+
+  def _differing(self, step: int, template: Any) -> list[str]:
+    """Names of arrays that it lacks, has beside, or in another shape."""
+    folder = self._folder / str(step) / "state"
+    found = ocp.StandardCheckpointHandler().metadata(folder).tree
+    shapes = [
+      {name: tuple(leaf.shape) for name, leaf in named_leaves(tree).items()}
+      for tree in (found, template)
+    ]
+    return sorted(dict(shapes[0].items() ^ shapes[1].items()))
+
+  def _manifest(self, step: int) -> Path:
+    return self._folder / f"{step}.sha256.json"
+
+  def _write_manifest(self, step: int) -> None:
+    path = self._manifest(step)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(_sums(self._folder / str(step)), indent=1))
+    temporary.replace(path)
+    kept = {self._manifest(s) for s in self._manager.all_steps()}
+    for old in set(self._folder.glob("*.sha256.json")) - kept:
+      old.unlink()
+
+  def _whole(self, step: int) -> bool:
+    try:
+      expected = json.loads(self._manifest(step).read_text())
+    except (OSError, ValueError):
+      return False  # Killed before the manifest was written.
+    return expected == _sums(self._folder / str(step))

@@ -1,0 +1,284 @@
+"""From a config to what it describes: data, model, schedules, stages.
+
+The only place that reads a ConfigDict; every mistake in it is found here,
+before anything is computed.
+"""
+
+import dataclasses
+import functools
+import json
+
+import grain
+import jax
+import ml_collections
+import optax
+
+from nema_lc_jax import data, models
+from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.memory.types import Params
+from nema_lc_jax.training import distributed
+from nema_lc_jax.training.checks import LOSSES, Stage, _checked_stages
+from nema_lc_jax.training.optimizer import (
+  learning_rate_schedule,
+  make_optimizer,
+)
+from nema_lc_jax.training.sharding import (
+  Parallel,
+  make_parallel,
+)
+from nema_lc_jax.training.steps import Trainer, TrainState
+
+# Fields of config.train that no compiled program depends on.
+NO_PROGRAM = (
+  "learning_rate", "curriculum", "log_every", "eval_every", "checkpoint_every",
+  "on_save_error",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """A run, ready to be trained or evaluated."""
+
+  config: ml_collections.ConfigDict
+  dataset: data.Dataset | None
+  model: models.Model
+  trainer: Trainer
+  parallel: Parallel
+  stages: tuple[Stage, ...]
+
+
+def _loss_weights(config: ml_collections.ConfigDict):
+  """The forget loss counts from the beginning, the others after `start`.
+
+  Before reading is learned, forgetting everything looks good; writing little
+  does not until much is written.
+  """
+  steps = config.train.steps
+  begin = round(config.loss.start * steps)
+  ramp = max(round(config.loss.ramp * steps), 1)
+  late = lambda weight: optax.linear_schedule(0.0, weight, ramp, begin)
+  schedules = {name: late(config.loss[name]) for name in LOSSES}
+  schedules["forget"] = optax.constant_schedule(config.loss.forget)
+  return {f"{name}_loss": schedule for name, schedule in schedules.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Interface:
+  """What a model and its data must agree on."""
+
+  head: str
+  vocab_size: int
+  num_classes: int
+
+  def check(self, dataset: data.Dataset) -> None:
+    """Raises ConfigError unless a model with this can read the data set."""
+    if dataset.head != self.head:
+      raise ConfigError(
+        f"data set {dataset.name!r} is for the head {dataset.head!r}, the"
+        f" model has {self.head!r}."
+      )
+    for name in ("vocab_size", "num_classes"):
+      here, there = getattr(self, name), getattr(dataset, name)
+      if there > here:
+        raise ConfigError(
+          f"data set {dataset.name!r} has {name} {there}, the model {here}."
+        )
+
+
+def interface_of(dataset: data.Dataset) -> Interface:
+  """What a model for this data set must have."""
+  return Interface(dataset.head, dataset.vocab_size, dataset.num_classes)
+
+
+def load_data(config: ml_collections.ConfigDict) -> data.Dataset:
+  """The data set of a config; preparing it may take a while.
+
+  Where --config.data.name chooses other data than the config was written for,
+  the options of the config's own data set mean nothing and are left out.
+  """
+  options = {"seed": config.seed} | config.data.to_dict()
+  accepted = data.options_of(config.data.name) | {"name"}
+  elsewhere = set().union(*(data.options_of(name) for name in data.NAMES))
+  return data.load(
+    **{k: v for k, v in options.items() if k in accepted or k not in elsewhere}
+  )
+
+
+def make_experiment(
+  config: ml_collections.ConfigDict, interface: Interface | None = None
+) -> Experiment:
+  """Everything that a config describes.
+
+  Args:
+    config: as configs/default.py makes it.
+    interface: of a trained model that is to read other data than it was
+      trained on; by default the data set's own.
+
+  Raises:
+    ValueError: in one line, on anything that cannot be.
+  """
+  stages = _checked_stages(config)
+  dataset = load_data(config)
+  interface = interface or interface_of(dataset)
+  interface.check(dataset)
+  return _assemble(config, stages, dataset, interface)
+
+
+def model_fields(
+  config: ml_collections.ConfigDict, interface: Interface
+) -> dict[str, object]:
+  """The fields of a config's model, as `models.build_model` takes them."""
+  return (
+    dataclasses.asdict(interface) | dict(config.model) | dict(config.memory)
+  )
+
+
+def make_reader(
+  config: ml_collections.ConfigDict, interface: Interface
+) -> Experiment:
+  """A trained model without its data (None), to read something else.
+
+  Its parameters are whole, however they were sharded in training.
+
+  Raises:
+    ValueError: in one line, on a config that cannot be.
+  """
+  config = config.copy_and_resolve_references()
+  config.train.fsdp = 1
+  return _assemble(config, (), None, interface)
+
+
+def make_pretraining(experiment: Experiment) -> Experiment:
+  """The self-supervised training that goes before, as `config.pretrain` says.
+
+  The same model but for its head, on the same texts at their full length.
+
+  Raises:
+    ValueError: in one line, on anything that cannot be.
+  """
+  config = experiment.config.copy_and_resolve_references()
+  own = config.pretrain
+  config.train.steps = own.steps
+  config.train.learning_rate = own.learning_rate
+  config.train.curriculum = ()
+  dataset = data.cloze(
+    experiment.dataset,
+    own.objective,
+    mask_rate=own.mask_rate,
+    seed=config.seed,
+  )
+  stages = _checked_stages(config)
+  return _assemble(config, stages, dataset, interface_of(dataset))
+
+
+def carry_over(pretrained: Params, params: Params) -> Params:
+  """`params` of the task's model, all but its head as they were pretrained."""
+  return pretrained | {"head": params["head"]}
+
+
+def _assemble(
+  config: ml_collections.ConfigDict,
+  stages: tuple[Stage, ...],
+  dataset: data.Dataset | None,
+  interface: Interface,
+) -> Experiment:
+  trainer, parallel = machinery(config, interface)
+  return Experiment(config, dataset, trainer.model, trainer, parallel, stages)
+
+
+def machinery(
+  config: ml_collections.ConfigDict, interface: Interface
+) -> tuple[Trainer, Parallel]:
+  """What computes a config's steps, whatever data it is given.
+
+  Raises:
+    ValueError: in one line, on a model that cannot be.
+  """
+  programs = {name: config[name] for name in ("model", "memory", "loss")}
+  programs["train"] = {
+    k: v for k, v in config.train.items() if k not in NO_PROGRAM
+  }
+  return _machinery(interface, ml_collections.ConfigDict(programs).to_json())
+
+
+# A process that runs many seeds, as a sweep's does, traces and compiles once.
+@functools.lru_cache(maxsize=16)
+def _machinery(interface: Interface, fields: str) -> tuple[Trainer, Parallel]:
+  """What computes, from the config's fields (JSON) that it depends on."""
+  config = ml_collections.ConfigDict(json.loads(fields))
+  train = config.train
+  schedule = learning_rate_schedule(
+    steps=train.steps,
+    warmup_steps=min(train.warmup_steps, train.steps),
+    schedule=train.schedule,
+  )
+  trainer = Trainer(
+    model=models.build_model(**model_fields(config, interface)),
+    tx=make_optimizer(
+      weight_decay=train.weight_decay,
+      clip_norm=train.clip_norm,
+      policy_factor=train.policy_lr_factor,
+    ),
+    schedule=schedule,
+    loss_weights=_loss_weights(config),
+    budget=config.memory.budget,
+  )
+  return trainer, make_parallel(
+    trainer,
+    kind=train.parallel,
+    fsdp=train.get("fsdp", 1),  # Older runs have no such field.
+  )
+
+
+def training_data(
+  experiment: Experiment, stage: Stage
+) -> grain.DatasetIterator:
+  """This process's rows of a stage's batches; each stage has its own order."""
+  return data.train_iterator(
+    experiment.dataset,
+    batch_size=experiment.config.train.batch_size,
+    seed=experiment.config.seed + experiment.stages.index(stage),
+    length=stage.length,
+    shard=distributed.shard(),
+  )
+
+
+def num_parameters(params: Params) -> int:
+  """How many numbers a model learns; abstract arrays will do."""
+  return sum(x.size for x in jax.tree.leaves(params))
+
+
+def describe(experiment: Experiment, workdir: str) -> list[str]:
+  """The first lines of a run: what, on which data, where, how large."""
+  c, d = experiment.config, experiment.dataset
+  size = num_parameters(state_template(experiment).params)
+  devices = jax.devices()
+  memory = {
+    "memory": f"policy {c.memory.policy}, {c.memory.num_slots} slots, budget"
+    f" {c.memory.budget} operations per chunk,"
+    f" {c.memory.num_candidates} candidates",
+    "recurrent": f"{c.memory.num_slots} recurrent tokens",
+  }.get(c.model.encoder, f"none ({c.model.encoder} encoder)")
+  stages = "; ".join(
+    f"from step {s.start}: length {s.length}, {s.num_slots} slots"
+    for s in experiment.stages
+  )
+  sizes = ", ".join(f"{k} {v:,}" for k, v in d.num_examples.items())
+  return [
+    f"task     {d.name} ({d.head}): {d.description}",
+    f"data     {sizes}; length {c.data.length},"
+    f" fingerprint {d.fingerprint[:12]}",
+    f"memory   {memory}",
+    f"model    {size:,} parameters, width"
+    f" {c.model.width}, chunks of {c.model.chunk_length}, {c.model.dtype}",
+    f"training {c.train.steps} steps of {c.train.batch_size}, learning rate"
+    f" {c.train.learning_rate:g}, seed {c.seed} ({stages})",
+    f"devices  {len(devices)} x {devices[0].device_kind} by {c.train.parallel},"
+    f" processes: {jax.process_count()}",
+    f"results  {workdir}",
+  ]
+
+
+def state_template(experiment: Experiment) -> TrainState:
+  """The abstract TrainState with its sharding, for restoring checkpoints."""
+  return experiment.parallel.template

@@ -1,0 +1,85 @@
+"""The best that a memory of so many slots can do, without any model."""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from nema_lc_jax import data
+from nema_lc_jax.memory import Candidates, Chunk, init_state, scan_chunks
+from nema_lc_jax.memory.policies import oracle
+from nema_lc_jax.memory.types import Array
+from nema_lc_jax.models import truth_of
+from nema_lc_jax.training import distributed
+from nema_lc_jax.training.losses import origins
+
+
+def accuracy(
+  config: ConfigDict, dataset: data.Dataset, batches: Iterable[Mapping]
+) -> float | None:
+  """Accuracy of a perfect reader of what the oracle policy holds.
+
+  The policy runs with the config's slots, candidates and budget. A question
+  whose fact it holds, or to which there is none, is answered rightly; else the
+  reader guesses among all classes. None for a task that knows no truth. The
+  batches are this process's rows; what it returns counts those of all.
+  """
+  held, count = 0.0, 0.0
+  held_share = _held_share(
+    config.model.chunk_length,
+    config.memory.num_candidates,
+    config.memory.num_slots,
+    config.memory.budget,
+  )
+  for batch in batches:
+    if "source" not in batch:
+      return None
+    names = ("mask", "truth", "voids", "source")
+    share = held_share({name: batch[name] for name in names})
+    held += float(np.sum(share * batch["weight"]))
+    count += float(np.sum(batch["weight"]))
+  held, count = distributed.total((held, count))
+  share = float(held / count)
+  return share + (1 - share) / dataset.num_classes
+
+
+@functools.cache
+def _held_share(T: int, K: int, num_slots: int, budget: int) -> Callable:
+  """`_held` of a batch, compiled."""
+  return jax.jit(jax.vmap(functools.partial(_held, T, K, num_slots, budget)))
+
+
+def _held(
+  T: int, K: int, num_slots: int, budget: int, text: Mapping[str, Array]
+) -> Array:
+  """Share of the questions of one text [L] whose fact is held when asked."""
+  chunked = {name: x.reshape(-1, T) for name, x in text.items()}
+  N = chunked["mask"].shape[0]
+  chunks = Chunk(
+    query=jnp.zeros((N, T, 1)),
+    candidates=Candidates(
+      content=jnp.zeros((N, K, 1)),
+      valid=jnp.repeat(chunked["mask"].any(1)[:, None], K, axis=1),
+    ),
+    valid=chunked["mask"],
+    truth=truth_of(chunked),
+  )
+  _, steps = scan_chunks(
+    (),
+    jax.random.key(0),
+    init_state(num_slots=num_slots, width=1),
+    chunks,
+    policy=oracle(width=1),
+    budget=budget,
+  )
+  before = jnp.roll(origins(steps), 1, axis=0)  # held when a chunk reads
+  source = chunked["source"]
+  here = jnp.arange(N)[:, None]
+  fact = source // T
+  found = (before[:, None, :] == fact[:, :, None]).any(-1) | (fact == here)
+  asked = source >= 0
+  share = (found & asked).sum() / jnp.maximum(asked.sum(), 1)
+  return jnp.where(asked.any(), share, 1.0)

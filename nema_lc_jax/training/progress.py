@@ -1,0 +1,110 @@
+"""How training goes, on the terminal."""
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+
+class Progress:
+  """Shows how training goes: a live bar on a terminal, otherwise plain lines.
+
+  Plain lines, one per `update` and none rewritten, are for logs, notebooks and
+  terminals that say they have no room.
+  """
+
+  def __init__(
+    self, total_steps: int, initial: int = 0, *, stream: TextIO | None = None
+  ):
+    """`initial` is the step a resumed run starts from; stderr by default."""
+    self._total = total_steps
+    # Looked up now: whoever redirects stderr replaces sys.stderr.
+    self._stream = sys.stderr if stream is None else stream
+    self._since = (time.monotonic(), initial)
+    self._compiled = False
+    self._bar = None
+    if self._stream.isatty() and _has_room(self._stream):
+      self._bar = tqdm(
+        total=total_steps,
+        initial=initial,
+        file=self._stream,
+        dynamic_ncols=True,
+        bar_format="{percentage:3.0f}% {bar:12} {desc}",
+      )
+
+  def update(self, step: int, metrics: Mapping[str, Any]) -> None:
+    """Shows `step` with the metrics of it; those that are missing are left out.
+
+    Reads loss, accuracy, write_rate, update_rate, forget_rate and
+    examples_per_second. The time left is judged from the pace since the first
+    update, because the step before it also compiles.
+    """
+    progress = f"step {step}/{self._total}"
+    left = f"{_duration(self._seconds_left(step))} left"
+    numbers = _numbers(metrics)
+    if self._bar is None:
+      self.message(" · ".join([progress, *numbers, left]))
+    else:
+      # A narrow window cuts the end off, so the time left comes early here.
+      self._bar.n = step
+      self._bar.set_description_str(" · ".join([progress, left, *numbers]))
+
+  def message(self, text: str) -> None:
+    """Prints a line; a bar moves down by one and stays whole."""
+    if self._bar is None:
+      print(text, file=self._stream, flush=True)
+    else:
+      self._bar.write(text, file=self._stream)
+
+  def close(self) -> None:
+    """Leaves the bar as it is and ends its line."""
+    if self._bar is not None:
+      self._bar.close()
+
+  def _seconds_left(self, step: int) -> float:
+    now = time.monotonic()
+    since, first = self._since
+    pace = (now - since) / max(step - first, 1)
+    if not self._compiled:
+      self._since, self._compiled = (now, step), True
+    return pace * max(self._total - step, 0)
+
+
+def _has_room(stream: TextIO) -> bool:
+  """Whether a bar would show: some containers' terminals are 0 by 0."""
+  try:
+    return min(os.get_terminal_size(stream.fileno())) > 0
+  except OSError:  # not a real file: nothing is known about its size
+    return True
+
+
+def _numbers(metrics: Mapping[str, Any]) -> list[str]:
+  """The parts of the line that come from metrics, in their order."""
+  parts = []
+  if "loss" in metrics:
+    parts.append(f"loss {float(metrics['loss']):.3f}")
+  if "accuracy" in metrics:
+    parts.append(f"acc {float(metrics['accuracy']):.2f}")
+  rates = [
+    f"{name} {float(metrics[f'{name}_rate']):.2f}"
+    for name in ("write", "update", "forget")
+    if f"{name}_rate" in metrics
+  ]
+  if rates:
+    parts.append(" ".join(rates))
+  if "examples_per_second" in metrics:
+    speed = float(metrics["examples_per_second"])
+    parts.append(f"{speed:.{0 if speed >= 10 else 1}f} ex/s")
+  return parts
+
+
+def _duration(seconds: float) -> str:
+  """A length of time in its two largest units: 12s, 1m32s, 3h05m."""
+  minutes, seconds = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  if hours:
+    return f"{hours}h{minutes:02}m"
+  return f"{minutes}m{seconds:02}s" if minutes else f"{seconds}s"

@@ -1,0 +1,56 @@
+"""A finished run, read back: its experiment and its best state."""
+
+from pathlib import Path
+
+from absl import logging
+from ml_collections import ConfigDict
+
+from nema_lc_jax.errors import RunError
+from nema_lc_jax.runs.config_json import load_config, read_json
+from nema_lc_jax.runs.files import INTERFACE_FILE
+from nema_lc_jax.runs.folder import other_data
+from nema_lc_jax.training import checkpoint
+from nema_lc_jax.training.experiment import (
+  Experiment,
+  Interface,
+  make_experiment,
+  state_template,
+)
+from nema_lc_jax.training.steps import TrainState
+
+
+def load_interface(workdir: str | Path) -> Interface:
+  """What the model of a run was built for."""
+  return Interface(**read_json(workdir, INTERFACE_FILE))
+
+
+def restore_best(experiment: Experiment, workdir: str | Path) -> TrainState:
+  """The best state of a run.
+
+  Raises:
+    RunError: if the run has none yet, or it is of another model.
+  """
+  with checkpoint.Checkpoints(workdir, checkpoint.BEST, keep=1) as best:
+    restored = best.restore(state_template(experiment))
+  if restored is None:
+    raise RunError(f"{workdir} has no best checkpoint yet: train it first.")
+  return restored.state
+
+
+def open_run(
+  workdir: str | Path, config: ConfigDict
+) -> tuple[Experiment, TrainState]:
+  """A run's experiment with the data of `config`, and its best state.
+
+  If these are to be the run's own, and have changed, that is said.
+
+  Raises:
+    ValueError, RunError: in one line, if there is no such run, or its model is
+      another one than this version's.
+  """
+  experiment = make_experiment(config, load_interface(workdir))
+  own = config.data.to_json() == load_config(workdir).data.to_json()
+  changed = other_data(workdir, experiment.dataset.fingerprint)
+  if own and changed:
+    logging.warning(changed)
+  return experiment, restore_best(experiment, workdir)

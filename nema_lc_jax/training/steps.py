@@ -1,0 +1,184 @@
+"""One training step and one evaluation step, as pure functions.
+
+The same functions run under jit over a sharded batch and, with `axis_name`,
+under pmap (see sharding.py).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from clu import metrics as clu_metrics
+from flax import struct
+
+from nema_lc_jax.memory.types import Array, Params
+from nema_lc_jax.models import Model, ModelOutput
+from nema_lc_jax.training import losses, metrics
+
+# What an evaluation knows about each row of a batch, beside what was right.
+PER_ROW = ("index", "weight", "task")
+
+
+@struct.dataclass
+class TrainState:
+  """All that a training step changes."""
+
+  step: Array  # [] i32, updates done
+  params: Params
+  opt_state: optax.OptState
+  # Set once, and no constants of the program: runs of all seeds and learning
+  # rates share a compiled one.
+  seed: Array  # [] u32; step n draws from fold_in(key(seed + 1), n)
+  peak: Array  # [] f32, of the learning rate
+
+
+class Trainer(NamedTuple):
+  """What training steps of a run have in common (static)."""
+
+  model: Model
+  tx: optax.GradientTransformation
+  # The learning rate by step, as a share of its peak; `tx` leaves it out.
+  schedule: optax.Schedule
+  # Name of a lifecycle loss to its weight by step.
+  loss_weights: Mapping[str, optax.Schedule]
+  # The model's budget, for `budget_used`.
+  budget: int
+
+
+def init_train_state(
+  trainer: Trainer, seed: int | Array, peak: float | Array
+) -> TrainState:
+  """Parameters and optimizer state before the first step."""
+  params = trainer.model.init(jax.random.key(seed))
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    opt_state=trainer.tx.init(params),
+    seed=jnp.asarray(seed, jnp.uint32),
+    peak=jnp.asarray(peak, jnp.float32),
+  )
+
+
+def _example_keys(key: Array, rows: int, axis_name: str | None) -> Array:
+  """One key per row [rows], the same for a row on however many devices."""
+  first = 0 if axis_name is None else rows * jax.lax.axis_index(axis_name)
+  return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(rows))
+
+
+def _sums(
+  budget: int, output: ModelOutput, batch: Mapping[str, Array], axis_name=None
+) -> losses.Sums:
+  sums = losses.task_sums(output.logits, batch, axis_name=axis_name)
+  if output.steps is not None:
+    sums |= losses.lifecycle_sums(output.steps)
+    sums |= losses.dynamics_sums(output.steps, budget=budget)
+    if output.steps.truth is not None:
+      sums |= losses.truth_sums(output.steps)
+  if "stale" in batch:
+    sums |= losses.stale_sums(output.logits, batch)
+  return sums
+
+
+def _psum(tree: Any, axis_name: str | None) -> Any:
+  return tree if axis_name is None else jax.lax.psum(tree, axis_name)
+
+
+def train_step(
+  state: TrainState,
+  batch: Mapping[str, Array],
+  *,
+  trainer: Trainer,
+  num_slots: int | None = None,
+  axis_name: str | None = None,
+  whole: Callable[[Params], Params] = lambda params: params,
+) -> tuple[TrainState, clu_metrics.Collection]:
+  """One update.
+
+  Args:
+    state: before the step.
+    batch: [B, ...] leaves, under pmap this device's rows.
+    trainer: static.
+    num_slots: in place of the model's own (static, a curriculum's).
+    axis_name: the pmap axis.
+    whole: gathers sharded parameters for the model (static).
+
+  Returns:
+    The state after the step, and its `metrics.TrainMetrics`.
+  """
+  key = jax.random.fold_in(jax.random.key(state.seed + 1), state.step)
+  keys = _example_keys(key, batch["inputs"].shape[0], axis_name)
+  weights = {k: w(state.step) for k, w in trainer.loss_weights.items()}
+
+  def share_of_loss(params):
+    output = trainer.model.apply(
+      whole(params),
+      keys,
+      batch,
+      train=True,
+      num_slots=num_slots,
+      all_pairs="group" in batch,
+      axis_name=axis_name,
+    )
+    sums = _sums(trainer.budget, output, batch, axis_name)
+    return losses.total_loss(sums, weights, axis_name=axis_name), sums
+
+  grads, sums = jax.grad(share_of_loss, has_aux=True)(state.params)
+  grads, sums = _psum((grads, sums), axis_name)
+  directions, opt_state = trainer.tx.update(
+    grads, state.opt_state, state.params
+  )
+  rate = state.peak * trainer.schedule(state.step)
+  updates = jax.tree.map(lambda d: -rate * d, directions)
+  one = jnp.ones(())
+  sums |= {
+    "loss": (losses.total_loss(sums, weights), one),
+    "learning_rate": (rate, one),
+    "grad_norm": (optax.tree.norm(grads), one),
+  }
+  state = state.replace(
+    step=state.step + 1,
+    params=optax.apply_updates(state.params, updates),
+    opt_state=opt_state,
+  )
+  return state, metrics.from_sums(metrics.TrainMetrics, sums)
+
+
+def eval_step(
+  params: Params,
+  batch: Mapping[str, Array],
+  *,
+  trainer: Trainer,
+  budget: int | None = None,
+) -> tuple[clu_metrics.Collection, dict[str, Array]]:
+  """Metrics of a labelled batch, and what became of each row.
+
+  Args:
+    params: of the model.
+    batch: with `label`, `weight` (rows of weight 0 do not count) and `index`,
+      each row's number, from which a policy that draws does so.
+    trainer: static.
+    budget: in place of the model's own (static); 0 is memory off.
+
+  Returns:
+    `metrics.EvalMetrics`; and by row [B] `right`, the share of the answers
+    asked for that was right, with the batch's `index`, `weight` and, if it has
+    any, `task`.
+  """
+  B = len(batch["weight"])
+  keys = jax.vmap(jax.random.fold_in, (None, 0))(
+    jax.random.key(0), batch["index"]
+  )
+  output = trainer.model.apply(params, keys, batch, budget=budget)
+  if output.steps is not None:
+    # Rows that fill up the last batch must not count in the dynamics either.
+    real = jnp.tile(batch["weight"] > 0, len(output.steps.active) // B)
+    output = output.replace(steps=losses.only(output.steps, real))
+  used = trainer.budget if budget is None else budget
+  sums = _sums(used, output, batch)
+  # Lifecycle weights belong to training: what is evaluated is the task.
+  sums["loss"] = sums["task_loss"]
+  rows = {name: batch[name] for name in PER_ROW if name in batch}
+  rows["right"] = losses.right_share(output.logits, batch["label"])
+  return metrics.from_sums(metrics.EvalMetrics, sums), rows

@@ -1,0 +1,97 @@
+"""What a finished run leaves behind: summary.json and the memory trace."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from nema_lc_jax import data
+from nema_lc_jax.memory.types import Params
+from nema_lc_jax.runs.naming import contestant
+from nema_lc_jax.runs.trace import operations
+from nema_lc_jax.training.experiment import Experiment, num_parameters
+from nema_lc_jax.training.provenance import (
+  git_commit,
+  hardware,
+  params_sha256,
+  versions,
+)
+
+
+def make_summary(
+  experiment: Experiment, state: Any, test: dict[str, Any], **more: Any
+) -> dict[str, Any]:
+  """The summary of a finished run.
+
+  Args:
+    experiment: the run.
+    state: the final TrainState (not the best one), of NumPy arrays.
+    test: of `evaluate.on_and_off` on the test split, with the best state.
+    **more: further fields.
+  """
+  config, dataset = experiment.config, experiment.dataset
+  return {
+    "task": dataset.name,
+    "policy": contestant(config),
+    "seed": config.seed,
+    "test_accuracy": test["accuracy"],
+    "test_accuracy_interval": test["interval"],
+    "test_accuracy_memory_off": test.get("accuracy_memory_off"),
+    "test_memory_gain_interval": test.get("memory_gain_interval"),
+    "test_examples": test["metrics"]["examples"],
+    "test_error_by_task": test.get("error_by_task"),
+    "test_metrics": test["metrics"],
+    "baselines": dataset.baselines("test", config.data.length),
+    "num_parameters": num_parameters(state.params),
+    "params_sha256": params_sha256(state.params),
+    "data_fingerprint": dataset.fingerprint,
+    "steps": int(state.step),
+    "skipped_steps": int(state.opt_state.total_notfinite),
+    "versions": versions(),
+    "hardware": hardware(),
+    "git_commit": git_commit(),
+    "config": json.loads(config.to_json()),
+  } | more
+
+
+def write_trace(experiment: Experiment, params: Params, path: Path) -> None:
+  """What the memory did with the longest of the first validation texts.
+
+  Of NumPy parameters, one process alone may call it.
+
+  Arrays by step n, up to the text's last, and slot m: `operation` (a code of
+  plotting.timeline), `alive` and `age` after the step, `attention` in it;
+  `truth` [N] where the data set knows it.
+  """
+  first = next(
+    data.eval_batches(
+      experiment.dataset,
+      "validation",
+      batch_size=16,
+      length=experiment.config.data.length,
+    )
+  )
+  longest = first["mask"].sum(1).argmax()
+  batch = {name: x[longest : longest + 1] for name, x in first.items()}
+  keys = jax.random.split(jax.random.key(0), 1)
+  output = jax.jit(experiment.model.apply)(params, keys, batch)
+  steps, state = jax.tree.map(
+    lambda x: np.asarray(x[0]), (output.steps, output.state)
+  )
+  # Steps on padding do nothing.
+  end = np.flatnonzero(steps.active).max(initial=0) + 1
+  steps = jax.tree.map(lambda x: x[:end], steps)
+  after = lambda before, last: np.concatenate([before[1:], last[None]])
+  alive = after(steps.alive, state.alive)
+  trace = {
+    "operation": operations(steps, alive),
+    "alive": alive,
+    "age": after(steps.age, state.age),
+    "attention": steps.attention,
+  }
+  if "truth" in batch:
+    chunks = batch["truth"].reshape(-1, experiment.config.model.chunk_length)
+    trace["truth"] = chunks.max(1).astype(np.int8)[:end]
+  np.savez_compressed(path, **trace)

@@ -1,0 +1,89 @@
+import re
+
+import pytest
+
+from configs import lra_lc
+from nema_lc_jax import data, models
+from nema_lc_jax.data.lra import aan
+from nema_lc_jax.plotting import __main__ as plotting
+from nema_lc_jax.training import train
+from nema_lc_jax.training.checks import _check_lengths, _stages
+from nema_lc_jax.training.experiment import load_data
+
+PROTOCOL = {  # length, batch size: of the Long Range Arena
+  "listops": (2000, 32),
+  "text": (4000, 32),
+  "retrieval": (4000, 32),
+  "image": (1024, 256),
+  "pathfinder": (1024, 512),
+  "pathx": (16384, 64),
+}
+
+
+@pytest.mark.parametrize("variant", lra_lc.VARIANTS)
+def test_each_variant_is_a_run_that_can_be(variant):
+  c = lra_lc.get_config(variant)
+  _check_lengths(_stages(c), c)
+  assert set(c.data) - {"name"} <= data.options_of(c.data.name)
+  models.build_model(
+    head="classify", vocab_size=257, num_classes=2, **c.model, **c.memory
+  )
+  # A checkpoint of each validation, and both at the end.
+  assert c.train.steps % c.train.eval_every == 0
+  assert f"configs/lra_lc.py:{variant}" in lra_lc.__doc__ or variant == "quick"
+
+
+def test_full_variants_follow_the_protocol():
+  for variant, expected in PROTOCOL.items():
+    c = lra_lc.get_config(variant)
+    assert (c.data.length, c.train.batch_size) == expected
+    assert c.data.get("num_test", None) in (None, 2000)  # nothing left out
+
+
+def test_the_header_names_every_variant_and_no_other():
+  named = set(re.findall(r"lra_lc\.py:(\w+)", lra_lc.__doc__))
+  assert named | {"quick"} == set(lra_lc.VARIANTS)
+
+
+def test_a_small_variant_loads_and_makes_batches():
+  c = lra_lc.get_config("listops_small")
+  c.data.update(num_train=40, num_eval=5, num_test=9)
+  dataset = load_data(c)
+  assert dataset.num_examples == {"train": 40, "validation": 5, "test": 9}
+  batch = next(
+    data.train_iterator(
+      dataset, batch_size=c.train.batch_size, seed=0, length=c.data.length
+    )
+  )
+  assert batch["inputs"].shape == (32, 512)
+  assert batch["mask"].all(0)[:100].all()  # More than 100 tokens each.
+
+
+def test_retrieval_from_files_to_the_figure_and_the_published(tmp_path):
+  rows = [f"{i % 2}.0\ta\tb\tb'text {i}'\tb'other {i}'\n" for i in range(24)]
+  for name in aan.FILES.values():
+    (tmp_path / name).write_text("".join(rows))
+
+  def run(encoder):
+    c = lra_lc.get_config("retrieval_small")
+    c.data.update(dir=str(tmp_path), length=32, num_eval=8, num_test=24)
+    c.model.update(encoder=encoder, width=8, num_heads=2, chunk_length=8)
+    c.memory.num_slots = 3
+    c.memory.controller.hidden = 4
+    c.train.update(
+      steps=2, batch_size=4, eval_every=2, checkpoint_every=2,
+      eval_batch_size=8, log_every=1, warmup_steps=1,
+    )  # fmt: skip
+    train.run(c, str(tmp_path / encoder))
+    return str(tmp_path / encoder)
+
+  runs = [run("memory"), run("full")]
+  out = tmp_path / "figures"
+  assert plotting.main(["--compare", *runs, "--published", f"--out={out}"]) == 0
+  assert (out / "compare_accuracy.png").stat().st_size > 1000
+  theirs, ours = (out / "published.tex").read_text().split("ours, this run")
+  assert "retrieval, test accuracy" in theirs
+  assert "S5 & 91.40" in theirs
+  assert "learned & " in ours
+  assert "full & " in ours
+  assert "24 test examples, raw bytes" in ours

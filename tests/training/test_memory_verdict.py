@@ -1,0 +1,62 @@
+"""What a run's memory is reported as, by hand-made numbers."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from nema_lc_jax.training.evaluation import memory_verdict
+from tests.helpers import tiny_config
+
+CHUNKS = 10  # of tiny_config
+
+
+def verdict(
+  *, slots=3, policy="learned", rate=0.5, gain=(0.1, 0.2), candidates=1
+):
+  config = tiny_config()
+  assert config.data.length == CHUNKS * config.model.chunk_length
+  config.memory.update(num_slots=slots, policy=policy)
+  config.memory.update(num_candidates=candidates, budget=1)
+  result = {
+    "metrics": {"accuracy": 0.6, "write_rate": rate},
+    "accuracy_memory_off": 0.5,
+    "memory_gain_interval": gain,
+  }
+  return memory_verdict(SimpleNamespace(config=config), result)
+
+
+def test_a_memory_that_writes_and_helps_is_fine():
+  assert verdict() is None
+
+
+@pytest.mark.parametrize(
+  ("wrong", "said"),
+  [
+    ({"rate": 0.0}, "nothing is written"),
+    ({"rate": 1.0}, "everything is written"),
+    ({"rate": 1.0, "slots": CHUNKS - 1}, "everything is written"),
+    ({"rate": 0.25, "candidates": 4}, "everything is written"),
+    ({"gain": (-0.1, 0.1)}, "is the same with the memory off"),
+    ({"gain": (-0.2, -0.1)}, "is worse with the memory on"),
+  ],
+)
+def test_what_is_wrong_is_said(wrong, said):
+  assert said in verdict(**wrong)
+
+
+@pytest.mark.parametrize(
+  "fine",
+  [
+    {"slots": CHUNKS, "rate": 1.0},
+    # No more than the budget is ever written.
+    {"slots": CHUNKS, "rate": 0.25, "candidates": 4},
+    {"policy": "fifo", "rate": 1.0},
+  ],
+)
+def test_writing_everything_is_fine(fine):
+  """Where there is room for it, or where the policy is to do just that."""
+  assert verdict(**fine) is None
+
+
+def test_no_memory_has_no_verdict():
+  assert verdict(policy="none", rate=0.0) is None

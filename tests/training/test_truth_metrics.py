@@ -1,0 +1,301 @@
+"""Metrics against the truth: a plain loop over steps, and tables by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nema_lc_jax.memory import Truth, scan_chunks
+from nema_lc_jax.memory.types import Allocation, StepOutput
+from nema_lc_jax.training import losses
+from tests.memory.streams import empty, lively, make_chunks, policy_of
+
+TEXTS, STEPS = 24, 14
+NAMES = ("write_precision", "write_recall", "premature_forget_rate")
+
+
+def random_chunks(seed):
+  """Texts [B, N] with facts, some of them voided, and padding at the end."""
+  rng = np.random.default_rng(seed)
+  shape = TEXTS, STEPS
+  chunks = make_chunks(seed, num=STEPS, lead=(TEXTS,))
+  sizes = rng.integers(2, STEPS + 1, TEXTS)
+  text = np.arange(STEPS) < sizes[:, None]
+  fact = rng.integers(0, 3, shape) * text
+  fact[np.arange(TEXTS), sizes - 1] = 0  # the last chunk asks
+  # How long ago: at most to the first chunk, and 0 often.
+  ago = rng.integers(0, np.arange(STEPS) + 1, shape)
+  voids = ago * (rng.random(shape) < 0.5) * text
+  return chunks.replace(
+    valid=chunks.valid & text[..., None],
+    truth=Truth(
+      fact=jnp.asarray(fact, jnp.int32), voids=jnp.asarray(voids, jnp.int32)
+    ),
+  )
+
+
+def run(name, seed, budget=2):
+  """Step outputs [B, N, ...] of a policy that does all it can."""
+  scan = jax.vmap(
+    lambda chunks, key: scan_chunks(
+      lively(name), key, empty(), chunks, policy=policy_of(name), budget=budget
+    )[1]
+  )
+  keys = jax.random.split(jax.random.key(seed), TEXTS)
+  return jax.jit(scan)(random_chunks(seed), keys)
+
+
+def held_after(steps):
+  """For each step of one text [N, ...]: slot to the chunk that it holds."""
+  slots, history = {}, []
+  for n in range(len(steps.active)):
+    done = jax.tree.map(lambda x, n=n: x[n].tolist(), steps.allocation)
+    for m, source in enumerate(done.source):
+      if not steps.active[n]:
+        break
+      if done.forget[m]:
+        slots.pop(m)
+      if source >= 0 or done.update[m]:
+        slots[m] = n
+    history.append(dict(slots))
+  return history
+
+
+def expected_sums(steps):
+  """(sum, count) of each metric over all texts, from the definition."""
+  sums = {name: [0, 0] for name in NAMES}
+  for b in range(len(steps.active)):
+    text = jax.tree.map(lambda x, b=b: np.asarray(x[b]), steps)
+    history = held_after(text)
+    last = max(n for n in range(len(history)) if text.active[n])
+    for n in range(last):  # What the last chunk writes, nothing reads.
+      fact, writes = text.truth.fact[n] > 0, int(text.writes[n])
+      sums["write_precision"][0] += writes * fact
+      sums["write_precision"][1] += writes
+      if not fact:
+        continue
+      taken = n in history[n].values()
+      sums["write_recall"][0] += taken
+      sums["write_recall"][1] += 1
+      if taken:
+        voiding = [
+          v
+          for v in range(n + 1, last + 1)
+          if text.truth.voids[v] and v - text.truth.voids[v] == n
+        ]
+        # In the chunk that makes it void, or asks, it must be there to be read.
+        use = min([*voiding, last])
+        lost = any(n not in history[t].values() for t in range(n, use))
+        sums["premature_forget_rate"][0] += lost
+        sums["premature_forget_rate"][1] += 1
+  return sums
+
+
+@pytest.mark.parametrize(
+  "name", ["fifo", "lru", "random", "oracle", "learned", "write_gate"]
+)
+def test_sums_equal_a_loop_over_random_streams(name):
+  steps = run(name, seed=3)
+  found = losses.truth_sums(steps)
+  assert set(found) == set(NAMES)
+  expected = expected_sums(steps)
+  for metric in NAMES:
+    assert [float(x) for x in found[metric]] == expected[metric], metric
+  assert expected["write_recall"][1] > 50
+  assert expected["premature_forget_rate"][1] > 20
+  if name == "learned":
+    assert steps.updates.sum() > 20
+    assert steps.forgets.sum() > 10
+  if name in ("fifo", "lru", "random"):
+    assert expected["premature_forget_rate"][0] > 10
+
+
+def test_origins_equal_a_loop_over_random_streams():
+  steps = run("learned", seed=4)
+  found = np.asarray(jax.vmap(losses.origins)(steps))
+  for b in range(TEXTS):
+    text = jax.tree.map(lambda x, b=b: x[b], steps)
+    slots = found.shape[-1]
+    expected = [
+      [held.get(m, -1) for m in range(slots)] for held in held_after(text)
+    ]
+    assert found[b].tolist() == expected
+
+
+def test_no_policy_that_writes_nothing_has_a_recall():
+  sums = losses.truth_sums(run("none", seed=5))
+  assert float(sums["write_recall"][0]) == 0
+  assert float(sums["write_recall"][1]) > 50
+  assert [float(x) for x in sums["write_precision"]] == [0, 0]
+  assert [float(x) for x in sums["premature_forget_rate"]] == [0, 0]
+
+
+# By hand.
+
+
+def table(rows, facts, voids, active=None):
+  """One text of 2 slots from (what is done to slot 0, to slot 1) per step.
+
+  "w" write, "e" write that replaces, "u" update, "f" forget, "." nothing.
+  """
+  N = len(rows)
+  rows = [row.ljust(2, ".") for row in rows]
+  of = lambda kinds: np.array([[c in kinds for c in row] for row in rows])
+  active = np.ones(N, bool) if active is None else np.array(active)
+  live, occupied, kept = np.zeros(2, bool), [], []
+  for n, row in enumerate(rows):
+    occupied.append(live.copy())
+    kept.append([live[m] and row[m] in ".u" for m in range(2)])
+    live = np.array(
+      [row[m] in "we" or (live[m] and row[m] != "f") for m in range(2)]
+    )
+    assert active[n] or row == ".."
+  steps = StepOutput(
+    read=None,
+    writes=of("we").sum(1),
+    updates=of("u").sum(1),
+    forgets=of("f").sum(1),
+    evictions=of("e").sum(1),
+    active=active,
+    attention=None,
+    actions=None,
+    strength=None,
+    candidates=None,
+    occupied=np.array(occupied),
+    kept=np.array(kept),
+    allocation=Allocation(
+      update=of("u"),
+      forget=of("f"),
+      source=np.where(of("we"), 0, -1),
+      evict=of("e"),
+    ),
+    age=None,
+    usage=None,
+    alive=None,
+    truth=Truth(fact=np.array(facts), voids=np.array(voids)),
+  )
+  return jax.tree.map(lambda x: jnp.asarray(x)[None], steps)
+
+
+HAND = {
+  "everything held to the end": (
+    ["w", ".w", ".."], [1, 2, 0], [0, 0, 0],
+    [[0, -1], [0, 1], [0, 1]], (2, 2), (2, 2), (0, 2),
+  ),
+  "noise written: precision, not recall": (
+    ["w", ".w", ".."], [0, 1, 0], [0, 0, 0],
+    [[0, -1], [0, 1], [0, 1]], (1, 2), (1, 1), (0, 1),
+  ),
+  "a fact that is not written": (
+    ["w", "..", ".."], [1, 1, 0], [0, 0, 0],
+    [[0, -1], [0, -1], [0, -1]], (1, 1), (1, 2), (0, 1),
+  ),
+  # The fact of chunk 0 is replaced in chunk 1, and asked for in chunk 2.
+  "evicted too soon": (
+    ["w", "e", ".."], [1, 1, 0], [0, 0, 0],
+    [[0, -1], [1, -1], [1, -1]], (2, 2), (2, 2), (1, 2),
+  ),
+  # The same, but it is void from chunk 1 on: to replace it there is right.
+  "evicted when void": (
+    ["w", "e", ".."], [1, 1, 0], [0, 1, 0],
+    [[0, -1], [1, -1], [1, -1]], (2, 2), (2, 2), (0, 2),
+  ),
+  # Void in chunk 2 only: it was lost before.
+  "evicted before it is void": (
+    ["w", "e", "..", ".."], [1, 1, 0, 0], [0, 0, 2, 0],
+    [[0, -1], [1, -1], [1, -1], [1, -1]], (2, 2), (2, 2), (1, 2),
+  ),
+  "forgotten too soon": (
+    ["w", "f", ".."], [1, 0, 0], [0, 0, 0],
+    [[0, -1], [-1, -1], [-1, -1]], (1, 1), (1, 1), (1, 1),
+  ),
+  "forgotten after it is void": (
+    ["w", "..", "f", ".."], [1, 0, 0, 0], [0, 1, 0, 0],
+    [[0, -1], [0, -1], [-1, -1], [-1, -1]], (1, 1), (1, 1), (0, 1),
+  ),
+  # An update passes the slot on: it is taken in, without a write, and what
+  # the slot held is lost.
+  "updated": (
+    ["w", "u", ".."], [1, 1, 0], [0, 0, 0],
+    [[0, -1], [1, -1], [1, -1]], (1, 1), (2, 2), (1, 2),
+  ),
+  "updated by what makes it void": (
+    ["w", "u", ".."], [1, 1, 0], [0, 1, 0],
+    [[0, -1], [1, -1], [1, -1]], (1, 1), (2, 2), (0, 2),
+  ),
+  # In the chunk that asks nothing is needed any more, and no write is wrong.
+  "replaced by the question": (
+    ["w", "..", "e"], [1, 0, 0], [0, 0, 0],
+    [[0, -1], [0, -1], [2, -1]], (1, 1), (1, 1), (0, 1),
+  ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HAND)
+@pytest.mark.parametrize("padding", [0, 2])
+def test_truth_sums_equal_a_table_by_hand(case, padding):
+  rows, facts, voids, origins, precision, recall, premature = HAND[case]
+  N = len(rows)
+  steps = table(
+    rows + [".."] * padding,
+    facts + [0] * padding,
+    voids + [0] * padding,
+    [True] * N + [False] * padding,
+  )
+  held = losses.origins(jax.tree.map(lambda x: x[0], steps))
+  assert held.tolist() == origins + [origins[-1]] * padding
+  sums = losses.truth_sums(steps)
+  found = {k: tuple(float(x) for x in v) for k, v in sums.items()}
+  assert found == {
+    "write_precision": precision,
+    "write_recall": recall,
+    "premature_forget_rate": premature,
+  }
+
+
+def test_sums_add_up_over_texts():
+  one = table(["w", "e", ".."], [1, 1, 0], [0, 0, 0])
+  two = table(["w", ".w", ".."], [0, 1, 0], [0, 0, 0])
+  both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), one, two)
+  found = losses.truth_sums(both)
+  assert [float(x) for x in found["write_precision"]] == [3, 4]
+  assert [float(x) for x in found["write_recall"]] == [3, 3]
+  assert [float(x) for x in found["premature_forget_rate"]] == [1, 3]
+
+
+# Stale reads.
+
+
+def sums_of(answers, num_classes, **batch):
+  logits = jax.nn.one_hot(jnp.array(answers), num_classes)
+  batch = {name: jnp.array(value) for name, value in batch.items()}
+  total, count = losses.stale_sums(logits, batch)["stale_read_rate"]
+  return float(total), float(count)
+
+
+def test_stale_reads_of_one_answer_per_text():
+  # Right; stale; wrong but never right; no stale answer there could be; the
+  # second of two stale ones.
+  answers, labels = [0, 1, 3, 2, 2], [0, 0, 0, 0, 0]
+  stale = [[1, -1], [1, -1], [1, -1], [-1, -1], [1, 2]]
+  found = sums_of(answers, 4, label=labels, stale=stale)
+  assert found == (2, 4)
+  weight = [1.0, 0.0, 1.0, 1.0, 1.0]
+  found = sums_of(answers, 4, label=labels, stale=stale, weight=weight)
+  assert found == (1, 3)
+
+
+def test_stale_reads_of_an_answer_per_token():
+  # Two texts of three tokens; a negative label is not asked.
+  answers = [[1, 1, 1], [0, 1, 1]]
+  labels = [[0, -1, 0], [0, 0, 0]]
+  stale = [[[1], [1], [-1]], [[1], [1], [1]]]
+  assert sums_of(answers, 2, label=labels, stale=stale) == (3, 4)
+  found = sums_of(answers, 2, label=labels, stale=stale, weight=[1.0, 0.0])
+  assert found == (1, 1)
+
+
+def test_an_answer_of_class_zero_is_stale_only_if_it_was_right_once():
+  # -1 stands for none: it is not the last class, and 0 is a class.
+  assert sums_of([0, 3], 4, label=[1, 1], stale=[[-1, -1], [0, -1]]) == (0, 1)
+  assert sums_of([0, 3], 4, label=[1, 1], stale=[[0, -1], [-1, 3]]) == (2, 2)
