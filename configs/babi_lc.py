@@ -54,13 +54,13 @@ def _task(c: ConfigDict) -> ConfigDict:
   c.data.num_eval = 1000
   # Who gave and who got is a matter of order, of words side by side.
   c.model.num_layers = 0
-  c.model.convolution = 3
+  c.model.conv_kernel_size = 3
   c.model.num_layers_after = 1
   c.model.mlp_ratio = 2.0
-  c.model.num_reads = 3  # some questions need three facts, one by another
+  c.model.num_hops = 3  # some questions need three facts, one by another
   c.memory.num_slots = 16
   c.memory.num_candidates = 1
-  c.memory.spare_slots = 2
+  c.memory.overprovisioned_slots = 2
   # A sentence is forgotten whole: what else it says is lost with what is void.
   c.loss.forget = 0.3
   # The gate would shut on what reads have not learned to use as yet.

@@ -2,7 +2,7 @@
 
 python -m nema_lc_jax.benchmark
   On a CPU chunks one after the other are the faster schedule, for the memory
-  as for its encoder; --config.model.chunks_at_once=0 takes them side by side,
+  as for its encoder; --config.model.chunk_batch_size=0 takes them side by side,
   which should suit accelerators (not measured).
   Two layers, 64 slots, chunks of 128 bytes, batches of 8. The texts are random
   bytes; the data set is only timed, as what a training step waits for.
@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
   c.model.num_heads = 4
   c.model.chunk_length = 128
   c.model.pool = "mean"
-  c.model.chunks_at_once = 1
+  c.model.chunk_batch_size = 1
   c.memory.num_slots = 64
   c.train.batch_size = 8
   return c

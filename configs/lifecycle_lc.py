@@ -42,8 +42,8 @@ def _common(c: ConfigDict) -> ConfigDict:
   c.model.mlp_ratio = 2.0
   c.model.remat = True  # what it recomputes is cheaper than what it stores
   c.memory.num_candidates = 1
-  c.memory.spare_slots = 2
-  c.eval.lengths = (1, 4, 16, 64)
+  c.memory.overprovisioned_slots = 2
+  c.eval.length_multipliers = (1, 4, 16, 64)
   c.train.learning_rate = 2e-3
   c.train.eval_every = 500
   c.train.checkpoint_every = 500

@@ -116,7 +116,7 @@ def _small(c: ConfigDict) -> ConfigDict:
   c.model.mlp_ratio = 2.0
   c.model.chunk_length = 64
   c.model.pool = "mean"
-  c.model.chunks_at_once = 1  # for a CPU: less memory, faster inference
+  c.model.chunk_batch_size = 1  # for a CPU: less memory, faster inference
   c.memory.num_slots = 12
   c.train.steps = 300
   c.train.batch_size = 32
@@ -168,7 +168,7 @@ def _text(c: ConfigDict) -> ConfigDict:
   c.data.name = "imdb"
   c.data.length = 4000
   c.data.num_eval = 2500  # of the 25,000 reviews of training, held out
-  c.model.layers = "ssm"  # text_small learns far sooner with it
+  c.model.sequence_mixer = "ssm"  # text_small learns far sooner with it
   c.model.width = 256
   c.model.chunk_length = 250
   c.train.steps = 20_000
@@ -183,8 +183,8 @@ def _text_small(c: ConfigDict) -> ConfigDict:
   c.data.length = 512
   c.data.num_eval = 1000
   c.data.num_test = 2000
-  c.model.layers = "ssm"  # learns this sooner than attention
-  c.model.convolution = 5  # words, or nearly; so few steps don't find them
+  c.model.sequence_mixer = "ssm"  # learns this sooner than attention
+  c.model.conv_kernel_size = 5  # words, or nearly; so few steps don't find them
   c.train.steps = 450
   return c
 

@@ -83,10 +83,10 @@ def test_it_is_the_memory_of_a_model():
 def test_its_options_are_its_own():
   assert policy_options(NAME) == ("sign",)
   policy = make_policy(NAME, width=D, sign=1.0)
-  state = empty().replace(age=jnp.array([3, 1, 2]), alive=jnp.ones(3))
+  state = empty().replace(age=jnp.array([3, 1, 2]), strength=jnp.ones(3))
   chunk = jax.tree.map(lambda x: x[0], make_chunks(0))
   scores = policy.score((), jax.random.key(0), state, chunk, train=False)
-  assert scores.keep.tolist() == [3.0, 1.0, 2.0]
+  assert scores.retention_priority.tolist() == [3.0, 1.0, 2.0]
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,7 @@ def write(args: Arguments, results: Results) -> list[Path]:
 def _about(args: Arguments, record: dict) -> list[str]:
   """What was run, and on what."""
   c, hardware = args.config, record["hardware"]
-  turn = c.model.chunks_at_once
+  turn = c.model.chunk_batch_size
   schedule = f"{turn} of them at a time" if turn else "all of them side by side"
   names = ("jax", "jaxlib", "flax", "python")
   versions = ", ".join(f"{n} {record['versions'][n]}" for n in names)

@@ -69,7 +69,7 @@ def scan_program(
       budget=c.budget,
       train=True,
       remat=c.remat_steps,
-      truncate=c.truncate,
+      bptt_chunks=c.bptt_chunks,
     )
     return out.read
 
@@ -82,7 +82,7 @@ def scan_program(
     keys = jax.random.split(jax.random.key(0), 4)
     normal = lambda key, *shape: jax.random.normal(key, (batch, *shape))
     params = policy.init(keys[0], num_slots=M, num_candidates=K)
-    query = normal(keys[1], N, T, D) * c.read_scale * D**-0.5
+    query = normal(keys[1], N, T, D) * c.query_norm * D**-0.5
     learned = params, query, normal(keys[2], N, K, D)
     return learned, jax.random.split(keys[3], batch), normal(keys[3], N, T, D)
 

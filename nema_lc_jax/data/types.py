@@ -44,21 +44,22 @@ class Dataset:
 
   An example is a dict of NumPy arrays whose shapes depend on `length` L only:
   `inputs` int32 [L]; `mask` bool [L], False on padding; `label` int32 [], or
-  [L] for predict, where a negative label is not asked. The match head adds
+  [L] for causal_lm, where a negative label is not asked. The match head adds
   `inputs2` and `mask2`; in-batch training pairs carry `group` int32 [] (the
   document's id) in place of `label`. A data set of several tasks adds `task`
-  int32 [], the number of each example's. Where it is known there is `truth`
-  int8 [L]: 0 noise, 1 a fact that an ideal memory keeps, 2 one that is asked
-  about; and of the lifecycle tasks, all -1 where there is none:
+  int32 [], the number of each example's. Where it is known there is
+  `ground_truth` int8 [L]: 0 noise, 1 a fact that an ideal memory keeps, 2 one
+  that is asked about; and of the lifecycle tasks, all -1 where there is none:
 
-  voids int32 [L]: at an item, the position of the fact that is of no use from
-    there on;
-  source int32 [L]: at a question, the position of the fact that answers it;
-  stale int32 [S], or [L, S] for predict: labels that were right once.
+  invalidates int32 [L]: at an item, the position of the fact that it makes
+    invalid;
+  answer_position int32 [L]: at a question, the position of the fact that
+    answers it;
+  stale int32 [S], or [L, S] for causal_lm: labels that were right once.
   """
 
   name: str
-  head: str  # "classify", "match", "predict" or "fill"
+  head: str  # "classify", "match", "causal_lm" or "masked_lm"
   vocab_size: int  # ids are 0..vocab_size-1; 0 is padding
   num_classes: int
   num_examples: Mapping[str, int]  # train, validation, test

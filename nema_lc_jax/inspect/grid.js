@@ -49,7 +49,7 @@ function readTheme() {
 
 // The same hues and shades as in the timeline plot of a run.
 function shade(n, m) {
-  const code = D.operation[n][m], strength = Math.min(1, D.alive[n][m]);
+  const code = D.operation[n][m], strength = Math.min(1, D.strength[n][m]);
   if (shown === "attention") {
     return blend(theme.free, theme.ink, D.attention[n][m] / topMass);
   }
@@ -133,9 +133,9 @@ function drawStep(n, left) {
     const at = TOP + m * ROW + ROW / 2;
     pen.fillText(D.operations[code][0].toUpperCase(), left + wide / 2, at);
   }
-  const truth = D.truth ? D.truth[n] : 0;
-  const voids = D.voids && D.voids[n] >= 0;
-  if (!truth && !voids) return;
+  const truth = D.ground_truth ? D.ground_truth[n] : 0;
+  const invalidates = D.invalidates && D.invalidates[n] >= 0;
+  if (!truth && !invalidates) return;
   pen.fillStyle = theme.mark;
   pen.font = `${Math.max(9, Math.min(15, width + 2))}px system-ui, sans-serif`;
   const sign = truth === ASKED ? "★" : truth === FACT ? "●" : "×";

@@ -114,7 +114,7 @@ def _steps(
     )
 
 
-def observe(
+def measure_horizon(
   experiment: Experiment,
   params: Params,
   *,
@@ -147,7 +147,7 @@ def observe(
   durations, ended, sums, seen = [], [], None, 0
   for steps in _steps(experiment, params, split, times, examples):
     written = steps.allocation.source >= 0
-    lost = steps.occupied & ~steps.kept
+    lost = steps.alive & ~steps.kept
     for text in zip(written, lost, steps.active, strict=True):
       held, left = lifetimes(*text)
       durations.append(held)
@@ -179,7 +179,7 @@ def observe(
 def _counts(steps: StepOutput) -> dict[str, tuple[np.ndarray, np.ndarray]]:
   """By step n, summed over texts [B, N, ...]: how often, out of how many."""
   active = steps.active[..., None]
-  occupied = steps.occupied & active
+  occupied = steps.alive & active
   total = lambda mask: mask.sum((0, 2), dtype=float)
   slots = total(occupied)
   return {
@@ -202,8 +202,8 @@ def write_horizon(
   examples: int = 64,
   split: str = "validation",
 ) -> list[Path]:
-  """Writes the figure of `observe`, and its numbers as JSON next to it."""
-  found = observe(
+  """Writes the figure of `measure_horizon`, and its numbers as JSON."""
+  found = measure_horizon(
     experiment, params, times=times, examples=examples, split=split
   )
   path = Path(path)

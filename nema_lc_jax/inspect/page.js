@@ -29,17 +29,17 @@ function share(name, value, hue) {
 function ofChunk(n) {
   const found = [];
   if (!D.active[n]) found.push("padding");
-  if (D.truth && D.truth[n] === FACT) found.push("holds a fact");
-  if (D.truth && D.truth[n] === ASKED) found.push("holds the fact asked for");
-  if (D.voids && D.voids[n] >= 0) {
-    found.push(`makes the fact of chunk ${D.voids[n]} void`);
+  if (D.ground_truth && D.ground_truth[n] === FACT) found.push("holds a fact");
+  if (D.ground_truth && D.ground_truth[n] === ASKED) found.push("holds the fact asked for");
+  if (D.invalidates && D.invalidates[n] >= 0) {
+    found.push(`makes the fact of chunk ${D.invalidates[n]} void`);
   }
   if (n === D.answer.chunk) found.push("gives the answer");
   return found;
 }
 
 function writesOf(n) {
-  return D.strength[n].flatMap((strength, k) => {
+  return D.write_strength[n].flatMap((strength, k) => {
     if (!D.candidates[n][k]) return [];
     const m = D.source[n].indexOf(k);
     const where = m < 0 ? "not written" : `written to slot ${m}`;
@@ -74,7 +74,7 @@ function fate(end, m) {
   if (code === REPLACED) {
     const k = D.source[n][m];
     return `replaced in step ${n} by chunk ${n} (candidate ${k}, strength ` +
-      `${number(D.strength[n][k])})`;
+      `${number(D.write_strength[n][k])})`;
   }
   if (code === RENEWED) return `forgotten in step ${n}, then written anew`;
   return `forgotten in step ${n}`;
@@ -89,11 +89,11 @@ function ofItem(n, m) {
   const rows = [
     ["written", born === n ? "in this step" : `${steps(n - born)} before`],
     ["age", D.age[n][m]],
-    ["strength", number(D.alive[n][m])],
+    ["strength", number(D.strength[n][m])],
     ["usage", number(D.usage[n][m])],
   ];
   const k = D.source[born][m];
-  rows.push(["write strength", `${number(D.strength[born][k])} (candidate ${k})`]);
+  rows.push(["write strength", `${number(D.write_strength[born][k])} (candidate ${k})`]);
   if (updates.length) rows.push(["updated in", updates.join(", ")]);
   rows.push(["then", fate(end, m)]);
   const more = ofChunk(born).filter((x) => x !== "gives the answer");
@@ -114,9 +114,9 @@ function ofBefore(n, m) {
 
 function ofCell(n, m) {
   const code = D.operation[n][m];
-  const [retain, update, forget] = D.actions[n][m];
+  const [retain, update, forget] = D.action_probs[n][m];
   const swatch = make("i", {style: `background:${css(shade(n, m))}`});
-  const said = D.occupied[n][m]
+  const said = D.alive_before[n][m]
     ? [share("retain", retain, D.colours[RETAINED]),
        share("update", update, D.colours[UPDATED]),
        share("forget", forget, D.colours[FORGOTTEN])]
@@ -213,8 +213,8 @@ function writeLegend() {
     $("legend").append(
       entry(make("i", {style: `background:${hue}`}), D.operations[code]));
   }
-  if (D.truth) $("legend").append(entry("● ", "fact"), entry("★ ", "asked for"));
-  if (D.voids && D.voids.some((v, n) => v >= 0 && !D.truth[n])) {
+  if (D.ground_truth) $("legend").append(entry("● ", "fact"), entry("★ ", "asked for"));
+  if (D.invalidates && D.invalidates.some((v, n) => v >= 0 && !D.ground_truth[n])) {
     $("legend").append(entry("× ", "takes back"));
   }
   $("legend").append(entry("▲ ", "gives the answer"), "fainter: weaker");
@@ -224,7 +224,7 @@ function writeLabels() {
   const at = (y, text) =>
     $("labels").append(make("span", {style: `top:${y}px`}, text));
   at(AXIS / 2, "step");
-  if (D.truth) at(AXIS + STRIP / 2, "facts");
+  if (D.ground_truth) at(AXIS + STRIP / 2, "facts");
   const every = Math.ceil(14 / ROW);
   for (let m = 0; m < M; m += every) {
     at(TOP + (m + 0.5) * ROW, m ? m : "slot 0");

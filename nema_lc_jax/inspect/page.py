@@ -21,15 +21,15 @@ DIGITS = 4
 # Of a Record, what the page shows cell by cell.
 CELLS = (
   "operation",
-  "alive",
+  "strength",
   "age",
   "usage",
   "born",
   "source",
-  "occupied",
-  "actions",
+  "alive_before",
+  "action_probs",
   "attention",
-  "strength",
+  "write_strength",
   "candidates",
 )
 
@@ -87,8 +87,8 @@ def content(
     "colours": timeline.COLOURS,
     "texts": [names.text(ids[valid]) for ids, valid in rows],
     "active": _listed(record.valid.any(1)),
-    "truth": optional(record.truth),
-    "voids": optional(record.voids),
+    "ground_truth": optional(record.ground_truth),
+    "invalidates": optional(record.invalidates),
     "answer": _answer(record, names),
     "series": series(record),
     **cells,
@@ -97,7 +97,7 @@ def content(
 
 def series(record: Record) -> dict[str, list[float]]:
   """By step: slots in use, their mean age, and the number of operations."""
-  live = record.alive > 0
+  live = record.strength > 0
   ages = np.where(live, record.age, 0).sum(1) / np.maximum(live.sum(1), 1)
   operation = record.operation
   count = lambda mask: _listed(mask.sum(1))

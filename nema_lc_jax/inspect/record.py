@@ -18,7 +18,7 @@ from nema_lc_jax.memory.types import (
   Params,
   StepOutput,
 )
-from nema_lc_jax.models import truth_of
+from nema_lc_jax.models import ground_truth_of
 from nema_lc_jax.runs import trace
 from nema_lc_jax.training.experiment import Experiment
 
@@ -34,11 +34,11 @@ class Record:
 
   tokens: np.ndarray  # [N, T] ids
   valid: np.ndarray  # [N, T]; False is padding
-  # A code of plotting.timeline. Of a slot forgotten and written in one step,
+  # A code of runs.trace. Of a slot forgotten and written in one step,
   # it is the write.
   operation: np.ndarray  # [N, M]
   # After the step, 0 where the slot is free: strength, age and usage.
-  alive: np.ndarray  # [N, M]
+  strength: np.ndarray  # [N, M]
   age: np.ndarray  # [N, M]
   usage: np.ndarray  # [N, M]
   # The chunk that was written into the slot, -1 where it is free.
@@ -46,19 +46,19 @@ class Record:
   # Which candidate of the chunk was written; -1: none.
   source: np.ndarray  # [N, M]
   # Slots alive before the step: the policy has a say on no others.
-  occupied: np.ndarray  # [N, M]
+  alive_before: np.ndarray  # [N, M]
   forgets: np.ndarray  # [N, M]
   # Probabilities of retain, update and forget, in the step.
-  actions: np.ndarray  # [N, M, 3]
+  action_probs: np.ndarray  # [N, M, 3]
   # Mean over the chunk's tokens of the mass that they read from the slot.
   attention: np.ndarray  # [N, M]
   # Write strength of each candidate, and whether there was one.
-  strength: np.ndarray  # [N, K]
+  write_strength: np.ndarray  # [N, K]
   candidates: np.ndarray  # [N, K]
   # Where the task knows it: 1 a fact, 2 the one asked for; and the chunk of the
-  # fact that this one makes void (-1: none).
-  truth: np.ndarray | None  # [N]
-  voids: np.ndarray | None  # [N]
+  # fact that this one makes invalid (-1: none).
+  ground_truth: np.ndarray | None  # [N]
+  invalidates: np.ndarray | None  # [N]
   # The chunk that the answer is given in, and the right answer (-1: unknown).
   asked: int
   label: int
@@ -78,7 +78,9 @@ class Record:
   @property
   def trace(self) -> trace.Trace:
     """What plotting.timeline draws."""
-    return trace.Trace(self.operation, self.alive, self.attention, self.truth)
+    return trace.Trace(
+      self.operation, self.strength, self.attention, self.ground_truth
+    )
 
 
 def require_memory(config: ConfigDict) -> None:
@@ -164,16 +166,16 @@ def record(
   chunked = {
     k: v[0].reshape(-1, T)
     for k, v in batch.items()
-    if k in ("inputs", "mask", "truth", "voids")
+    if k in ("inputs", "mask", "ground_truth", "invalidates")
   }
   asked = token // T
-  pooled = config.model.pool == "slots" and head != "predict"
-  share = state.alive / max(state.alive.sum(), 1e-6)
+  pooled = config.model.pool == "slots" and head != "causal_lm"
+  share = state.strength / max(state.strength.sum(), 1e-6)
   return Record(
     tokens=chunked["inputs"],
     valid=chunked["mask"],
     **life(steps, state),
-    **_truth(chunked),
+    **_ground_truth(chunked),
     asked=asked,
     label=label,
     mass=share if pooled else steps.attention[asked],
@@ -205,7 +207,7 @@ def _run(
     last = batch | {"mask": batch["mask"] & cut}
     answer = lambda slots: apply(params, keys, last, removed=slots).logits[0]
     logits = jax.vmap(answer)(removed)
-    if head == "predict":
+    if head == "causal_lm":
       logits = logits[:, token]
     first = jax.tree.map(lambda x: x[0], (output.steps, output.state))
     return *first, jax.nn.softmax(logits.astype(jnp.float32))
@@ -220,7 +222,7 @@ def _question(batch: Batch, head: str) -> tuple[int, int]:
   last = int(valid[-1]) if len(valid) else 0
   if "label" not in batch:
     return -1, last
-  if head != "predict":
+  if head != "causal_lm":
     return int(batch["label"][0]), last
   asked = np.flatnonzero(batch["label"][0] >= 0)
   if not len(asked):
@@ -236,36 +238,37 @@ def life(steps: StepOutput, state: MemoryState) -> dict[str, np.ndarray]:
     state: after the last step.
   """
   after = lambda before, last: np.concatenate([before[1:], last[None]])
-  alive, age = after(steps.alive, state.alive), after(steps.age, state.age)
+  strength = after(steps.strength, state.strength)
+  alive = strength > 0
   written = steps.allocation.source >= 0
   # `steps.usage` already counts the step's read: the same after the step,
   # unless the slot was written or freed, or the chunk is padding.
-  usage = np.where(written, FRESH_USAGE, np.where(alive > 0, steps.usage, 0.0))
+  usage = np.where(written, FRESH_USAGE, np.where(alive, steps.usage, 0.0))
   for n in np.flatnonzero(~steps.active):
     usage[n] = usage[n - 1] if n else 0.0
   chunk = np.arange(len(alive))[:, None]
   born = np.maximum.accumulate(np.where(written, chunk, -1))
   return {
-    "operation": trace.operations(steps, alive),
-    "alive": alive,
-    "age": age,
+    "operation": trace.operations(steps, strength),
+    "strength": strength,
+    "age": after(steps.age, state.age),
     "usage": usage.astype(np.float32),
-    "born": np.where(alive > 0, born, -1),
+    "born": np.where(alive, born, -1),
     "source": steps.allocation.source,
-    "occupied": steps.occupied,
+    "alive_before": steps.alive,
     "forgets": steps.allocation.forget,
-    "actions": steps.actions,
+    "action_probs": steps.action_probs,
     "attention": steps.attention,
-    "strength": steps.strength,
+    "write_strength": steps.write_strength,
     "candidates": steps.candidates,
   }
 
 
-def _truth(chunked: Batch) -> dict[str, np.ndarray | None]:
-  """The fields `truth` and `voids`, from those of the tokens [N, T]."""
-  if "truth" not in chunked:
-    return {"truth": None, "voids": None}
-  known = jax.device_get(truth_of(chunked))
+def _ground_truth(chunked: Batch) -> dict[str, np.ndarray | None]:
+  """The fields `ground_truth` and `invalidates`, of tokens [N, T]."""
+  if "ground_truth" not in chunked:
+    return {"ground_truth": None, "invalidates": None}
+  known = jax.device_get(ground_truth_of(chunked))
   chunk = np.arange(len(known.fact))
-  voids = np.where(known.voids > 0, chunk - known.voids, -1)
-  return {"truth": known.fact, "voids": voids}
+  invalidates = np.where(known.invalidates > 0, chunk - known.invalidates, -1)
+  return {"ground_truth": known.fact, "invalidates": invalidates}

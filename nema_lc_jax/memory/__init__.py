@@ -6,10 +6,10 @@ Depends on jax, chex and flax.struct alone. Read `types.py` first.
 from nema_lc_jax.memory.allocator import allocate, commit
 from nema_lc_jax.memory.state import (
   init_state,
-  log_strength,
-  next_older,
   read,
+  read_bias,
   read_weights,
+  temporal_links,
 )
 from nema_lc_jax.memory.step import memory_step, scan_chunks
 from nema_lc_jax.memory.types import (
@@ -21,11 +21,11 @@ from nema_lc_jax.memory.types import (
   Allocation,
   Candidates,
   Chunk,
+  GroundTruth,
   MemoryState,
   Policy,
   Scores,
   StepOutput,
-  Truth,
   decayed_usage,
 )
 
@@ -38,19 +38,19 @@ __all__ = [
   "Allocation",
   "Candidates",
   "Chunk",
+  "GroundTruth",
   "MemoryState",
   "Policy",
   "Scores",
   "StepOutput",
-  "Truth",
   "allocate",
   "commit",
   "decayed_usage",
   "init_state",
-  "log_strength",
   "memory_step",
-  "next_older",
   "read",
+  "read_bias",
   "read_weights",
   "scan_chunks",
+  "temporal_links",
 ]

@@ -38,16 +38,15 @@ def _at(index: Array, size: int, where: Array) -> Array:
 
 def _utilities(scores: Scores, state: MemoryState, candidates: Candidates):
   """The operation each slot asks for [M], and utilities [M], [K]."""
-  probs = _clean(scores.actions)
-  live = state.alive > 0
+  probs = _clean(scores.action_probs)
   wanted = jnp.argmax(probs, axis=-1)
-  wanted = jnp.where(state.alive <= STRENGTH_FLOOR, FORGET, wanted)
+  wanted = jnp.where(state.strength <= STRENGTH_FLOOR, FORGET, wanted)
   asked = jnp.take_along_axis(probs, wanted[:, None], axis=-1)[:, 0]
-  asks = live & ((wanted == UPDATE) | (wanted == FORGET))
+  asks = state.alive & ((wanted == UPDATE) | (wanted == FORGET))
   slots = jnp.where(asks, asked, -jnp.inf)
   # A strength of NaN is not above 0.
-  able = candidates.valid & (scores.strength > 0)
-  writes = jnp.where(able, _clean(scores.write), -jnp.inf)
+  able = candidates.valid & (scores.write_strength > 0)
+  writes = jnp.where(able, _clean(scores.write_priority), -jnp.inf)
   return wanted, slots, writes
 
 
@@ -61,9 +60,9 @@ def allocate(
   nothing. A valid candidate asks to be written with its rank. The `budget`
   best of all of these are chosen; of equal ones the lower index, slots before
   candidates. Chosen writes, best first, take free slots, then the live slots
-  with the lowest `keep` that nothing else was done to, if their rank is higher
-  than that `keep`; otherwise the write is dropped. NaN counts as -inf, and
-  -inf never executes.
+  with the lowest `retention_priority` that nothing else was done to, if their
+  `write_priority` is higher; otherwise the write is dropped. NaN counts as
+  -inf, and -inf never executes.
 
   Args:
     scores: what the policy says.
@@ -76,10 +75,10 @@ def allocate(
   """
   if budget < 0:
     raise ValueError(f"budget must be at least 0, got {budget}.")
-  M, K = state.alive.shape[0], candidates.valid.shape[0]
-  chex.assert_shape(scores.actions, (M, 3))
-  chex.assert_shape(scores.keep, (M,))
-  chex.assert_shape([scores.write, scores.strength], (K,))
+  M, K = state.strength.shape[0], candidates.valid.shape[0]
+  chex.assert_shape(scores.action_probs, (M, 3))
+  chex.assert_shape(scores.retention_priority, (M,))
+  chex.assert_shape([scores.write_priority, scores.write_strength], (K,))
   wanted, slots, writes = _utilities(scores, state, candidates)
   utility = jnp.concatenate([slots, writes])
   # By index: a threshold on the value would let equal scores in together.
@@ -89,17 +88,17 @@ def allocate(
   forget = executed[:M] & (wanted == FORGET)
 
   # The places, in the order in which writes take them: free slots, then live
-  # untouched ones by keep; slots updated in this step are no place.
-  live = (state.alive > 0) & ~forget
-  keep = _clean(scores.keep)
+  # untouched ones by retention priority; no slot updated in this step.
+  live = state.alive & ~forget
+  retention = _clean(scores.retention_priority)
   group = jnp.where(update, 2, live.astype(jnp.int32))
-  places = jnp.lexsort((jnp.where(live, keep, 0.0), group))
+  places = jnp.lexsort((jnp.where(live, retention, 0.0), group))
   # The chosen writes, best first; the rest of the order is cut off below.
   ranks = jnp.where(executed[M:], writes, -jnp.inf)
   writers = jnp.argsort(-ranks, stable=True)
   pairs = min(M, K)
   places, writers = places[:pairs], writers[:pairs]
-  beats = ranks[writers] > jnp.where(live, keep, -jnp.inf)[places]
+  beats = ranks[writers] > jnp.where(live, retention, -jnp.inf)[places]
   lands = beats & ~update[places]
   source = jnp.where(_at(places, M, lands), writers[:, None], -1).max(0)
   return Allocation(
@@ -117,31 +116,32 @@ def commit(
 
   Write: the candidate's content and strength, age 0, fresh usage. Update:
   content + p_update * (proposal - content); age, usage and strength stay.
-  Forget: all zero. Retain: strength `scores.retained`, not below the floor.
+  Forget: all zero. Retain: strength `scores.retained_strength`, not below the
+  floor.
   """
   written = allocation.source >= 0
   freed = allocation.forget & ~written
-  live = (state.alive > 0) & ~freed
+  live = state.alive & ~freed
   # By mask: the gradient of an indexed read is an indexed write.
-  chosen = _at(allocation.source, scores.write.shape[0], written)
+  chosen = _at(allocation.source, scores.write_priority.shape[0], written)
 
-  p_update = scores.actions[:, UPDATE, None]
+  p_update = scores.action_probs[:, UPDATE, None]
   moved = state.content + p_update * (scores.proposal - state.content)
   content = jnp.where(allocation.update[:, None], moved, state.content)
   content = jnp.where(live[:, None], content, 0.0)
   offered = candidates.content.astype(jnp.float32)
   offered = jnp.where(chosen[:, :, None], offered, 0.0).sum(1)
 
-  alive = state.alive
-  if scores.retained is not None:
-    alive = jnp.where(allocation.update, alive, scores.retained)
-  alive = jnp.where(live, jnp.clip(alive, STRENGTH_FLOOR, 1.0), 0.0)
-  strength = jnp.clip(scores.strength, STRENGTH_FLOOR, 1.0)
-  strength = jnp.where(chosen, strength, 0.0).sum(1)
+  strength = state.strength
+  if scores.retained_strength is not None:
+    strength = jnp.where(allocation.update, strength, scores.retained_strength)
+  strength = jnp.where(live, jnp.clip(strength, STRENGTH_FLOOR, 1.0), 0.0)
+  initial = jnp.clip(scores.write_strength, STRENGTH_FLOOR, 1.0)
+  initial = jnp.where(chosen, initial, 0.0).sum(1)
 
   return MemoryState(
     content=jnp.where(written[:, None], offered, content),
     age=jnp.where(written | ~live, 0, state.age + 1),
     usage=jnp.where(written, FRESH_USAGE, jnp.where(live, state.usage, 0.0)),
-    alive=jnp.where(written, strength, alive),
+    strength=jnp.where(written, initial, strength),
   )

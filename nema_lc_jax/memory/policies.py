@@ -22,16 +22,18 @@ from nema_lc_jax.memory.types import (
 )
 
 
-def retain_all(state: MemoryState, chunk: Chunk, keep: Array) -> Scores:
+def retain_all(
+  state: MemoryState, chunk: Chunk, retention_priority: Array
+) -> Scores:
   """Scores that write every candidate and change no slot by themselves."""
   K = chunk.candidates.valid.shape[0]
-  actions = jax.nn.one_hot(jnp.full(state.alive.shape, RETAIN), 3)
+  actions = jax.nn.one_hot(jnp.full(state.strength.shape, RETAIN), 3)
   return Scores(
-    actions=actions,
+    action_probs=actions,
     proposal=state.content,
-    write=jnp.full((K,), jnp.inf),
-    strength=jnp.ones((K,)),
-    keep=keep,
+    write_priority=jnp.full((K,), jnp.inf),
+    write_strength=jnp.ones((K,)),
+    retention_priority=retention_priority,
   )
 
 
@@ -41,14 +43,14 @@ def _init(key: Array, *, num_slots: int, num_candidates: int) -> tuple[()]:
 
 
 def _heuristic(
-  keep: Callable[[Array, MemoryState], Array],
-  observe: Callable[..., Array] = decayed_usage,
+  priority: Callable[[Array, MemoryState], Array],
+  update_usage: Callable[..., Array] = decayed_usage,
 ) -> Policy:
   def score(params, key, state, chunk, *, train):
     del params, train
-    return retain_all(state, chunk, keep(key, state))
+    return retain_all(state, chunk, priority(key, state))
 
-  return Policy(_init, score, observe)
+  return Policy(_init, score, update_usage)
 
 
 def none(*, width: int) -> Policy:
@@ -57,14 +59,16 @@ def none(*, width: int) -> Policy:
 
   def score(params, key, state, chunk, *, train):
     del params, key, train
-    scores = retain_all(state, chunk, jnp.zeros_like(state.alive))
-    return scores.replace(write=jnp.full_like(scores.write, -jnp.inf))
+    scores = retain_all(state, chunk, jnp.zeros_like(state.strength))
+    return scores.replace(
+      write_priority=jnp.full_like(scores.write_priority, -jnp.inf)
+    )
 
   return Policy(_init, score)
 
 
 def oldest_first(state: MemoryState) -> Array:
-  """A `keep` that makes the oldest slot the first to be replaced [M]."""
+  """A retention priority [M] by which the oldest slot is replaced first."""
   return -state.age.astype(jnp.float32)
 
 
@@ -83,10 +87,10 @@ def least_recent_access(
   before writing, so a slot written in a step is more recent than one read in
   it.
   """
-  M = state.alive.shape[0]
-  attention = jnp.where(state.alive > 0, attention, -1.0)
+  M = state.strength.shape[0]
+  attention = jnp.where(state.alive, attention, -1.0)
   top = jax.nn.one_hot(jnp.argmax(attention, axis=-1), M, dtype=bool)
-  accessed = (top & valid[:, None]).any(0) & (state.alive > 0)
+  accessed = (top & valid[:, None]).any(0) & state.alive
   return jnp.where(accessed, FRESH_USAGE - 0.5, state.usage - 1.0)
 
 
@@ -106,32 +110,32 @@ def random(*, width: int) -> Policy:
   """Replaces a slot drawn at random."""
   del width
   return _heuristic(
-    lambda key, state: jax.random.uniform(key, state.alive.shape)
+    lambda key, state: jax.random.uniform(key, state.strength.shape)
   )
 
 
 def oracle(*, width: int) -> Policy:
-  """Knows the truth: writes the facts worth keeping, frees what became void.
+  """Sees the ground truth: writes the facts, frees those that became invalid.
 
-  Only for tasks that carry `Chunk.truth`, as a bound for what policies can do
-  that see the past alone. What is void falls to the floor of strength, so that
-  the next write takes its place, or a forget where the budget has one left;
+  Only for tasks that carry `Chunk.ground_truth`, as an upper bound for policies
+  that see the past alone. An invalid fact falls to the floor of strength, so
+  that the next write takes its slot, or a forget where the budget has one left;
   nothing else is ever replaced.
 
   Raises:
-    ValueError: on scoring a chunk without truth.
+    ValueError: on scoring a chunk without ground truth.
   """
   del width
 
   def score(params, key, state, chunk, *, train):
     del params, key, train
-    if chunk.truth is None:
-      raise ValueError("policy 'oracle' needs a task that knows the truth.")
-    void = state.age + 1 == chunk.truth.voids
-    left = jnp.where(void, STRENGTH_FLOOR, state.alive)
-    scores = retain_all(state, chunk, keep=left)
-    rank = jnp.where(chunk.truth.fact > 0, 0.5, -jnp.inf)
-    rank = jnp.broadcast_to(rank, scores.write.shape)
-    return scores.replace(write=rank, retained=left)
+    if chunk.ground_truth is None:
+      raise ValueError("policy 'oracle' needs a task with ground truth.")
+    invalid = state.age + 1 == chunk.ground_truth.invalidates
+    left = jnp.where(invalid, STRENGTH_FLOOR, state.strength)
+    scores = retain_all(state, chunk, retention_priority=left)
+    rank = jnp.where(chunk.ground_truth.fact > 0, 0.5, -jnp.inf)
+    rank = jnp.broadcast_to(rank, scores.write_priority.shape)
+    return scores.replace(write_priority=rank, retained_strength=left)
 
   return Policy(_init, score)

@@ -4,7 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from nema_lc_jax.memory.types import OLDEST, Array, MemoryState
+from nema_lc_jax.memory.types import MAX_READ_AGE, Array, MemoryState
 
 
 def init_state(*, num_slots: int, width: int) -> MemoryState:
@@ -21,34 +21,34 @@ def init_state(*, num_slots: int, width: int) -> MemoryState:
     content=jnp.zeros((num_slots, width), jnp.float32),
     age=jnp.zeros((num_slots,), jnp.int32),
     usage=jnp.zeros((num_slots,), jnp.float32),
-    alive=jnp.zeros((num_slots,), jnp.float32),
+    strength=jnp.zeros((num_slots,), jnp.float32),
   )
 
 
-def log_strength(
+def read_bias(
   state: MemoryState, age_bias: Array | float | None = None
 ) -> Array:
   """What strength and age add to a slot's read logit [M]; free slots: -inf.
 
-  log(alive) - age_bias * log(1 + min(age, OLDEST)), None standing for 0.
+  log(strength) - age_bias * log(1 + min(age, MAX_READ_AGE)); None stands for 0.
   """
-  live = state.alive > 0
+  live = state.alive
   # The inner `where` keeps the gradient of log finite at free slots.
-  strength = jnp.log(jnp.where(live, state.alive, 1.0))
+  strength = jnp.log(jnp.where(live, state.strength, 1.0))
   if age_bias is not None:
-    age = jnp.minimum(state.age, OLDEST).astype(jnp.float32)
+    age = jnp.minimum(state.age, MAX_READ_AGE).astype(jnp.float32)
     strength -= age_bias * jnp.log1p(age)
   return jnp.where(live, strength, -jnp.inf)
 
 
-def next_older(state: MemoryState) -> Array:
-  """Links in time [M, M] f32: 1 where slot j is the next older one of slot i.
+def temporal_links(state: MemoryState) -> Array:
+  """Temporal links [M, M] f32: 1 where slot j is the next older one of slot i.
 
-  Transposed, they lead to the next younger. Slots of one age are linked alike;
-  free slots are not linked. Like the temporal links of the DNC (Graves et al.
-  2016), which need a state of their own; here ages say what came after what.
+  The transpose leads to the next younger slot. Slots of one age have the same
+  links; free slots have none. The DNC (Graves et al. 2016) keeps its temporal
+  links as a state of their own; here the ages hold the order.
   """
-  live = state.alive > 0
+  live = state.alive
   older = live[:, None] & live & (state.age > state.age[:, None])
   ages = jnp.where(older, state.age, jnp.iinfo(state.age.dtype).max)
   return (older & (ages == ages.min(1, keepdims=True))).astype(jnp.float32)
@@ -58,7 +58,7 @@ def read_weights(
   state: MemoryState,
   query: Array,
   *,
-  age_bias: Array | float | None = 0.0,
+  age_bias: Array | float | None = None,
   bias: Array | float = 0.0,
 ) -> Array:
   """Read mass [T, M] f32 of each slot for each query [T, D].
@@ -71,7 +71,7 @@ def read_weights(
   chex.assert_equal(query.shape[-1], state.content.shape[-1])
   query = query.astype(jnp.float32)
   scale = state.content.shape[-1] ** -0.5
-  logits = scale * query @ state.content.T + log_strength(state, age_bias)
+  logits = scale * query @ state.content.T + read_bias(state, age_bias)
   logits += bias
   null = jnp.zeros((*logits.shape[:-1], 1), logits.dtype)
   logits = jnp.concatenate([null, logits], axis=-1)
@@ -79,12 +79,12 @@ def read_weights(
 
 
 def read(
-  state: MemoryState, query: Array, *, age_bias: Array | float | None = 0.0
+  state: MemoryState, query: Array, *, age_bias: Array | float | None = None
 ) -> Array:
   """What each query [T, D] reads from the memory: [T, D] f32.
 
   An empty memory reads exactly 0. The values read are the slots' contents.
-  `age_bias` b >= 0 prefers young slots: -b * log(1 + min(age, OLDEST)) is added
-  to the logits.
+  `age_bias` b >= 0 prefers young slots: -b * log(1 + min(age, MAX_READ_AGE)) is
+  added to the logits.
   """
   return read_weights(state, query, age_bias=age_bias) @ state.content

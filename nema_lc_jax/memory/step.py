@@ -29,7 +29,7 @@ def memory_step(
   budget: int,
   train: bool = False,
 ) -> tuple[MemoryState, StepOutput]:
-  """read -> observe -> score -> allocate -> commit.
+  """read -> update_usage -> score -> allocate -> commit.
 
   The read sees the memory as the chunks before left it, never this chunk's
   own writes. A chunk without a valid token leaves the state as it is.
@@ -50,8 +50,8 @@ def memory_step(
   chex.assert_equal_shape_prefix([chunk.query, chunk.valid], 1)
   attention = read_weights(state, chunk.query, age_bias=chunk.age_bias)
   attention = jnp.where(chunk.valid[:, None], attention, 0.0)
-  live = state.alive > 0
-  usage = policy.observe(state, attention, chunk.valid)
+  live = state.alive
+  usage = policy.update_usage(state, attention, chunk.valid)
   seen = state.replace(usage=jnp.where(live, usage, 0.0))
 
   scores = policy.score(params, key, seen, chunk, train=train)
@@ -77,16 +77,15 @@ def memory_step(
     evictions=allocation.evict.sum(dtype=jnp.int32),
     active=active,
     attention=token_mean(attention, chunk.valid),
-    actions=scores.actions,
-    strength=scores.strength,
+    action_probs=scores.action_probs,
+    write_strength=scores.write_strength,
     candidates=chunk.candidates.valid & active,
-    occupied=live,
     kept=live & ~written & ~allocation.forget,
     allocation=allocation,
     age=state.age,
     usage=seen.usage,
-    alive=state.alive,
-    truth=chunk.truth,
+    strength=state.strength,
+    ground_truth=chunk.ground_truth,
   )
   return after, out
 
@@ -102,7 +101,7 @@ def scan_chunks(
   train: bool = False,
   start: int | Array = 0,
   remat: bool = False,
-  truncate: int | None = None,
+  bptt_chunks: int | None = None,
 ) -> tuple[MemoryState, StepOutput]:
   """Runs `memory_step` over chunks stacked on a leading axis N.
 
@@ -119,24 +118,27 @@ def scan_chunks(
     train: static.
     start: number of the first chunk in its stream.
     remat: recompute each step in the backward pass instead of storing it.
-    truncate: stop the gradient through the memory every so many chunks.
+    bptt_chunks: truncated backpropagation: stop the gradient through the
+      memory every so many chunks.
 
   Returns:
     The memory after the last chunk, and step outputs stacked [N, ...].
 
   Raises:
-    ValueError: if truncate is below 1.
+    ValueError: if bptt_chunks is below 1.
   """
-  if truncate is not None and truncate < 1:
-    raise ValueError(f"truncate must be at least 1 chunk, got {truncate}.")
+  if bptt_chunks is not None and bptt_chunks < 1:
+    raise ValueError(
+      f"bptt_chunks must be at least 1 chunk, got {bptt_chunks}."
+    )
   step = functools.partial(
     memory_step, policy=policy, budget=budget, train=train
   )
 
   def body(state, numbered):
     number, key, chunk = numbered
-    if truncate is not None:
-      cut = number % truncate == 0
+    if bptt_chunks is not None:
+      cut = number % bptt_chunks == 0
       state = jax.tree.map(
         lambda x: jnp.where(cut, jax.lax.stop_gradient(x), x), state
       )

@@ -19,14 +19,14 @@ Params = Any  # a pytree of arrays; () for a policy that learns nothing
 
 # Strength below which decay does not go: only a forget frees a slot.
 STRENGTH_FLOOR = 1e-3
-# Reads take a slot that is older for one of this age. Otherwise an item that is
-# kept for long would fade from reads, however strong.
-OLDEST = 15
+# Reads treat older slots as of this age. Otherwise an item that is kept for
+# long would vanish from reads, however strong it is.
+MAX_READ_AGE = 15
 # Usage of a slot in the step that wrote it.
 FRESH_USAGE = 1.0
 # Share of the usage that is left after one step.
 USAGE_DECAY = 0.9
-# Columns of `Scores.actions`.
+# Columns of `Scores.action_probs`.
 RETAIN, UPDATE, FORGET = 0, 1, 2
 
 
@@ -40,8 +40,16 @@ class MemoryState:
   age: Array  # [M] i32
   # How much the slot was read of late; what it counts is the policy's choice.
   usage: Array  # [M] f32
-  # 0: the slot is free. Above 0: alive, and the number is its strength.
-  alive: Array  # [M] f32 in [0, 1]
+  # How much the slot counts in reads and for its place; exactly 0: it is free.
+  strength: Array  # [M] f32 in [0, 1]
+
+  @property
+  def alive(self) -> Array:
+    """Which slots hold an item [M] bool: those of a strength above 0.
+
+    Derived, so that a slot cannot be alive and of no strength.
+    """
+    return self.strength > 0
 
 
 @struct.dataclass
@@ -55,13 +63,13 @@ class Candidates:
 
 
 @struct.dataclass
-class Truth:
+class GroundTruth:
   """What a synthetic task knows of a chunk: for oracles and for metrics."""
 
   # 0 noise, 1 a fact that an ideal memory keeps, 2 one that will be asked for.
   fact: Array  # [] i32
-  # How many chunks ago the fact came that is of no use from now on; 0: none.
-  voids: Array  # [] i32
+  # How many chunks ago the fact came that this one makes invalid; 0: none.
+  invalidates: Array  # [] i32
 
 
 @struct.dataclass
@@ -74,11 +82,11 @@ class Chunk:
   candidates: Candidates
   # False for padding; a chunk with no valid token leaves the state as it is.
   valid: Array  # [T] bool
-  # How much reads prefer young slots: b in -b * log(1 + min(age, OLDEST));
-  # None means 0.
+  # How much reads prefer young slots: b in -b * log(1 + min(age,
+  # MAX_READ_AGE)); None means 0.
   age_bias: Array | None = None  # [] f32
   # Synthetic tasks only; no policy but an oracle may look at it.
-  truth: Truth | None = None
+  ground_truth: GroundTruth | None = None
 
 
 @struct.dataclass
@@ -86,18 +94,18 @@ class Scores:
   """What a policy thinks of every slot and every candidate."""
 
   # Softmax over retain, update, forget.
-  actions: Array  # [M, 3] f32
+  action_probs: Array  # [M, 3] f32
   # What an update would move the slot's content towards.
   proposal: Array  # [M, D] f32
   # Ranking score of each candidate; +inf always wins, -inf never executes.
-  write: Array  # [K] f32
+  write_priority: Array  # [K] f32
   # Strength in (0, 1] that the candidate gets if it is written.
-  strength: Array  # [K] f32
-  # What a candidate's rank must beat to replace this slot.
-  keep: Array  # [M] f32
+  write_strength: Array  # [K] f32
+  # What a candidate's write priority must exceed to replace this slot.
+  retention_priority: Array  # [M] f32
   # Strength a live slot has after this step if it is retained (the floor is
   # applied on commit); None: its strength stays as it is.
-  retained: Array | None = None  # [M] f32
+  retained_strength: Array | None = None  # [M] f32
 
 
 @struct.dataclass
@@ -132,22 +140,26 @@ class StepOutput:
   # Read mass of each slot, averaged over valid tokens.
   attention: Array  # [M] f32
   # The policy's action distribution and write strengths in this step.
-  actions: Array  # [M, 3] f32
-  strength: Array  # [K] f32
+  action_probs: Array  # [M, 3] f32
+  write_strength: Array  # [K] f32
   # Which candidates were valid.
   candidates: Array  # [K] bool
-  # Slots alive before the step.
-  occupied: Array  # [M] bool
   # Slots that hold the same item before and after the step.
   kept: Array  # [M] bool
   # What was executed on each slot.
   allocation: Allocation
-  # Age, usage and strength of the slots before the step (usage after observe).
+  # Age, usage and strength of the slots before the step, the usage with this
+  # step's read.
   age: Array  # [M] i32
   usage: Array  # [M] f32
-  alive: Array  # [M] f32
+  strength: Array  # [M] f32
   # What the task knows of the chunk, if it does.
-  truth: Truth | None = None
+  ground_truth: GroundTruth | None = None
+
+  @property
+  def alive(self) -> Array:
+    """Slots that held an item before the step [M] bool."""
+    return self.strength > 0
 
 
 def token_mean(values: Array, valid: Array) -> Array:
@@ -176,11 +188,11 @@ class Policy(NamedTuple):
     depend on num_slots where the number of slots is to change in training.
   score(params, key, state, chunk, *, train) -> Scores
     Decides nothing: it only says how much each operation is worth.
-  observe(state, attention, valid) -> usage [M]
+  update_usage(state, attention, valid) -> usage [M]
     The new usage, from the read mass `attention` [T, M] of this step's read
     and the token mask `valid` [T].
   """
 
   init: Callable[..., Params]
   score: Callable[..., Scores]
-  observe: Callable[..., Array] = decayed_usage
+  update_usage: Callable[..., Array] = decayed_usage

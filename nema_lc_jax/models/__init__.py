@@ -1,7 +1,7 @@
 """Models around the memory, and the learned policies. Linen lives only here."""
 
 from nema_lc_jax.models.config import BASELINES, ModelConfig
-from nema_lc_jax.models.memory_layer import truth_of
+from nema_lc_jax.models.memory_layer import ground_truth_of
 from nema_lc_jax.models.model import Model, ModelOutput, build_model
 from nema_lc_jax.models.policies import POLICIES, make_policy
 
@@ -12,6 +12,6 @@ __all__ = [
   "ModelConfig",
   "ModelOutput",
   "build_model",
+  "ground_truth_of",
   "make_policy",
-  "truth_of",
 ]

@@ -7,11 +7,11 @@ from typing import Any
 # Encoders without slots, to compare the memory with.
 BASELINES = ("local", "full", "recurrent", "ssm")
 CHOICES = {
-  "head": ("classify", "match", "predict", "fill"),
+  "head": ("classify", "match", "causal_lm", "masked_lm"),
   "encoder": ("memory", *BASELINES),
   "pool": ("last", "mean", "slots"),
-  "layers": ("attention", "ssm"),
-  "positions": ("learned", "rotary"),
+  "sequence_mixer": ("attention", "ssm"),
+  "position_embedding": ("learned", "rotary"),
   "dtype": ("float32", "bfloat16"),
 }
 # Least values of the integer fields, and the section of a run's config they
@@ -24,11 +24,11 @@ LEAST = {
   "num_layers": (0, "model"),
   "num_layers_after": (0, "model"),
   "num_heads": (1, "model"),
-  "convolution": (0, "model"),
-  "num_reads": (1, "model"),
-  "chunks_at_once": (0, "model"),
+  "conv_kernel_size": (0, "model"),
+  "num_hops": (1, "model"),
+  "chunk_batch_size": (0, "model"),
   "num_slots": (1, "memory"),
-  "spare_slots": (0, "memory"),
+  "overprovisioned_slots": (0, "memory"),
   "num_candidates": (1, "memory"),
   "budget": (0, "memory"),
 }
@@ -42,8 +42,8 @@ class ModelConfig:
     ValueError: naming the field, its value, and what is allowed.
   """
 
-  # "classify" one text, "match" two; at every token, "predict" what follows,
-  # "fill" in what is hidden.
+  # "classify" one text, "match" two; at every token, predict what follows
+  # ("causal_lm") or what is hidden ("masked_lm").
   head: str
   vocab_size: int  # V; ids lie in [0, V)
   num_classes: int  # C
@@ -55,14 +55,14 @@ class ModelConfig:
   mlp_ratio: float = 4.0  # hidden width of the MLPs over D
   # What mixes the tokens of a chunk: "attention", or linear recurrences ("ssm",
   # see models/ssm.py). "full" and "recurrent" have attention anyway.
-  layers: str = "attention"
-  gated: bool = False  # MLPs with gated units; those of "ssm" always are
+  sequence_mixer: str = "attention"
+  gated_mlp: bool = False  # MLPs with gated units; those of "ssm" always are
   # "learned" in each chunk, and added to the tokens; or "rotary": queries and
   # keys are turned by their place in what is attended.
-  positions: str = "learned"
+  position_embedding: str = "learned"
   # Tokens in the window of a convolution over each chunk's embeddings, before
   # the layers; 0: none.
-  convolution: int = 0
+  conv_kernel_size: int = 0
   dropout: float = 0.0  # probability, in training
   # "memory"; for comparison, without slots: "local" (chunks alone), "full"
   # (attention over the whole text), "recurrent" (num_slots memory tokens beside
@@ -77,22 +77,22 @@ class ModelConfig:
   dtype: str = "float32"  # of activations; memory and parameters: float32
   # Norm of read queries: the most that content can add to a read logit. Where
   # it is small, strengths have to tell what is worth reading, and are learned.
-  read_scale: float = 5.0
+  query_norm: float = 5.0
   # Reads of the last chunk, one after another: each asks for what the reads
   # before it make worth asking for, or for what came just before or after that.
   # More than 1 only where pool is "last".
-  num_reads: int = 1
+  num_hops: int = 1
   remat: bool = False  # recompute layers and steps in the backward pass
   # Chunks that layers run on at once, one group after another; these and memory
   # steps are computed again in the backward pass, and each chunk draws its own
   # dropout. 0: all side by side, as always with "full", "ssm" and "recurrent".
-  chunks_at_once: int = 0
-  truncate: int | None = None  # backpropagate through so many steps at most
+  chunk_batch_size: int = 0
+  bptt_chunks: int | None = None  # backpropagate through so many steps at most
   policy: str = "learned"  # see make_policy
   num_slots: int = 16  # M
   # So many more in training, for policies that know a capacity: what is too
   # much fades there instead of being lost at once, and can be learned from.
-  spare_slots: int = 0
+  overprovisioned_slots: int = 0
   num_candidates: int = 2  # K per chunk
   budget: int = 2  # hard limit on memory operations per chunk
   # Options of the learned policies, which the others ignore.
@@ -118,10 +118,10 @@ class ModelConfig:
         f"config.model.num_heads={self.num_heads} does not divide"
         f" config.model.width={self.width}."
       )
-    if self.positions == "rotary" and self.width // self.num_heads % 2:
+    if self.position_embedding == "rotary" and self.width // self.num_heads % 2:
       raise ValueError(
-        "config.model.positions='rotary' needs heads of an even width, got"
-        f" config.model.width={self.width} over config.model.num_heads="
+        "config.model.position_embedding='rotary' needs heads of an even width,"
+        f" got config.model.width={self.width} over config.model.num_heads="
         f"{self.num_heads}."
       )
     if self.mlp_ratio * self.width < 1:
@@ -133,38 +133,42 @@ class ModelConfig:
       raise ValueError(
         f"config.model.dropout must be in [0, 1), got {self.dropout}."
       )
-    if self.read_scale <= 0:
+    if self.query_norm <= 0:
       raise ValueError(
-        f"config.model.read_scale must be above 0, got {self.read_scale}."
+        f"config.model.query_norm must be above 0, got {self.query_norm}."
       )
-    if self.num_reads > 1 and self.encoder == "memory" and not self.pools_last:
+    if self.num_hops > 1 and self.encoder == "memory" and not self.pools_last:
       raise ValueError(
-        f"config.model.num_reads={self.num_reads} needs"
-        " config.model.pool='last' and a head other than predict and fill; got"
-        f" pool={self.pool!r} and head {self.head!r}."
+        f"config.model.num_hops={self.num_hops} needs"
+        " config.model.pool='last' and a head other than causal_lm and"
+        f" masked_lm; got pool={self.pool!r} and head {self.head!r}."
       )
     if self.pools_slots and self.recurs and self.num_layers_after:
       raise ValueError(
-        "config.model.layers='ssm' reads in order, and slots have none: with"
-        " config.model.pool='slots' it needs config.model.num_layers_after=0,"
-        f" got {self.num_layers_after}."
+        "config.model.sequence_mixer='ssm' reads in order, and slots have none:"
+        " with config.model.pool='slots' it needs"
+        " config.model.num_layers_after=0, got"
+        f" {self.num_layers_after}."
       )
-    if self.truncate is not None and self.truncate < 1:
+    if self.bptt_chunks is not None and self.bptt_chunks < 1:
       raise ValueError(
-        "config.model.truncate must be None or at least 1 chunk, got"
-        f" {self.truncate}."
+        "config.model.bptt_chunks must be None or at least 1 chunk, got"
+        f" {self.bptt_chunks}."
       )
 
   @property
   def turn(self) -> int:
     """Chunks that layers run on at once; 0: all."""
     alone = self.encoder in ("memory", "local")
-    return self.chunks_at_once if alone else 0
+    return self.chunk_batch_size if alone else 0
 
   @property
   def recurs(self) -> bool:
     """Whether layers are linear recurrences."""
-    in_chunks = self.layers == "ssm" and self.encoder in ("memory", "local")
+    in_chunks = self.sequence_mixer == "ssm" and self.encoder in (
+      "memory",
+      "local",
+    )
     return in_chunks or self.encoder == "ssm"
 
   @property
@@ -175,12 +179,12 @@ class ModelConfig:
   @property
   def causal(self) -> bool:
     """Whether a token may see only those before it."""
-    return self.head == "predict"
+    return self.head == "causal_lm"
 
   @property
   def per_token(self) -> bool:
     """Whether every token has an answer of its own."""
-    return self.head in ("predict", "fill")
+    return self.head in ("causal_lm", "masked_lm")
 
   @property
   def sees_whole_text(self) -> bool:

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from nema_lc_jax.memory.state import log_strength
+from nema_lc_jax.memory.state import read_bias
 from nema_lc_jax.memory.types import Array, Chunk, MemoryState, token_mean
 
 # Ages and usages are squashed, so that features stay in the range seen in
@@ -17,7 +17,7 @@ AGE_SCALE = 8.0
 # The match has to stand out among many inputs.
 MATCH_SCALE = 4.0
 # What a controller may be kept from seeing, for ablations.
-BLIND = ("", "content", "age", "usage", "context")
+ABLATED_INPUTS = ("", "content", "age", "usage", "context")
 
 
 def chunk_context(chunk: Chunk) -> Array:
@@ -33,7 +33,7 @@ def _cosines(
   slots: Array, offered: Array, state: MemoryState, chunk: Chunk
 ) -> Array:
   """Cosine of each live slot's vector with each valid candidate's, else -1."""
-  real = (state.alive > 0)[:, None] & chunk.candidates.valid
+  real = state.alive[:, None] & chunk.candidates.valid
   return jnp.where(real, _unit(slots) @ _unit(offered).T, -1.0)
 
 
@@ -48,12 +48,12 @@ class WriteGate(nn.Module):
 
   hidden: int
   bias: float
-  blind: str = ""  # an input that is not shown, see BLIND
+  ablate_input: str = ""  # an input that is not shown, see ABLATED_INPUTS
 
   @nn.compact
   def __call__(self, state: MemoryState, chunk: Chunk) -> Array:
     """Logits [K]."""
-    show = lambda name, x: jnp.zeros_like(x) if name == self.blind else x
+    show = lambda name, x: jnp.zeros_like(x) if name == self.ablate_input else x
     content = chunk.candidates.content.astype(jnp.float32)
     known = similarities(state, chunk).max(axis=0)[:, None]
     h = nn.Dense(self.hidden, name="content")(content)
@@ -81,14 +81,14 @@ class SlotActions(nn.Module):
 
   hidden: int
   biases: tuple[float, float, float]
-  blind: str = ""  # an input that is not shown, see BLIND
+  ablate_input: str = ""  # an input that is not shown, see ABLATED_INPUTS
 
   @nn.compact
   def __call__(self, state: MemoryState, chunk: Chunk) -> Array:
     """Logits [M, 3]."""
-    show = lambda name, x: jnp.zeros_like(x) if name == self.blind else x
+    show = lambda name, x: jnp.zeros_like(x) if name == self.ablate_input else x
     age = state.age.astype(jnp.float32)
-    strength = log_strength(state)
+    strength = read_bias(state)
     strength = jnp.where(jnp.isfinite(strength), strength, 0.0)
     features = jnp.stack(
       [

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from nema_lc_jax.memory import MemoryState, next_older, read_weights
+from nema_lc_jax.memory import MemoryState, read_weights, temporal_links
 from nema_lc_jax.memory.types import Array
 from nema_lc_jax.models.attention import attend, rotate
 from nema_lc_jax.models.config import ModelConfig
@@ -37,14 +37,14 @@ class Block(nn.Module):
     qkv = dense(3 * D, "qkv", bias=False)(h)
     qkv = qkv.reshape(*x.shape[:-1], 3, c.num_heads, D // c.num_heads)
     q, k, v = jnp.moveaxis(qkv, -3, 0)
-    if c.positions == "rotary":
+    if c.position_embedding == "rotary":
       q, k = rotate(q), rotate(k)
     h = attend(q, k, v, valid, causal=c.causal)
     x = x + drop(dense(D, "out")(h.reshape(x.shape)))
     h = nn.LayerNorm(dtype=dtype, name="norm_mlp")(x)
     hidden = int(c.mlp_ratio * D)
     up = nn.gelu(dense(hidden, "up")(h))
-    if c.gated:
+    if c.gated_mlp:
       up *= dense(hidden, "gate")(h)
     return x + drop(dense(D, "down")(up))
 
@@ -84,17 +84,17 @@ class Convolution(nn.Module):
     """x [N, T, D] and valid [N, T] to [N, T, D]."""
     c, T = self.config, x.shape[1]
     x = jnp.where(valid[..., None], x, 0)
-    after = 0 if c.causal else c.convolution // 2
-    before = c.convolution - 1 - after
+    after = 0 if c.causal else c.conv_kernel_size // 2
+    before = c.conv_kernel_size - 1 - after
     padded = jnp.pad(x, ((0, 0), (before, after), (0, 0)))
     # As a product of matrices: on a CPU, XLA's gradient of a convolution takes
     # longer than all the rest.
-    window = [padded[:, i : i + T] for i in range(c.convolution)]
+    window = [padded[:, i : i + T] for i in range(c.conv_kernel_size)]
     dense = nn.Dense(x.shape[-1], dtype=x.dtype, name="window")
     return x + nn.gelu(dense(jnp.concatenate(window, axis=-1)))
 
 
-def waves(places: Array, width: int) -> Array:
+def sinusoids(places: Array, width: int) -> Array:
   """Places [N] as sinusoids [N, width], of the size of token embeddings.
 
   Source: Vaswani et al. 2017, "Attention Is All You Need".
@@ -124,13 +124,13 @@ class Embedding(nn.Module):
     rows = -(-self.config.vocab_size // 8) * 8
     embed = nn.Embed(rows, D, embedding_init=init, name="token")
     x = embed(tokens)
-    learned = self.config.positions == "learned"
+    learned = self.config.position_embedding == "learned"
     if learned and not self.config.recurs:
       # Weak at first: a token is to be found again wherever it stands.
       near = nn.initializers.normal(0.1)
       x += self.param("position", near, (tokens.shape[1], D))
     if learned and self.config.encoder == "full":
-      x += waves(jnp.arange(tokens.shape[0]), D)[:, None]
+      x += sinusoids(jnp.arange(tokens.shape[0]), D)[:, None]
     return x.astype(self.config.dtype)
 
 
@@ -143,7 +143,7 @@ class Encoder(nn.Module):
   def __call__(self, tokens: Array, valid: Array, train: bool) -> Array:
     """Ids [N, T] and valid [N, T] to [N, T, D]."""
     x = Embedding(self.config, name="embedding")(tokens)
-    if self.config.convolution:
+    if self.config.conv_kernel_size:
       x = Convolution(self.config, name="convolution")(x, valid)
     return Stack(self.config, self.config.num_layers, name="layers")(
       x, valid, train
@@ -173,7 +173,7 @@ class Interface(nn.Module):
     # before queries and contents could be learned from each other.
     dense = functools.partial(nn.Dense, D, kernel_init=_identity)
     query = unit(dense(use_bias=False, name="query")(x))
-    query *= self.config.read_scale * D**-0.5
+    query *= self.config.query_norm * D**-0.5
     pool = self.param("pool", nn.initializers.normal(1.0), (K, D))
     # Projected are the few pools and what they gather, not all the tokens.
     pool = nn.Dense(D, use_bias=False, name="key")(pool)
@@ -194,8 +194,8 @@ def timed(state: MemoryState) -> MemoryState:
   Places are how many slots are younger, as sinusoids: not ages, which in longer
   texts are others than in training.
   """
-  younger = (state.age < state.age[:, None]) & (state.alive > 0)
-  place = waves(younger.sum(1), state.content.shape[-1])
+  younger = (state.age < state.age[:, None]) & state.alive
+  place = sinusoids(younger.sum(1), state.content.shape[-1])
   return state.replace(content=jnp.concatenate([state.content, place], axis=1))
 
 
@@ -207,7 +207,7 @@ class Reading(NamedTuple):
   weights: Array  # [T, M], see read_weights
 
 
-class NextRead(nn.Module):
+class ReadHop(nn.Module):
   """A further read of one chunk, by a query made of what was read before.
 
   It may ask for a time, too: for what came before, or after, what was read; and
@@ -232,14 +232,14 @@ class NextRead(nn.Module):
     query = dense(kernel_init=_identity, name="chain")(content)
     query += dense(name="query")(h)
     unit = nn.LayerNorm(use_scale=False, use_bias=False)
-    query = unit(query) * c.read_scale * D**-0.5
+    query = unit(query) * c.query_norm * D**-0.5
     when = jnp.concatenate([h, when], axis=-1)
     when = dense(kernel_init=zeros, name="when")(when)
     # A read scales by the width, which is twice that of the contents here.
     query = jnp.concatenate([query, when], axis=-1) * 2**0.5
     # What came just before or after has links of its own: three numbers find
     # it, where `when` has to learn the turn from each place to the next.
-    links = next_older(state)
+    links = temporal_links(state)
     near = [before.weights @ link for link in (links, links.T)]
     near = jnp.stack([*near, before.weights], axis=-1)
     steer = nn.Dense(3, kernel_init=zeros, name="steer")(h)
@@ -279,8 +279,8 @@ class Decoder(nn.Module):
       x = x + dense(read.astype(x.dtype))
     if first is not None:
       reading = first
-      for i in range(1, c.num_reads):
-        x, reading = NextRead(c, name=f"read_{i}")(x, reading, valid, train)
+      for i in range(1, c.num_hops):
+        x, reading = ReadHop(c, name=f"read_{i}")(x, reading, valid, train)
     x = Stack(c, c.num_layers_after, name="layers")(x, valid, train)
     x = nn.LayerNorm(name="norm")(x.astype(jnp.float32))
     return nn.Dense(D, name="out")(x)

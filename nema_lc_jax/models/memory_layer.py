@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from nema_lc_jax.memory import (
   Candidates,
   Chunk,
+  GroundTruth,
   MemoryState,
   Policy,
   StepOutput,
-  Truth,
   init_state,
   read_weights,
   scan_chunks,
@@ -39,14 +39,14 @@ class SlotPolicies(NamedTuple):
   # capacity -> the policy for training with spare slots, where what is beyond
   # that capacity fades; None if it knows no such thing.
   crowded: Callable[[int], Policy] | None
-  spare_slots: int
+  overprovisioned_slots: int
 
   def in_training(self, chunks: int, num_slots: int) -> tuple[Policy, int]:
     """The policy and its number of slots for texts of so many chunks."""
     # Where each chunk may have a slot of its own, all fits.
     if num_slots >= chunks or self.crowded is None:
       return self.usual, num_slots
-    return self.crowded(num_slots), num_slots + self.spare_slots
+    return self.crowded(num_slots), num_slots + self.overprovisioned_slots
 
 
 def slot_policies(c: ModelConfig) -> SlotPolicies:
@@ -66,20 +66,20 @@ def slot_policies(c: ModelConfig) -> SlotPolicies:
   known = policy_options(c.policy)
   options = {k: v for k, v in c.controller.items() if k in known}
   make = functools.partial(make_policy, c.policy, width=c.width, **options)
-  fades = c.spare_slots > 0 and "capacity" in known
+  fades = c.overprovisioned_slots > 0 and "capacity" in known
   crowded = (lambda capacity: make(capacity=capacity)) if fades else None
-  return SlotPolicies(make(), crowded, c.spare_slots)
+  return SlotPolicies(make(), crowded, c.overprovisioned_slots)
 
 
-def truth_of(chunked: Mapping[str, Array]) -> Truth:
-  """What the task knows of each chunk [N], from `truth` and `voids` [N, T]."""
-  fact = chunked["truth"].max(1).astype(jnp.int32)
-  N, T = chunked["truth"].shape
-  if "voids" not in chunked:
-    return Truth(fact=fact, voids=jnp.zeros(N, jnp.int32))
-  position = chunked["voids"].max(1)
+def ground_truth_of(chunked: Mapping[str, Array]) -> GroundTruth:
+  """What the task knows of each chunk [N], from its tokens' [N, T]."""
+  fact = chunked["ground_truth"].max(1).astype(jnp.int32)
+  N, T = chunked["ground_truth"].shape
+  if "invalidates" not in chunked:
+    return GroundTruth(fact=fact, invalidates=jnp.zeros(N, jnp.int32))
+  position = chunked["invalidates"].max(1)
   ago = jnp.arange(N) - position // T
-  return Truth(fact=fact, voids=jnp.where(position >= 0, ago, 0))
+  return GroundTruth(fact=fact, invalidates=jnp.where(position >= 0, ago, 0))
 
 
 def chunks_of(
@@ -87,7 +87,7 @@ def chunks_of(
   content: Array,
   age_bias: Array,
   valid: Array,
-  truth: Truth | None,
+  truth: GroundTruth | None,
 ) -> Chunk:
   """What `Interface` makes of a text, as the memory takes it: leaves [N, ...].
 
@@ -105,7 +105,7 @@ def chunks_of(
     candidates=Candidates(content=content, valid=offered),
     valid=valid,
     age_bias=age_bias,
-    truth=truth,
+    ground_truth=truth,
   )
 
 
@@ -152,10 +152,10 @@ def remember(
     budget=mode.budget,
     train=mode.train,
     remat=c.remat_steps,
-    truncate=c.truncate,
+    bptt_chunks=c.bptt_chunks,
   )
   state, start = before or (init_state(num_slots=M, width=c.width), 0)
-  if removed is None and c.num_reads == 1:
+  if removed is None and c.num_hops == 1:
     return Remembered(*scan(state, chunks, start=start), None)
   # The last chunk apart, since what it reads is needed itself. A chunk without
   # a valid token leaves the memory as the one before it did.
@@ -168,9 +168,8 @@ def remember(
   # Padding behind it has found what it left.
   behind = (jnp.arange(N) > last)[:, None]
   steps = steps.replace(
-    alive=jnp.where(behind, state.alive, steps.alive),
+    strength=jnp.where(behind, state.strength, steps.strength),
     age=jnp.where(behind, state.age, steps.age),
-    occupied=jnp.where(behind, state.alive > 0, steps.occupied),
   )
   if removed is not None:
     left, state = _without(left, removed), _without(state, removed)
@@ -180,7 +179,7 @@ def remember(
   if removed is not None:
     read = steps.read.at[last].set(weights @ left.content)
     steps = steps.replace(read=read)
-  reading = Reading(left, age_bias, weights) if c.num_reads > 1 else None
+  reading = Reading(left, age_bias, weights) if c.num_hops > 1 else None
   return Remembered(state, steps, reading)
 
 
@@ -190,4 +189,4 @@ def last_chunk(valid: Array) -> Array:
 
 
 def _without(state: MemoryState, removed: Array) -> MemoryState:
-  return state.replace(alive=jnp.where(removed, 0.0, state.alive))
+  return state.replace(strength=jnp.where(removed, 0.0, state.strength))

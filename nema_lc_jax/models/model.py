@@ -20,16 +20,16 @@ from nema_lc_jax.models.memory_layer import (
   Mode,
   SlotPolicies,
   chunks_of,
+  ground_truth_of,
   last_chunk,
   remember,
   slot_policies,
-  truth_of,
 )
-from nema_lc_jax.models.pure import call, in_turns, init
+from nema_lc_jax.models.pure import call, checkpointed_map, init
 from nema_lc_jax.models.recurrent import RecurrentChunk, scan_recurrent
 
 # Fields of a batch that the memory's texts are made of.
-TEXT = ("inputs", "mask", "truth", "voids")
+TEXT = ("inputs", "mask", "ground_truth", "invalidates")
 
 
 @struct.dataclass
@@ -52,7 +52,7 @@ class Model(NamedTuple):
         all_pairs=False, axis_name=None, removed=None) -> ModelOutput
     keys [B]: one per example (dropout, exploration, the random policy).
     batch: `inputs` [B, L] ids and `mask` [B, L]; `inputs2`, `mask2` to match;
-      optionally `truth` and `voids` [B, L], see data.Dataset.
+      optionally `ground_truth` and `invalidates` [B, L], see data.Dataset.
     num_slots, budget: of slots, in place of the model's own; budget 0 is
       memory off.
     all_pairs: match every first text with every second text of the batch,
@@ -116,7 +116,7 @@ def _init(c: ModelConfig, parts: _Parts, key: Array) -> Params:
   read = jnp.zeros(x.shape) if has_memory else None
   empty = init_state(num_slots=c.num_slots, width=c.width)
   reading = None
-  if has_memory and c.num_reads > 1:
+  if has_memory and c.num_hops > 1:
     weights = jnp.zeros((c.chunk_length, c.num_slots))
     reading = enc.Reading(empty, jnp.zeros(()), weights)
 
@@ -160,9 +160,9 @@ def _text(
     )
   chunked = {name: x.reshape(L // T, T) for name, x in text.items()}
   valid = chunked["mask"]
-  truth = truth_of(chunked) if "truth" in text else None
+  truth = ground_truth_of(chunked) if "ground_truth" in text else None
   keys = jax.random.split(key, 3)
-  turns = functools.partial(in_turns, size=c.turn)
+  turns = functools.partial(checkpointed_map, size=c.turn)
 
   def before_memory(key, tokens, valid):
     x = call(
@@ -198,7 +198,7 @@ def _text(
   weights = valid
   if c.pools_slots:
     # The text is what the memory holds of it in the end.
-    read, weights = state.content[None], state.alive[None]
+    read, weights = state.content[None], state.strength[None]
     x, valid = jnp.zeros_like(read, x.dtype), weights > 0
   elif c.pools_last:
     # Layers are chunk-local: of the other chunks nothing more is needed.

@@ -25,25 +25,25 @@ from nema_lc_jax.memory.types import (
 )
 from nema_lc_jax.models import controller, pure
 
-# What a slot's place is worth. Ranks of learned writes lie in (0, 1), so they
-# always beat the two rules, which lie below 0.
-KEEPS = {
+# Retention priorities by eviction rule. Priorities of learned writes lie in
+# (0, 1), so they always exceed the last two, which lie below 0.
+EVICTION_RULES = {
   "strength": lambda state, retained: retained,
   "fifo": lambda state, retained: heuristics.oldest_first(state),
   "lru": lambda state, retained: state.usage - 2 * FRESH_USAGE,
 }
-# How usage is observed for it.
-OBSERVES = {
+# How usage is updated for them.
+USAGE_RULES = {
   "strength": decayed_usage,
   "fifo": decayed_usage,
   "lru": heuristics.least_recent_access,
 }
 
 
-# What is this much better or worse, in units of log strength or of steps, is
-# well inside or outside of what is kept.
+# Width of the soft edge between retained and evicted slots, in units of log
+# strength, or of steps for the other rules.
 SOFTNESS = 0.25
-RELAXATIONS = ("strength", "straight_through")
+GRADIENT_ESTIMATORS = ("continuous", "straight_through")
 
 
 def _example(num_slots: int, num_candidates: int, width: int):
@@ -59,12 +59,14 @@ def _example(num_slots: int, num_candidates: int, width: int):
   return state, chunk
 
 
-def _require(hidden: int, blind: str) -> None:
+def _require(hidden: int, ablate_input: str) -> None:
   if hidden < 1:
     raise ValueError(f"hidden must be at least 1, got {hidden}.")
-  if blind not in controller.BLIND:
-    known = ", ".join(map(repr, controller.BLIND))
-    raise ValueError(f"blind={blind!r} is unknown; known: {known}.")
+  if ablate_input not in controller.ABLATED_INPUTS:
+    known = ", ".join(map(repr, controller.ABLATED_INPUTS))
+    raise ValueError(
+      f"ablate_input={ablate_input!r} is unknown; known: {known}."
+    )
 
 
 def _straight_through(forward: Array, backward: Array) -> Array:
@@ -88,31 +90,30 @@ def _written(
   return jnp.where(rank > threshold, rank, -jnp.inf), strength
 
 
-def _faded(
+def _soft_eviction(
   state: MemoryState,
   retained: Array,
   kept: Array,
   *,
   capacity: int,
-  fade: float,
+  decay: float,
 ) -> Array:
-  """Strengths [M], of which those beyond the best `capacity` slots fade.
+  """Strengths [M], of which those beyond the best `capacity` slots decay.
 
-  A relaxation of eviction, for training with more slots than there are to be.
-  An item that is evicted gets no gradient any more, whatever it would have
-  been good for. One that fades does, for a while, and the edge is soft: how far
-  an item lies above or below the best one outside, or the worst one inside, has
-  a gradient too. So what is kept and what is crowded out learn from the same
-  reads.
+  A relaxation of eviction, for training with overprovisioned slots. An evicted
+  item gets no gradient any more, whatever it would have been good for. One
+  that decays does, for a while, and the edge is soft: how far an item lies
+  above or below the best one outside, or the worst one inside, has a gradient
+  too. So what is retained and what is evicted learn from the same reads.
 
   Args:
     state: the memory.
-    retained: [M], strengths before fading.
+    retained: [M], strengths before the decay.
     kept: [M], which slots are better; differences of SOFTNESS are at the edge.
     capacity: how many slots there are to be.
-    fade: what a step leaves of a strength that is clearly outside.
+    decay: what a step leaves of a strength that is clearly outside.
   """
-  live = state.alive > 0
+  live = state.alive
   if capacity >= live.shape[0]:
     return retained
   value = jnp.where(live, kept, -1e9)
@@ -123,11 +124,11 @@ def _faded(
   edge = edge.sum()
   outside = jax.nn.sigmoid((edge - value) / SOFTNESS)
   outside = jnp.where(live.sum() > capacity, outside, 0.0)
-  return retained * fade**outside
+  return retained * decay**outside
 
 
 def _write_gate(
-  keep: str,
+  eviction: str,
   *,
   width: int,
   capacity: int | None = None,
@@ -135,25 +136,26 @@ def _write_gate(
   write_bias: float = 1.0,
   write_threshold: float = 0.02,
   noise: float = 0.3,
-  fade: float = 0.02,
-  blind: str = "",
+  soft_eviction_decay: float = 0.02,
+  ablate_input: str = "",
 ) -> Policy:
   """NeMA-Lite: a learned write gate; what a write replaces follows a rule.
 
   Args:
-    keep: "fifo" or "lru", which slot a write replaces.
+    eviction: "fifo" or "lru", which slot a write replaces.
     width: D.
     capacity: how many slots there are to be; None: as many as there are.
     hidden: width of the gate.
     write_bias: of the write logit at the start.
     write_threshold: a candidate whose rank is not above it is not written.
     noise: scale of the exploration of ranks in training.
-    fade: what a step in training leaves of a strength beyond the capacity.
-    blind: an input that the gate is not shown: "context", or "content" of the
-      slots; for ablations.
+    soft_eviction_decay: what a step in training leaves of a strength beyond
+      the capacity.
+    ablate_input: an input that the gate is not shown: "context", or "content"
+      of the slots; for ablations.
   """
-  _require(hidden, blind)
-  gate = controller.WriteGate(hidden, write_bias, blind)
+  _require(hidden, ablate_input)
+  gate = controller.WriteGate(hidden, write_bias, ablate_input)
 
   def init(key, *, num_slots, num_candidates):
     example = _example(num_slots, num_candidates, width)
@@ -162,15 +164,21 @@ def _write_gate(
   def score(params, key, state, chunk, *, train):
     logits = pure.call(gate, params["gate"], state, chunk)
     rank, strength = _written(key, logits, train, write_threshold, noise)
-    kept = KEEPS[keep](state, state.alive)
+    kept = EVICTION_RULES[eviction](state, state.strength)
     scores = heuristics.retain_all(state, chunk, kept)
-    scores = scores.replace(write=rank, strength=strength)
+    scores = scores.replace(write_priority=rank, write_strength=strength)
     if train and capacity is not None:
-      left = _faded(state, state.alive, kept, capacity=capacity, fade=fade)
-      scores = scores.replace(retained=left)
+      left = _soft_eviction(
+        state,
+        state.strength,
+        kept,
+        capacity=capacity,
+        decay=soft_eviction_decay,
+      )
+      scores = scores.replace(retained_strength=left)
     return scores
 
-  return Policy(init, score, OBSERVES[keep])
+  return Policy(init, score, USAGE_RULES[eviction])
 
 
 def learned(
@@ -178,17 +186,17 @@ def learned(
   width: int,
   capacity: int | None = None,
   hidden: int = 32,
-  keep: str = "strength",
-  update: bool = True,
-  forget: bool = True,
+  eviction: str = "strength",
+  allow_update: bool = True,
+  allow_forget: bool = True,
   max_decay: float = 0.9,
   write_bias: float = 1.0,
   update_bias: float = 0.0,
   write_threshold: float = 0.02,
   noise: float = 0.3,
-  fade: float = 0.02,
-  blind: str = "",
-  relax: str = "strength",
+  soft_eviction_decay: float = 0.02,
+  ablate_input: str = "",
+  gradient_estimator: str = "continuous",
 ) -> Policy:
   """NeMA-LC: write, retain, update and forget are all learned.
 
@@ -200,40 +208,49 @@ def learned(
     width: D.
     capacity: how many slots there are to be; None: as many as there are.
     hidden: width of the controller.
-    keep: "strength" (what remains of it), or "fifo" or "lru".
-    update: whether slots may be updated.
-    forget: whether slots may be forgotten, and decay.
+    eviction: which slot a write replaces: the weakest by "strength", or by
+      "fifo" or "lru".
+    allow_update: whether slots may be updated.
+    allow_forget: whether slots may be forgotten, and decay.
     max_decay: the largest share of its strength that a step may cost a slot.
     write_bias: of the write logit at the start.
     update_bias: of the update logit at the start.
     write_threshold: a candidate whose rank is not above it is not written.
     noise: scale of the exploration of ranks in training.
-    fade: what a step in training leaves of a strength beyond the capacity.
-    blind: an input that the controller is not shown: "content" of the slots,
-      "age", "usage" or "context"; for ablations.
-    relax: where gradients come from. "straight_through", for ablations: every
-      slot has strength 1, but gradients as if it were its strength; and what a
-      write has to beat is the probability of retaining.
+    soft_eviction_decay: what a step in training leaves of a strength beyond
+      the capacity.
+    ablate_input: an input that the controller is not shown: "content" of the
+      slots, "age", "usage" or "context"; for ablations.
+    gradient_estimator: "continuous": strengths are used as they are.
+      "straight_through", for ablations: every slot has strength 1, but
+      gradients as if it were its strength; and what a write has to exceed is
+      the probability of retaining.
 
   Raises:
     ValueError: on an option that is unknown or out of its range.
   """
-  if keep not in KEEPS:
-    raise ValueError(f"keep={keep!r} is unknown; known: {', '.join(KEEPS)}.")
+  if eviction not in EVICTION_RULES:
+    raise ValueError(
+      f"eviction={eviction!r} is unknown; known: {', '.join(EVICTION_RULES)}."
+    )
   if not 0 <= max_decay <= 1:
     raise ValueError(f"max_decay must be in [0, 1], got {max_decay}.")
-  if not 0 < fade <= 1:
-    raise ValueError(f"fade must be in (0, 1], got {fade}.")
-  if relax not in RELAXATIONS:
+  if not 0 < soft_eviction_decay <= 1:
     raise ValueError(
-      f"relax={relax!r} is unknown; known: {', '.join(RELAXATIONS)}."
+      f"soft_eviction_decay must be in (0, 1], got {soft_eviction_decay}."
     )
-  _require(hidden, blind)
-  gate = controller.WriteGate(hidden, write_bias, blind)
+  if gradient_estimator not in GRADIENT_ESTIMATORS:
+    raise ValueError(
+      f"gradient_estimator={gradient_estimator!r} is unknown; known:"
+      f" {', '.join(GRADIENT_ESTIMATORS)}."
+    )
+  _require(hidden, ablate_input)
+  gate = controller.WriteGate(hidden, write_bias, ablate_input)
   # Retaining is likely at first, and forgetting not so rare (0.045) that it
   # would have no gradient.
-  slots = controller.SlotActions(hidden, (3.0, update_bias, 0.0), blind)
-  allowed = [True, update, forget]  # columns of `Scores.actions`
+  slots = controller.SlotActions(hidden, (3.0, update_bias, 0.0), ablate_input)
+  # By columns of `Scores.action_probs`.
+  allowed = [True, allow_update, allow_forget]
 
   def init(key, *, num_slots, num_candidates):
     example = _example(num_slots, num_candidates, width)
@@ -247,29 +264,31 @@ def learned(
     logits = pure.call(slots, params["slots"], state, chunk)
     logits = jnp.where(jnp.array(allowed), logits, -jnp.inf)
     actions = jax.nn.softmax(logits, axis=-1)
-    retained = state.alive * (1.0 - max_decay * actions[:, FORGET])
+    retained = state.strength * (1.0 - max_decay * actions[:, FORGET])
     writes = pure.call(gate, params["gate"], state, chunk)
     rank, strength = _written(key, writes, train, write_threshold, noise)
-    kept = KEEPS[keep](state, retained)
+    kept = EVICTION_RULES[eviction](state, retained)
     if train and capacity is not None:
       # Strengths are compared as reads compare them, by ratio.
       by = jnp.log(jnp.maximum(kept, STRENGTH_FLOOR))
-      by = by if keep == "strength" else kept
-      retained = _faded(state, retained, by, capacity=capacity, fade=fade)
-    if relax == "straight_through":
+      by = by if eviction == "strength" else kept
+      retained = _soft_eviction(
+        state, retained, by, capacity=capacity, decay=soft_eviction_decay
+      )
+    if gradient_estimator == "straight_through":
       strength = _straight_through(jnp.ones_like(strength), strength)
-      retained = _straight_through(state.alive, retained)
-      kept = actions[:, RETAIN] if keep == "strength" else kept
+      retained = _straight_through(state.strength, retained)
+      kept = actions[:, RETAIN] if eviction == "strength" else kept
     return Scores(
-      actions=actions,
+      action_probs=actions,
       proposal=controller.propose(state, chunk),
-      write=rank,
-      strength=strength,
-      keep=kept,
-      retained=retained,
+      write_priority=rank,
+      write_strength=strength,
+      retention_priority=kept,
+      retained_strength=retained,
     )
 
-  return Policy(init, score, OBSERVES[keep])
+  return Policy(init, score, USAGE_RULES[eviction])
 
 
 POLICIES = {

@@ -26,7 +26,9 @@ def call(
   return module.apply({"params": params}, *args, rngs=rngs)
 
 
-def in_turns(f: Callable[..., Any], key: Array, *chunks: Any, size: int) -> Any:
+def checkpointed_map(
+  f: Callable[..., Any], key: Array, *chunks: Any, size: int
+) -> Any:
   """`f` over chunks on a leading axis N, `size` of them at a time.
 
   What `f` computes on the way is computed again in the backward pass, so that

@@ -72,8 +72,8 @@ def scan_recurrent(
 
   def body(memory, numbered):
     number, x, valid = numbered
-    if c.truncate is not None:
-      cut = number % c.truncate == 0
+    if c.bptt_chunks is not None:
+      cut = number % c.bptt_chunks == 0
       memory = jnp.where(cut, jax.lax.stop_gradient(memory), memory)
     chunk_key = jax.random.fold_in(key, number)
     run = functools.partial(call, module, params["chunk"], key=chunk_key)

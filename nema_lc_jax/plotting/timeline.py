@@ -45,14 +45,14 @@ def memory_timeline(trace: Trace, *, title: str = "") -> Figure:
   tracks = float(np.clip(0.30 * M, 1.5, 5.2))
   # From the top: legend, facts, operations, attention.
   heights = [0.2, 0.22, tracks, 0.6 * tracks]
-  if trace.truth is None:
+  if trace.ground_truth is None:
     heights.pop(1)
   figure = style.new_figure(width, sum(heights) + 1.2, title=title)
   figure.get_layout_engine().set(h_pad=0.05)
   axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
   _draw_legend(axes[0], trace)
-  if trace.truth is not None:
-    _draw_facts(axes[1], trace.truth, dot=min(4.5, 45 * width / N))
+  if trace.ground_truth is not None:
+    _draw_facts(axes[1], trace.ground_truth, dot=min(4.5, 45 * width / N))
   _tracks(axes[-2], shade(trace).transpose(1, 0, 2))
   axes[-2].set_ylabel("slot (paler: weaker)")
   _draw_attention(axes[-1], trace)
@@ -84,7 +84,7 @@ def _draw_attention(ax: Axes, trace: Trace) -> None:
 def shade(trace: Trace) -> np.ndarray:
   """The colour of each cell [N, M, 3]: hue by operation, paler when weaker."""
   colours = np.array([to_rgb(colour) for colour in COLOURS])
-  strength = np.clip(trace.alive, 0.0, 1.0)
+  strength = np.clip(trace.strength, 0.0, 1.0)
   # Whatever its strength, an operation must be told from the white around it;
   # a forgotten slot has none left, and is shown in full.
   weight = np.where(
@@ -135,7 +135,7 @@ def _draw_legend(ax: Axes, trace: Trace) -> None:
       FREE,
     )
   ]
-  if trace.truth is not None:
+  if trace.ground_truth is not None:
     dot = {"linestyle": "", "marker": "o", "markersize": 4}
     star = {"linestyle": "", "marker": "*", "markersize": 9}
     handles.append(Line2D([], [], color=style.GREY, label="fact", **dot))

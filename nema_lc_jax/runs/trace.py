@@ -18,8 +18,12 @@ OPERATIONS = (
 
 FREE, RETAINED, UPDATED, FORGOTTEN, WRITTEN, REPLACED, RENEWED = range(7)
 
-# Codes of `Trace.truth`.
+# Codes of `Trace.ground_truth`.
 FACT, ASKED = 1, 2
+
+
+# Of traces written before these arrays were renamed.
+OLD_NAMES = {"strength": "alive", "ground_truth": "truth"}
 
 
 class Trace(NamedTuple):
@@ -28,18 +32,23 @@ class Trace(NamedTuple):
   # A code of OPERATIONS.
   operation: np.ndarray  # [N, M]
   # Strength after the step; 0 where the slot is free.
-  alive: np.ndarray  # [N, M]
+  strength: np.ndarray  # [N, M]
   # Read mass that the slot received in the step.
   attention: np.ndarray  # [N, M]
   # FACT where the chunk held one, ASKED where it held the one asked for.
-  truth: np.ndarray | None = None  # [N]
+  ground_truth: np.ndarray | None = None  # [N]
 
 
 def read_trace(path: Path) -> Trace:
   """Reads memory_trace.npz; a ValueError names what is missing or misshapen."""
   with np.load(path) as file:
-    arrays = {name: file[name] for name in Trace._fields if name in file}
-  for name in ("operation", "alive", "attention"):
+    arrays = {
+      name: file[saved]
+      for name in Trace._fields
+      for saved in (name, OLD_NAMES.get(name))
+      if saved in file
+    }
+  for name in ("operation", "strength", "attention"):
     if name not in arrays:
       raise ValueError(f"{path} lacks the array {name!r}")
     if arrays[name].shape != arrays["operation"].shape:
@@ -47,7 +56,7 @@ def read_trace(path: Path) -> Trace:
   return Trace(**arrays)
 
 
-def operations(steps: Any, alive: np.ndarray) -> np.ndarray:
+def operations(steps: Any, strength: np.ndarray) -> np.ndarray:
   """A code of OPERATIONS for each step and slot [N, M].
 
   A slot forgotten by decision and written again in one step is renewed; one
@@ -55,7 +64,7 @@ def operations(steps: Any, alive: np.ndarray) -> np.ndarray:
 
   Args:
     steps: a StepOutput of one text, leaves [N, ...].
-    alive: [N, M], strength after each step.
+    strength: [N, M], after each step.
   """
   seen = {
     REPLACED: steps.allocation.evict,
@@ -63,6 +72,6 @@ def operations(steps: Any, alive: np.ndarray) -> np.ndarray:
     WRITTEN: steps.allocation.source >= 0,
     FORGOTTEN: steps.allocation.forget,
     UPDATED: steps.allocation.update,
-    RETAINED: alive > 0,
+    RETAINED: strength > 0,
   }
   return np.select([*seen.values()], [*seen], FREE).astype(np.int8)

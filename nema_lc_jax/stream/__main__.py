@@ -137,10 +137,10 @@ def _run(args: argparse.Namespace) -> None:
   seconds = time.monotonic() - began
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
   memory = stream.state.memory
-  live = int((memory.alive > 0).sum())
+  live = int(memory.alive.sum())
   print(
     f"{count:,} tokens in {seconds:.1f} s, {count / seconds:,.0f} tokens/s;"
-    f" {live} of {memory.alive.size} slots alive; the process had at most"
+    f" {live} of {memory.strength.size} slots alive; the process had at most"
     f" {peak:,.0f} MB",
     file=sys.stderr,
   )

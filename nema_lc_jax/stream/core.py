@@ -70,7 +70,7 @@ def make_stream(**fields) -> Streaming:
       f"a model with config.model.encoder={c.encoder!r} does not stream: it"
       " has no memory to go on from; 'memory' has."
     )
-  if c.head not in ("classify", "predict"):
+  if c.head not in ("classify", "causal_lm"):
     raise ValueError(
       f"a model with the head {c.head!r} does not stream; those with classify"
       " and predict do."

@@ -62,7 +62,7 @@ def measure(
   """
   config, dataset = experiment.config, experiment.dataset
   examples = dataset.evaluation("test", config.data.length)
-  if dataset.head != "classify" or "source" not in examples[0]:
+  if dataset.head != "classify" or "answer_position" not in examples[0]:
     raise ConfigError(
       "documents that are carried on must end with a question about a fact, as"
       f" those of recall and rebind do; {dataset.name!r} has none."
@@ -77,7 +77,7 @@ def measure(
   field = lambda name: np.stack([row[name] for row in rows]).reshape(
     streams, documents, *rows[0][name].shape
   )
-  tokens, truth, labels = map(field, ("inputs", "truth", "label"))
+  tokens, truth, labels = map(field, ("inputs", "ground_truth", "label"))
   T = config.model.chunk_length
   texts, questions, keys = tokens[..., :-T], tokens[..., -T:], tokens[..., -1]
   # Of each document, whether it says something of a key [B, N, V].

@@ -38,7 +38,7 @@ examples:
   ... --grid 'config.memory.num_slots=2,4,8' --grid 'config.memory.budget=1,2'
       every combination, for every policy
   ... --policies=learned --ablate 'config.loss.write=0' \\
-      --ablate 'config.memory.controller.blind=age,usage'
+      --ablate 'config.memory.controller.ablate_input=age,usage'
       the config as it is, and with one change at a time
 """
 

@@ -91,7 +91,7 @@ class Plan(NamedTuple):
       self.tuning_seeds, self.learning_rates, policies
     ):
       cell = Cell(policy)
-      changes = {"train.learning_rate": rate, "eval.lengths": (1,)}
+      changes = {"train.learning_rate": rate, "eval.length_multipliers": (1,)}
       changes |= self._contestant(cell)
       yield _run(config, cell, seed, changes, "tuning")
 

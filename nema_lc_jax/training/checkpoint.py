@@ -80,7 +80,7 @@ class Checkpoints:
       data: the iterator whose position belongs to the state.
     """
     if step in self._manager.all_steps():
-      if distributed.first_says(self._whole(step)):
+      if distributed.broadcast_from_first(self._whole(step)):
         return
       self._manager.delete(step)  # Killed between it and its manifest.
     items = {
@@ -113,7 +113,7 @@ class Checkpoints:
     """
     steps = sorted(self._manager.all_steps(), reverse=True)
     for step in steps:
-      if not distributed.first_says(self._whole(step)):
+      if not distributed.broadcast_from_first(self._whole(step)):
         logging.warning(
           "checkpoint %s is damaged, trying an older one",
           self._folder / str(step),

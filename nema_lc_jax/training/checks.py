@@ -9,7 +9,7 @@ from nema_lc_jax.training.sharding import (
   require_divisible,
 )
 
-SAVE_ERRORS = ("stop", "go_on")
+SAVE_ERRORS = ("stop", "continue")
 
 LOSSES = ("write", "forget", "stability")
 
@@ -56,7 +56,7 @@ def _require(config: ml_collections.ConfigDict) -> None:
   train = config.train
   for name, least in {
     "steps": 1, "log_every": 1, "eval_every": 1, "checkpoint_every": 1,
-    "max_skipped": 0,
+    "max_consecutive_nonfinite": 0,
   }.items():  # fmt: skip
     if train[name] < least:
       raise ConfigError(
@@ -67,10 +67,11 @@ def _require(config: ml_collections.ConfigDict) -> None:
       f"config.train.on_save_error={train.on_save_error!r} is unknown; known:"
       f" {', '.join(SAVE_ERRORS)}."
     )
-  for times in config.eval.lengths:
+  for times in config.eval.length_multipliers:
     if not isinstance(times, int) or times < 1:
       raise ConfigError(
-        f"config.eval.lengths must be whole numbers from 1, got {times!r}."
+        "config.eval.length_multipliers must be whole numbers from 1, got"
+        f" {times!r}."
       )
   if config.eval.examples < 1:
     raise ConfigError(

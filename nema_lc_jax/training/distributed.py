@@ -145,7 +145,7 @@ class Silent:
     """Nothing was opened."""
 
 
-def first_says(value: int) -> int:
+def broadcast_from_first(value: int) -> int:
   """The first process's value, on all of them."""
   if jax.process_count() == 1:
     return value
@@ -161,7 +161,7 @@ def total(values: Sequence[float]) -> np.ndarray:
   return np.asarray(each, np.float64).sum(0)
 
 
-def require_alike(what: str, text: str) -> None:
+def assert_same_everywhere(what: str, text: str) -> None:
   """Raises ConfigError, on all processes, unless they have the same text."""
   if jax.process_count() == 1:
     return

@@ -109,7 +109,7 @@ def on_and_off(
 def by_length(
   experiment: Experiment, params: Params, split: str, first: dict[str, float]
 ) -> dict[str, Any]:
-  """Accuracy, the oracle's, and the other metrics, at all of eval.lengths.
+  """Accuracy, the oracle's, and other metrics at all eval.length_multipliers.
 
   Args:
     experiment: the run.
@@ -118,7 +118,7 @@ def by_length(
     first: the metrics at the config's own length, which are known already.
   """
   metrics_by, oracle_by = {}, {}
-  for times in experiment.config.eval.lengths:
+  for times in experiment.config.eval.length_multipliers:
     metrics_by[str(times)] = (
       first
       if times == 1

@@ -171,7 +171,7 @@ def make_pretraining(experiment: Experiment) -> Experiment:
   return _assemble(config, stages, dataset, interface_of(dataset))
 
 
-def carry_over(pretrained: Params, params: Params) -> Params:
+def with_pretrained(pretrained: Params, params: Params) -> Params:
   """`params` of the task's model, all but its head as they were pretrained."""
   return pretrained | {"head": params["head"]}
 

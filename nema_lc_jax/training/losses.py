@@ -16,9 +16,9 @@ from nema_lc_jax.memory.types import FORGET, Array, StepOutput
 Sums = dict[str, tuple[Array, Array]]
 
 # Steps in which the cost of forgetting a young slot falls by a factor of e.
-YOUTH = 8.0
+FORGET_AGE_SCALE = 8.0
 # A write of this strength counts as half a write.
-FAINT = 0.03
+WRITE_COUNT_SCALE = 0.03
 
 
 def masked(values: Array, mask: Array) -> tuple[Array, Array]:
@@ -94,7 +94,7 @@ def task_sums(
   }
 
 
-def right_share(logits: Array, labels: Array) -> Array:
+def per_example_accuracy(logits: Array, labels: Array) -> Array:
   """Of the labels asked for in each row, the share that is right [B] f32.
 
   Args:
@@ -135,9 +135,9 @@ def only(steps: StepOutput, rows: Array) -> StepOutput:
 def lifecycle_sums(steps: StepOutput) -> Sums:
   """The write, forget and stability losses, as (sum, count).
 
-  write_loss: a smooth count of writes, the mean of s / (s + FAINT) over the
-    strengths s of valid candidates. A mean of s itself would press most on the
-    strong: on the facts, and hardly on the faint noise between them.
+  write_loss: a smooth count of writes, the mean of s / (s + WRITE_COUNT_SCALE)
+    over the write strengths s of valid candidates. A mean of s itself would
+    press most on strong candidates, the facts, and hardly on weak ones, noise.
   forget_loss: mean p_forget * phi over the slots alive before the step, where
     phi = (exp(-age / 8) + usage / (1 + usage)) / 2 grows for young and for
     much-used slots.
@@ -148,18 +148,21 @@ def lifecycle_sums(steps: StepOutput) -> Sums:
     steps: leaves [B, N, ...].
   """
   active = steps.active[..., None]
-  youth = jnp.exp(-steps.age / YOUTH)
+  youth = jnp.exp(-steps.age / FORGET_AGE_SCALE)
   usage = jnp.maximum(steps.usage, 0.0)  # Of lru it is recency, below 0.
   used = usage / (1.0 + usage)
   phi = jax.lax.stop_gradient(0.5 * (youth + used))
-  change = jnp.square(steps.actions[:, 1:] - steps.actions[:, :-1]).mean(-1)
+  change = jnp.square(
+    steps.action_probs[:, 1:] - steps.action_probs[:, :-1]
+  ).mean(-1)
   same = steps.kept[:, :-1] & active[:, :-1] & active[:, 1:]
   return {
     "write_loss": masked(
-      steps.strength / (steps.strength + FAINT), steps.candidates
+      steps.write_strength / (steps.write_strength + WRITE_COUNT_SCALE),
+      steps.candidates,
     ),
     "forget_loss": masked(
-      steps.actions[..., FORGET] * phi, steps.occupied & active
+      steps.action_probs[..., FORGET] * phi, steps.alive & active
     ),
     "stability_loss": masked(change, same),
   }
@@ -176,7 +179,7 @@ def dynamics_sums(steps: StepOutput, *, budget: int) -> Sums:
   """
   active = steps.active[..., None]
   written = (steps.allocation.source >= 0) & active
-  occupied = steps.occupied & active
+  occupied = steps.alive & active
   kept = steps.kept & active
   per_slot = lambda done: masked(done.astype(jnp.float32), occupied)
   operations = steps.writes + steps.updates + steps.forgets
@@ -197,7 +200,7 @@ def dynamics_sums(steps: StepOutput, *, budget: int) -> Sums:
   }
 
 
-def origins(steps: StepOutput) -> Array:
+def slot_provenance(steps: StepOutput) -> Array:
   """The chunk whose item each slot holds after each step [N, M]; -1: none.
 
   An update passes the slot on to the chunk that it moved towards.
@@ -222,13 +225,17 @@ def origins(steps: StepOutput) -> Array:
 def _truth_sums(steps: StepOutput) -> Sums:
   """`truth_sums` of one text, leaves [N, ...]."""
   N = steps.active.shape[0]
-  chunks, holds = jnp.arange(N), origins(steps)
+  chunks, holds = jnp.arange(N), slot_provenance(steps)
   # A fact is of use until it becomes void, or the last chunk asks; what the
   # last chunk writes, nothing reads: it is neither right nor wrong.
   last = jnp.max(jnp.where(steps.active, chunks, 0))
-  fact = (steps.truth.fact > 0) & steps.active & (chunks < last)
+  fact = (steps.ground_truth.fact > 0) & steps.active & (chunks < last)
   taken = fact & (holds == chunks[:, None]).any(1)
-  voided = jnp.where(steps.truth.voids > 0, chunks - steps.truth.voids, N)
+  voided = jnp.where(
+    steps.ground_truth.invalidates > 0,
+    chunks - steps.ground_truth.invalidates,
+    N,
+  )
   until = jnp.full(N, last).at[voided].min(chunks, mode="drop")
   held = (holds[until - 1] == chunks[:, None]).any(1)
   count = lambda mask: mask.sum(dtype=jnp.float32)

@@ -12,9 +12,9 @@ from nema_lc_jax import data
 from nema_lc_jax.memory import Candidates, Chunk, init_state, scan_chunks
 from nema_lc_jax.memory.policies import oracle
 from nema_lc_jax.memory.types import Array
-from nema_lc_jax.models import truth_of
+from nema_lc_jax.models import ground_truth_of
 from nema_lc_jax.training import distributed
-from nema_lc_jax.training.losses import origins
+from nema_lc_jax.training.losses import slot_provenance
 
 
 def accuracy(
@@ -35,9 +35,9 @@ def accuracy(
     config.memory.budget,
   )
   for batch in batches:
-    if "source" not in batch:
+    if "answer_position" not in batch:
       return None
-    names = ("mask", "truth", "voids", "source")
+    names = ("mask", "ground_truth", "invalidates", "answer_position")
     share = held_share({name: batch[name] for name in names})
     held += float(np.sum(share * batch["weight"]))
     count += float(np.sum(batch["weight"]))
@@ -65,7 +65,7 @@ def _held(
       valid=jnp.repeat(chunked["mask"].any(1)[:, None], K, axis=1),
     ),
     valid=chunked["mask"],
-    truth=truth_of(chunked),
+    ground_truth=ground_truth_of(chunked),
   )
   _, steps = scan_chunks(
     (),
@@ -75,8 +75,10 @@ def _held(
     policy=oracle(width=1),
     budget=budget,
   )
-  before = jnp.roll(origins(steps), 1, axis=0)  # held when a chunk reads
-  source = chunked["source"]
+  before = jnp.roll(
+    slot_provenance(steps), 1, axis=0
+  )  # held when a chunk reads
+  source = chunked["answer_position"]
   here = jnp.arange(N)[:, None]
   fact = source // T
   found = (before[:, None, :] == fact[:, :, None]).any(-1) | (fact == here)

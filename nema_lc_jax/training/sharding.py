@@ -148,7 +148,7 @@ def make_parallel(
       in_shardings=(state.params, rows),
       out_shardings=replicated,
     )
-    return lambda params, batch: settled(compiled(params, batch))
+    return lambda params, batch: block_on_cpu(compiled(params, batch))
 
   place = functools.partial(jax.make_array_from_process_local_data, rows)
   put = lambda batch: jax.tree.map(place, dict(batch))
@@ -158,23 +158,23 @@ def make_parallel(
     if jax.process_count() == 1:
       return np.int32(number)
     each = np.full(jax.local_device_count(), number, np.int32)
-    return settled(most(place(each)))
+    return block_on_cpu(most(place(each)))
 
   gather = jax.jit(lambda tree: tree, out_shardings=replicated)
   # Under jit with out_shardings, so that no leaf is laid out anew in step 2.
   start = jax.jit(init, out_shardings=state)
   return Parallel(
-    init=lambda *numbers: settled(start(*numbers)),
+    init=lambda *numbers: block_on_cpu(start(*numbers)),
     train_step=train_step,
     eval_step=eval_step,
     put=put,
     largest=largest,
-    fetch=lambda tree: jax.device_get(settled(gather(tree))),
+    fetch=lambda tree: jax.device_get(block_on_cpu(gather(tree))),
     template=template,
   )
 
 
-def settled(values: Any) -> Any:
+def block_on_cpu(values: Any) -> Any:
   """The same; where devices are virtual ones of a CPU, once they are all there.
 
   Such devices share threads: they can wait for each other for ever, and abort,

@@ -74,7 +74,7 @@ def _sums(
   if output.steps is not None:
     sums |= losses.lifecycle_sums(output.steps)
     sums |= losses.dynamics_sums(output.steps, budget=budget)
-    if output.steps.truth is not None:
+    if output.steps.ground_truth is not None:
       sums |= losses.truth_sums(output.steps)
   if "stale" in batch:
     sums |= losses.stale_sums(output.logits, batch)
@@ -180,5 +180,5 @@ def eval_step(
   # Lifecycle weights belong to training: what is evaluated is the task.
   sums["loss"] = sums["task_loss"]
   rows = {name: batch[name] for name in PER_ROW if name in batch}
-  rows["right"] = losses.right_share(output.logits, batch["label"])
+  rows["right"] = losses.per_example_accuracy(output.logits, batch["label"])
   return metrics.from_sums(metrics.EvalMetrics, sums), rows

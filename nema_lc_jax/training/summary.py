@@ -62,8 +62,8 @@ def write_trace(experiment: Experiment, params: Params, path: Path) -> None:
   Of NumPy parameters, one process alone may call it.
 
   Arrays by step n, up to the text's last, and slot m: `operation` (a code of
-  plotting.timeline), `alive` and `age` after the step, `attention` in it;
-  `truth` [N] where the data set knows it.
+  runs.trace), `strength` and `age` after the step, `attention` in it;
+  `ground_truth` [N] where the data set knows it.
   """
   first = next(
     data.eval_batches(
@@ -84,14 +84,16 @@ def write_trace(experiment: Experiment, params: Params, path: Path) -> None:
   end = np.flatnonzero(steps.active).max(initial=0) + 1
   steps = jax.tree.map(lambda x: x[:end], steps)
   after = lambda before, last: np.concatenate([before[1:], last[None]])
-  alive = after(steps.alive, state.alive)
+  strength = after(steps.strength, state.strength)
   trace = {
-    "operation": operations(steps, alive),
-    "alive": alive,
+    "operation": operations(steps, strength),
+    "strength": strength,
     "age": after(steps.age, state.age),
     "attention": steps.attention,
   }
-  if "truth" in batch:
-    chunks = batch["truth"].reshape(-1, experiment.config.model.chunk_length)
-    trace["truth"] = chunks.max(1).astype(np.int8)[:end]
+  if "ground_truth" in batch:
+    chunks = batch["ground_truth"].reshape(
+      -1, experiment.config.model.chunk_length
+    )
+    trace["ground_truth"] = chunks.max(1).astype(np.int8)[:end]
   np.savez_compressed(path, **trace)

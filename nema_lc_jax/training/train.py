@@ -39,16 +39,16 @@ from nema_lc_jax.training import (
 from nema_lc_jax.training.checks import Stage
 from nema_lc_jax.training.experiment import (
   Experiment,
-  carry_over,
   describe,
   interface_of,
   make_experiment,
   make_pretraining,
   state_template,
   training_data,
+  with_pretrained,
 )
 from nema_lc_jax.training.progress import Progress
-from nema_lc_jax.training.sharding import program_bytes, settled
+from nema_lc_jax.training.sharding import block_on_cpu, program_bytes
 from nema_lc_jax.training.steps import TrainState
 from nema_lc_jax.training.summary import make_summary, write_trace
 from nema_lc_jax.training.trees import named_leaves
@@ -151,16 +151,17 @@ class _Run:
     What it stopped at, the state and the last batch, is left in a file.
     """
     skipped = int(self.state.opt_state.notfinite_count)
-    if skipped <= self.train.max_skipped:
+    if skipped <= self.train.max_consecutive_nonfinite:
       return
     state = self.experiment.parallel.fetch(self.state)
     if distributed.is_first():
       dump_nonfinite(self.workdir, step, state, rows)
     raise RunError(
       f"stopped at step {step}: the last {skipped} steps had non-finite"
-      f" gradients (config.train.max_skipped={self.train.max_skipped}); the"
-      f" state and the last batch are in {self.workdir / NONFINITE_FILE}; try a"
-      " lower config.train.learning_rate."
+      " gradients (config.train.max_consecutive_nonfinite="
+      f"{self.train.max_consecutive_nonfinite}); the state and the last batch"
+      f" are in {self.workdir / NONFINITE_FILE}; try a lower"
+      " config.train.learning_rate."
     )
 
   def fit(self, first: int, progress: Progress) -> None:
@@ -176,7 +177,7 @@ class _Run:
       update = parallel.train_step(_slots(stage, self.experiment))
       rows = next(self.iterator)
       batch = parallel.put(rows)
-      self.state, values = settled(update(self.state, batch))
+      self.state, values = block_on_cpu(update(self.state, batch))
       asked = parallel.largest(self.stopper.number)
       window = values if window is None else window.merge(values)
       if step == train.steps:
@@ -330,9 +331,9 @@ def run(
   folder = Path(workdir or default(config))
   experiment, pretraining = distributed.together(lambda: _make(config))
   interface = interface_of(experiment.dataset)
-  distributed.require_alike("config", config.to_json())
+  distributed.assert_same_everywhere("config", config.to_json())
   fingerprint = experiment.dataset.fingerprint
-  distributed.require_alike("data", fingerprint)
+  distributed.assert_same_everywhere("data", fingerprint)
   make_folder = functools.partial(
     prepare,
     config,
@@ -352,7 +353,7 @@ def run(
     with stopper.listening():
       if pretraining and not first:
         params = _pretrain(pretraining, folder / PRETRAIN, stopper)
-        params = carry_over(params, this.state.params)
+        params = with_pretrained(params, this.state.params)
         this.state = this.state.replace(params=params)
       progress = _progress(config.train.steps, first)
       stack.callback(progress.close)

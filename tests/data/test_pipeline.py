@@ -37,12 +37,12 @@ def test_shapes_and_types_are_the_contract(name, pytext):
     "inputs": (np.int32, (8, LENGTH)),
     "mask": (np.bool_, (8, LENGTH)),
     "label": (np.int32, (8,)),
-    "truth": (np.int8, (8, LENGTH)),
+    "ground_truth": (np.int8, (8, LENGTH)),
   }
   if name not in ("toy", "pytext"):
     shapes |= {
-      "voids": (np.int32, (8, LENGTH)),
-      "source": (np.int32, (8, LENGTH)),
+      "invalidates": (np.int32, (8, LENGTH)),
+      "answer_position": (np.int32, (8, LENGTH)),
       "stale": (np.int32, (8, 8)),
     }
   if name == "forgetting_mqar":  # A question at every token.
@@ -51,7 +51,7 @@ def test_shapes_and_types_are_the_contract(name, pytext):
   if name == "pytext":
     shapes |= {"inputs2": shapes["inputs"], "mask2": shapes["mask"]}
     shapes["group"] = shapes.pop("label")
-    del shapes["truth"]
+    del shapes["ground_truth"]
   assert {k: (v.dtype, v.shape) for k, v in batch.items()} == shapes
 
 

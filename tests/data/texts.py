@@ -32,7 +32,7 @@ class Reading(NamedTuple):
   # what each item that stands at a token makes void.
   worth: list[int]
   source: int  # -1: none
-  voids: dict[int, int]  # token: block start
+  invalidates: dict[int, int]  # token: block start
   stale: set[int]
 
 
@@ -51,23 +51,25 @@ def recall(text):
 
 
 def rebind(text):
-  history, worth, voids = {}, [], {}
+  history, worth, invalidates = {}, [], {}
   for i, token in enumerate(text):
     if token != 1:
       continue
     key, value = text[i + 1], text[i + 2] - 11
     if key in history:
-      voids |= dict.fromkeys(range(i, i + 3), block_of(history[key][-1][1]))
+      invalidates |= dict.fromkeys(
+        range(i, i + 3), block_of(history[key][-1][1])
+      )
     history.setdefault(key, []).append((value, i))
     worth.append(block_of(i))
   assert text[-2] == 2
   *earlier, (label, at) = history[text[-1]]
   stale = {value for value, _ in earlier} - {label}
-  return Reading(label, worth, block_of(at), voids, stale)
+  return Reading(label, worth, block_of(at), invalidates, stale)
 
 
 def revoke(text):
-  bound, gone, worth, voids = {}, {}, [], {}
+  bound, gone, worth, invalidates = {}, {}, [], {}
   for i, token in enumerate(text):
     if token == 1:
       assert text[i + 1] not in bound
@@ -76,18 +78,20 @@ def revoke(text):
     elif token == 3:
       value, at = bound.pop(text[i + 1])
       gone.setdefault(text[i + 1], set()).add(value)
-      voids |= dict.fromkeys(range(i, i + 2), block_of(at))
+      invalidates |= dict.fromkeys(range(i, i + 2), block_of(at))
   assert text[-2] == 2
   key = text[-1]
   assert key in bound or key in gone
   label, at = bound.get(key, (VALUES, -1))
   source = block_of(at) if at >= 0 else -1
-  return Reading(label, worth, source, voids, gone.get(key, set()) - {label})
+  return Reading(
+    label, worth, source, invalidates, gone.get(key, set()) - {label}
+  )
 
 
 def pressure(text, kept=4):
   # The order anew from all facts so far: (priority, position), the best first.
-  facts, worth, voids, top = [], [], {}, []
+  facts, worth, invalidates, top = [], [], {}, []
   for i, token in enumerate(text):
     if not 2 <= token <= 5:
       continue
@@ -97,10 +101,10 @@ def pressure(text, kept=4):
       continue
     worth.append(block_of(i))
     for _, at in set(before) - set(top):
-      voids |= dict.fromkeys(range(i, i + 3), block_of(at))
+      invalidates |= dict.fromkeys(range(i, i + 3), block_of(at))
   assert text[-2] == 1
   (at,) = (i for _, i in top if text[i + 1] == text[-1])
-  return Reading(text[at + 2] - 14, worth, block_of(at), voids, set())
+  return Reading(text[at + 2] - 14, worth, block_of(at), invalidates, set())
 
 
 def delayed_qa(text):
@@ -138,39 +142,41 @@ def assert_reads_as(example, reading, asking=2):
   """
   length, size = len(example["inputs"]), int(example["mask"].sum())
   assert example["label"] == reading.label
-  blocks = example["truth"].reshape(-1, BLOCK).max(1)
+  blocks = example["ground_truth"].reshape(-1, BLOCK).max(1)
   expected = {b // BLOCK: 1 for b in reading.worth}
   if reading.source >= 0:
     expected[reading.source // BLOCK] = 2
   found = {b: int(blocks[b]) for b in np.flatnonzero(blocks)}
   assert found == expected
-  voids = np.full(length, -1)
-  for token, block in reading.voids.items():
-    voids[token] = block
-  np.testing.assert_array_equal(example["voids"], voids)
+  invalidates = np.full(length, -1)
+  for token, block in reading.invalidates.items():
+    invalidates[token] = block
+  np.testing.assert_array_equal(example["invalidates"], invalidates)
   source = np.full(length, -1)
   source[size - asking : size] = reading.source
-  np.testing.assert_array_equal(example["source"], source)
+  np.testing.assert_array_equal(example["answer_position"], source)
   stale = example["stale"]
   assert set(stale[stale >= 0].tolist()) == reading.stale
   assert (stale >= 0).sum() == len(reading.stale)
 
 
 def most_held(example, width=BLOCK):
-  """The most facts that one who follows `truth` and `voids` ever holds.
+  """The most facts that one who follows the ground truth ever holds.
 
   Asserts that what becomes void was held, and that each question's fact is.
   """
   held, most = set(), 0
-  cells = {n: example[n].reshape(-1, width) for n in ("truth", "voids")}
-  sources = example["source"].reshape(-1, width)
+  cells = {
+    n: example[n].reshape(-1, width) for n in ("ground_truth", "invalidates")
+  }
+  sources = example["answer_position"].reshape(-1, width)
   for n in range(len(sources)):
     for source in set(sources[n].tolist()) - {-1}:
       assert source in held
-    (void,) = set(cells["voids"][n].tolist()) - {-1} or {-1}
+    (void,) = set(cells["invalidates"][n].tolist()) - {-1} or {-1}
     if void >= 0:
       held.remove(void)
-    if cells["truth"][n].any():
+    if cells["ground_truth"][n].any():
       held.add(n * width)
     most = max(most, len(held))
   return most

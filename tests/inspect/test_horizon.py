@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from nema_lc_jax.inspect.horizon import lifetimes, observe, survival
+from nema_lc_jax.inspect.horizon import lifetimes, measure_horizon, survival
 from tests.helpers import tiny_config
 from tests.inspect.untrained import untrained
 
@@ -40,7 +40,7 @@ def test_no_items_survive_nothing():
 
 def test_the_horizon_counts_every_item():
   experiment, params = untrained(tiny_config())
-  found = observe(experiment, params, times=3, examples=5)
+  found = measure_horizon(experiment, params, times=3, examples=5)
   assert found["examples"] == 5
   assert found["length"] == 240
   left = sum(found["age_at_leaving"])

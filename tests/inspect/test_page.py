@@ -174,19 +174,19 @@ def made_up(N, M, K=2):
     tokens=rng.integers(1, 9, (N, 4)),
     valid=np.ones((N, 4), bool),
     operation=operation,
-    alive=np.where(live, rng.random((N, M)), 0),
+    strength=np.where(live, rng.random((N, M)), 0),
     age=np.where(live, chunk - born, 0),
     usage=rng.random((N, M)),
     born=np.where(live, born, -1),
     source=np.where(fresh, rng.integers(K, size=(N, M)), -1),
-    occupied=np.vstack([np.zeros((1, M), bool), live[:-1]]),
+    alive=np.vstack([np.zeros((1, M), bool), live[:-1]]),
     forgets=np.isin(operation, (trace.FORGOTTEN, trace.RENEWED)),
-    actions=share,
+    action_probs=share,
     attention=rng.dirichlet(np.ones(M + 1), N)[:, 1:],
-    strength=rng.random((N, K)),
+    write_strength=rng.random((N, K)),
     candidates=np.ones((N, K), bool),
-    truth=rng.choice(3, N, p=[0.8, 0.15, 0.05]),
-    voids=np.full(N, -1),
+    ground_truth=rng.choice(3, N, p=[0.8, 0.15, 0.05]),
+    invalidates=np.full(N, -1),
     asked=N - 1,
     label=1,
     mass=rng.dirichlet(np.ones(M)),
@@ -265,7 +265,7 @@ def test_a_browser_draws_the_page_without_an_error(N, M, tmp_path):
   path = tmp_path / "page.html"
   written = Inspection("made up", found, page).save(path)
   assert [p.name for p in written] == ["page.html", "page.png"]
-  (step,), slot = np.nonzero(found.alive[:, 5] > 0)[0][-1:], 5
+  (step,), slot = np.nonzero(found.strength[:, 5] > 0)[0][-1:], 5
   dom = dump(path, tmp_path, f"#{step},{slot}")
   cells = int(re.search(r'data-cells="(\d+)"', dom)[1])
   # All cells, or as many whole steps as there is room for.

@@ -38,7 +38,7 @@ def test_the_page_says_what_the_memory_did(recall):
   done = steps.allocation
   assert done.source.max() >= 0
   assert done.evict.any()
-  for name in ("alive", "age", "usage"):
+  for name in ("strength", "age", "usage"):
     # After a step is before the next, of which the usage counts the read.
     np.testing.assert_allclose(page[name][-1], getattr(state, name), atol=1e-4)
     if name != "usage":
@@ -57,10 +57,14 @@ def test_the_page_says_what_the_memory_did(recall):
     np.isin(operation, (FORGOTTEN, RENEWED)), done.forget
   )
   np.testing.assert_allclose(page["attention"], steps.attention, atol=1e-4)
-  np.testing.assert_allclose(page["actions"], steps.actions, atol=1e-4)
+  np.testing.assert_allclose(
+    page["action_probs"], steps.action_probs, atol=1e-4
+  )
   assert page["series"]["writes"] == steps.writes.tolist()
   assert page["series"]["evictions"] == steps.evictions.tolist()
-  assert page["series"]["used"] == (np.array(page["alive"]) > 0).sum(1).tolist()
+  assert (
+    page["series"]["used"] == (np.array(page["strength"]) > 0).sum(1).tolist()
+  )
 
 
 def test_it_agrees_with_the_trace_that_training_leaves(recall, tmp_path):
@@ -68,7 +72,7 @@ def test_it_agrees_with_the_trace_that_training_leaves(recall, tmp_path):
   summary.write_trace(experiment, params, tmp_path / "trace.npz")
   trace = np.load(tmp_path / "trace.npz")
   found = record(experiment, params, example_of(experiment, "validation", 0))
-  for name in ("operation", "age", "alive", "truth"):
+  for name in ("operation", "age", "strength", "ground_truth"):
     np.testing.assert_allclose(trace[name], found.arrays[name], atol=1e-6)
 
 
@@ -92,15 +96,15 @@ def test_the_trace_is_of_the_longest_text_without_its_padding(
   trace = np.load(tmp_path / "trace.npz")
   third = next(padded(experiment.dataset, "validation", batch_size=16,
                       length=experiment.config.data.length))  # fmt: skip
-  truth = third["truth"][2].reshape(-1, T).max(1)
-  np.testing.assert_array_equal(trace["truth"], truth[:3])
-  assert len(trace["alive"]) == len(trace["operation"]) == 3
+  truth = third["ground_truth"][2].reshape(-1, T).max(1)
+  np.testing.assert_array_equal(trace["ground_truth"], truth[:3])
+  assert len(trace["strength"]) == len(trace["operation"]) == 3
 
 
 def test_a_slot_holds_the_chunk_that_was_written_age_steps_ago(recall):
   experiment, params = recall
   found = record(experiment, params, example_of(experiment, "test", 1))
-  live = found.alive > 0
+  live = found.strength > 0
   chunk = np.arange(len(live))[:, None]
   np.testing.assert_array_equal(found.born[live], (chunk - found.age)[live])
   assert (found.born[~live] == -1).all()
@@ -112,7 +116,7 @@ def test_tokens_and_answers_have_names(recall):
   found = record(experiment, params, batch)
   names = names_of(experiment)
   page = content(found, names, title="", facts=[])
-  (fact,) = np.flatnonzero(found.truth == 2)
+  (fact,) = np.flatnonzero(found.ground_truth == 2)
   asked = page["texts"][-1].split()
   assert asked[-2] == "ASK"
   assert f"MARK {asked[-1]} v{batch['label'][0]}" in page["texts"][fact]
@@ -129,14 +133,14 @@ def models(path):
   return {
     "last": tiny_config(),
     "slots": slots,
-    "predict": tiny_config("mqar"),
+    "causal_lm": tiny_config("mqar"),
     "padded": texts_config(path),
     "match": texts_config(path, 2),
   }
 
 
 @pytest.mark.parametrize(
-  "kind", ["last", "slots", "predict", "padded", "match"]
+  "kind", ["last", "slots", "causal_lm", "padded", "match"]
 )
 def test_removing_all_slots_is_no_memory_and_unread_ones_do_not_matter(
   kind, tmp_path
@@ -148,7 +152,7 @@ def test_removing_all_slots_is_no_memory_and_unread_ones_do_not_matter(
   logits = experiment.model.apply(params, keys, batch).logits[0]
   # Of two texts, it is the first alone whose memory is taken away.
   off = experiment.model.apply(params, keys, batch, budget=0).logits[0]
-  if kind == "predict":
+  if kind == "causal_lm":
     (asked,) = np.nonzero(batch["label"][0] >= 0)
     logits, off = logits[asked[-1]], off[asked[-1]]
     assert found.asked == asked[-1] // experiment.config.model.chunk_length
@@ -177,7 +181,7 @@ def test_a_free_slot_is_not_read_and_taking_it_away_changes_nothing():
   config.memory.num_slots = 20  # more than there are chunks
   experiment, params = untrained(config)
   found = record(experiment, params, example_of(experiment, "validation", 0))
-  free = np.flatnonzero(found.alive[found.asked - 1] == 0)
+  free = np.flatnonzero(found.strength[found.asked - 1] == 0)
   assert len(free)
   assert (found.mass[free] == 0).all()
   assert (found.removed[1 + free] == found.removed[0]).all()
@@ -193,7 +197,7 @@ def test_removing_none_leaves_the_model_and_its_steps_as_they_are(recall):
   some = apply(params, keys, batch, removed=np.array([[True, False, True]]))
   np.testing.assert_allclose(whole.logits, none.logits, atol=1e-5)
   assert np.abs(whole.logits - some.logits).max() > 1e-6
-  assert (some.state.alive[0, [0, 2]] == 0).all()
+  assert (some.state.strength[0, [0, 2]] == 0).all()
   close = functools.partial(np.testing.assert_allclose, atol=1e-6)
   jax.tree.map(close, whole.steps, some.steps)
 

@@ -13,8 +13,8 @@ from nema_lc_jax.memory import (
   STRENGTH_FLOOR,
   Candidates,
   Chunk,
+  GroundTruth,
   MemoryState,
-  Truth,
   init_state,
   memory_step,
   scan_chunks,
@@ -47,9 +47,9 @@ def make_chunks(seed=0, *, num=N, dtype=jnp.float32, padded=(), lead=()):
     ),
     valid=jnp.asarray(valid),
     age_bias=jnp.full((*lead, num), 0.3, jnp.float32),
-    truth=Truth(
+    ground_truth=GroundTruth(
       fact=jnp.asarray(rng.integers(0, 3, (*lead, num)), jnp.int32),
-      voids=jnp.asarray(rng.integers(0, 4, (*lead, num)), jnp.int32),
+      invalidates=jnp.asarray(rng.integers(0, 4, (*lead, num)), jnp.int32),
     ),
   )
 
@@ -71,7 +71,7 @@ def make_states(seed, *lead, slots=M):
     ),
     age=jnp.asarray(np.where(free, 0, rng.integers(0, 50, shape)), jnp.int32),
     usage=jnp.asarray(np.where(free, 0, rng.normal(size=shape)), jnp.float32),
-    alive=jnp.asarray(alive, jnp.float32),
+    strength=jnp.asarray(alive, jnp.float32),
   )
 
 

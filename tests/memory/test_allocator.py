@@ -35,14 +35,14 @@ def run(actions, write, strength, keep, alive, valid, *, budget):
     content=jnp.zeros((M, 1)),
     age=jnp.zeros(M, jnp.int32),
     usage=jnp.zeros(M),
-    alive=alive,
+    strength=alive,
   )
   scores = Scores(
-    actions=actions,
+    action_probs=actions,
     proposal=jnp.zeros((M, 1)),
-    write=write,
-    strength=strength,
-    keep=keep,
+    write_priority=write,
+    write_strength=strength,
+    retention_priority=keep,
   )
   candidates = Candidates(content=jnp.zeros((K, 1)), valid=valid)
   done = allocate(scores, state, candidates, budget=budget)

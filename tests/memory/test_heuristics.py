@@ -63,7 +63,9 @@ def held(name, trace, *, slots, seed=0):
   state, _ = player(name, slots)(jax.random.key(seed), chunks)
   return [
     int(item) if alive else FREE
-    for item, alive in zip(state.content.argmax(-1), state.alive, strict=True)
+    for item, alive in zip(
+      state.content.argmax(-1), state.strength, strict=True
+    )
   ]
 
 
@@ -214,7 +216,7 @@ def test_heuristics_write_every_valid_candidate_the_budget_allows(name):
   np.testing.assert_array_equal(out.writes, np.minimum(offered, 1))
   assert not out.updates.any()
   assert not out.forgets.any()
-  np.testing.assert_array_equal(out.alive, out.occupied.astype(np.float32))
+  np.testing.assert_array_equal(out.strength, out.alive.astype(np.float32))
 
 
 @pytest.mark.parametrize("name", HEURISTICS)

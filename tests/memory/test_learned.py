@@ -83,7 +83,7 @@ def test_a_late_read_teaches_the_decisions_about_an_early_item():
     return (out.read[-1] ** 2).sum(), out
 
   grads, out = jax.jit(jax.grad(late, has_aux=True))(params_of(policy))
-  assert out.occupied[-1].sum() == 1
+  assert out.alive[-1].sum() == 1
   assert out.age[-1].max() == length - 2  # nobody replaced it
   chex.assert_tree_all_finite(grads)
   for part in ("gate", "slots"):
@@ -110,7 +110,7 @@ def test_every_parameter_gets_a_gradient(name):
   ("keep", "name"), [("fifo", "write_gate"), ("lru", "write_gate_lru")]
 )
 def test_learned_without_its_slot_actions_is_the_write_gate(keep, name):
-  options = {"keep": keep, "update": False, "forget": False}
+  options = {"eviction": keep, "allow_update": False, "allow_forget": False}
   params = lively("learned")
   chunks = make_chunks(2, num=30, padded=(4, 11))
   full = jitted("learned", train=True, **options)
@@ -126,21 +126,29 @@ def test_learned_without_its_slot_actions_is_the_write_gate(keep, name):
 @pytest.mark.parametrize("keep", ["strength", "fifo", "lru"])
 def test_the_learned_state_stays_finite_under_every_keep(keep):
   chunks = make_chunks(2, num=30, padded=(4, 11))
-  state, out = jitted("learned", keep=keep)(lively("learned"), chunks, empty())
-  chex.assert_tree_all_finite((state, out.read, out.actions))
-  assert out.occupied[-1].any()
+  state, out = jitted("learned", eviction=keep)(
+    lively("learned"), chunks, empty()
+  )
+  chex.assert_tree_all_finite((state, out.read, out.action_probs))
+  assert out.alive[-1].any()
 
 
 @pytest.mark.parametrize("action", [UPDATE, FORGET])
 def test_an_action_switched_off_never_happens(action):
-  off = {UPDATE: {"update": False}, FORGET: {"forget": False}}[action]
+  off = {UPDATE: {"allow_update": False}, FORGET: {"allow_forget": False}}[
+    action
+  ]
   chunks = make_chunks(3, num=30)
   _, out = jitted("learned", **off)(lively("learned"), chunks, empty())
   other = {UPDATE: out.forgets, FORGET: out.updates}[action]
   assert not {UPDATE: out.updates, FORGET: out.forgets}[action].any()
   assert other.any()
-  np.testing.assert_array_equal(out.actions[..., action], np.zeros((30, M)))
-  np.testing.assert_allclose(out.actions.sum(-1), np.ones((30, M)), rtol=1e-5)
+  np.testing.assert_array_equal(
+    out.action_probs[..., action], np.zeros((30, M))
+  )
+  np.testing.assert_allclose(
+    out.action_probs.sum(-1), np.ones((30, M)), rtol=1e-5
+  )
 
 
 # Exploration, threshold, strength.
@@ -155,7 +163,7 @@ def test_noise_explores_in_training_only_and_never_in_strengths(name):
       jitted(name, train=train)(params, chunks, empty(), jax.random.key(n))[1]
       for n in range(6)
     ]
-    first = {str(out.strength[0].tolist()) for out in outs}
+    first = {str(out.write_strength[0].tolist()) for out in outs}
     assert len(first) == 1
     return {str(out.allocation.source.tolist()) for out in outs}
 
@@ -176,13 +184,16 @@ def test_the_threshold_keeps_candidates_out():
   strict = jitted("learned", write_threshold=threshold)
   _, out = strict(params, chunks, empty())
   step, slot = np.nonzero(out.allocation.source >= 0)
-  strengths = out.strength[step, out.allocation.source[step, slot]]
+  strengths = out.write_strength[step, out.allocation.source[step, slot]]
   assert len(strengths) > 5
   assert strengths.min() > threshold
   # Left open, the same memory takes weaker ones too.
   _, out = jitted("learned", write_threshold=0.0)(params, chunks, empty())
   step, slot = np.nonzero(out.allocation.source >= 0)
-  assert out.strength[step, out.allocation.source[step, slot]].min() < threshold
+  assert (
+    out.write_strength[step, out.allocation.source[step, slot]].min()
+    < threshold
+  )
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -190,8 +201,8 @@ def test_nothing_is_written_above_an_unreachable_threshold(name):
   policy = make_policy(name, width=D, write_threshold=1.0)
   chunk = at(make_chunks(6), 0)
   scores = policy.score(lively(name), KEY, empty(), chunk, train=True)
-  assert scores.write.tolist() == [-np.inf] * K
-  assert (scores.strength > 0).all()
+  assert scores.write_priority.tolist() == [-np.inf] * K
+  assert (scores.write_strength > 0).all()
 
 
 def eager_to_forget():
@@ -205,22 +216,22 @@ def test_strength_decays_boundedly_and_never_below_the_floor():
   # Budget 0: no forget is ever executed, only the decay is seen.
   chunks = make_chunks(7, num=30)
   state = make_states(3)
-  state = state.replace(alive=jnp.array([1.0, 0.5, 0.0]))
+  state = state.replace(strength=jnp.array([1.0, 0.5, 0.0]))
   after, out = jitted("learned", budget=0)(eager_to_forget(), chunks, state)
-  np.testing.assert_allclose(out.alive[1], [0.1, 0.05, 0.0], rtol=1e-5)
+  np.testing.assert_allclose(out.strength[1], [0.1, 0.05, 0.0], rtol=1e-5)
   floor = np.float32(STRENGTH_FLOOR)
-  np.testing.assert_array_equal(after.alive, [floor, floor, 0.0])
-  assert out.alive[:, :2].min() >= floor
+  np.testing.assert_array_equal(after.strength, [floor, floor, 0.0])
+  assert out.strength[:, :2].min() >= floor
 
 
 def test_strengths_lie_in_zero_to_one():
   chunks = make_chunks(8, num=30)
   _, out = jitted("learned", train=True)(lively("learned"), chunks, empty())
-  live = out.alive[out.occupied]
+  live = out.strength[out.alive]
   assert live.min() >= np.float32(STRENGTH_FLOOR)
-  assert max(live.max(), out.strength.max()) <= 1
-  assert out.strength.min() > 0
-  np.testing.assert_array_equal(out.occupied, out.alive > 0)
+  assert max(live.max(), out.write_strength.max()) <= 1
+  assert out.write_strength.min() > 0
+  np.testing.assert_array_equal(out.alive, out.alive)
 
 
 def test_a_written_slot_holds_the_write_score():
@@ -228,8 +239,8 @@ def test_a_written_slot_holds_the_write_score():
   state, out = jitted("learned")(lively("learned"), first, empty())
   source = out.allocation.source[0]
   assert (source >= 0).any()
-  expected = np.where(source >= 0, out.strength[0][source], 0.0)
-  np.testing.assert_array_equal(state.alive, expected)
+  expected = np.where(source >= 0, out.write_strength[0][source], 0.0)
+  np.testing.assert_array_equal(state.strength, expected)
 
 
 # Scores.
@@ -241,19 +252,25 @@ def score(params, state, chunk, **options):
 
 
 def test_slots_compete_with_what_is_left_of_their_strength_at_any_age():
-  state = make_states(3).replace(alive=jnp.array([1.0, 0.5, 0.0]))
+  state = make_states(3).replace(strength=jnp.array([1.0, 0.5, 0.0]))
   state = state.replace(age=jnp.array([3, 0, 0]))
   chunk = at(make_chunks(0), 0).replace(age_bias=jnp.float32(2.0))
   scores = score(eager_to_forget(), state, chunk)
   # p_forget is 1 and costs 0.9 of it.
-  np.testing.assert_allclose(scores.keep, [0.1, 0.05, 0.0], rtol=1e-5)
-  np.testing.assert_array_equal(scores.keep, scores.retained)
+  np.testing.assert_allclose(
+    scores.retention_priority, [0.1, 0.05, 0.0], rtol=1e-5
+  )
+  np.testing.assert_array_equal(
+    scores.retention_priority, scores.retained_strength
+  )
 
 
-def faded(alive, kept, capacity=2, fade=0.1):
-  state = make_states(3).replace(alive=jnp.asarray(alive))
+def faded(alive, kept, capacity=2, soft_eviction_decay=0.1):
+  state = make_states(3).replace(strength=jnp.asarray(alive))
   kept = jnp.asarray(kept)
-  left = policies._faded(state, state.alive, kept, capacity=capacity, fade=fade)
+  left = policies._soft_eviction(
+    state, state.strength, kept, capacity=capacity, decay=soft_eviction_decay
+  )
   return np.asarray(left)
 
 
@@ -277,10 +294,12 @@ def test_nothing_fades_while_it_fits():
 
 
 def test_to_fade_has_a_gradient_to_the_margin():
-  state = make_states(3).replace(alive=jnp.array([0.8, 0.4, 0.2]))
+  state = make_states(3).replace(strength=jnp.array([0.8, 0.4, 0.2]))
 
   def left(kept, slot):
-    return policies._faded(state, state.alive, kept, capacity=2, fade=0.1)[slot]
+    return policies._soft_eviction(
+      state, state.strength, kept, capacity=2, decay=0.1
+    )[slot]
 
   kept = jnp.array([0.3, 0.1, 0.5])
   slope = jax.grad(left)(kept, 1)
@@ -292,29 +311,31 @@ def test_to_fade_has_a_gradient_to_the_margin():
 def test_a_new_policy_remembers():
   params, chunk = params_of(policy_of("learned")), at(make_chunks(0), 0)
   scores = score(params, make_states(4), chunk)
-  assert (scores.actions[:, RETAIN] > 0.8).all()
+  assert (scores.action_probs[:, RETAIN] > 0.8).all()
   # Rare, about 0.045, but not so rare that it has no gradient.
-  assert (scores.actions[:, FORGET] > 0.02).all()
-  assert (scores.actions[:, FORGET] < 0.1).all()
-  np.testing.assert_allclose(scores.strength, 0.73, atol=0.1)  # sigmoid(1)
-  assert (scores.write > 0).all()
+  assert (scores.action_probs[:, FORGET] > 0.02).all()
+  assert (scores.action_probs[:, FORGET] < 0.1).all()
+  np.testing.assert_allclose(
+    scores.write_strength, 0.73, atol=0.1
+  )  # sigmoid(1)
+  assert (scores.write_priority > 0).all()
 
 
 def test_ages_beyond_those_of_training_change_no_action():
-  state = make_states(5).replace(alive=jnp.array([1.0, 0.5, 0.2]))
+  state = make_states(5).replace(strength=jnp.array([1.0, 0.5, 0.2]))
   chunk, params = at(make_chunks(0), 0), lively("learned")
   old, ancient = (
-    score(params, state.replace(age=jnp.full(M, age)), chunk).actions
+    score(params, state.replace(age=jnp.full(M, age)), chunk).action_probs
     for age in (100, 1_000_000)
   )
   np.testing.assert_array_equal(old, ancient)
-  young = score(params, state.replace(age=jnp.full(M, 1)), chunk).actions
+  young = score(params, state.replace(age=jnp.full(M, 1)), chunk).action_probs
   assert not np.array_equal(old, young)
 
 
 def test_an_update_moves_towards_valid_candidates_only():
   state, chunk = make_states(6), at(make_chunks(0), 0)
-  state = state.replace(alive=jnp.ones(M))
+  state = state.replace(strength=jnp.ones(M))
   params = lively("learned")
   offers = chunk.candidates.replace(valid=jnp.array([False, True]))
   proposal = score(params, state, chunk.replace(candidates=offers)).proposal
@@ -329,7 +350,7 @@ def test_an_update_moves_towards_valid_candidates_only():
 
 
 def error_of(name, **options):
-  with pytest.raises(ValueError, match=r"(policy|keep)") as error:
+  with pytest.raises(ValueError, match=r"(policy|eviction)") as error:
     make_policy(name, width=D, **options)
   text = str(error.value)
   assert "\n" not in text
@@ -357,7 +378,7 @@ def test_an_unknown_option_lists_those_of_the_policy(policy):
 
 
 def test_an_unknown_keep_is_an_error_that_lists_the_known_ones():
-  text = error_of("learned", keep="newest")
+  text = error_of("learned", eviction="newest")
   assert "'newest'" in text
   assert "fifo" in text
   assert "lru" in text

@@ -10,10 +10,10 @@ import pytest
 
 from nema_lc_jax.memory import (
   init_state,
-  log_strength,
-  next_older,
   read,
+  read_bias,
   read_weights,
+  temporal_links,
 )
 from tests.memory.streams import make_states
 
@@ -24,7 +24,7 @@ def memory(content, alive, age=None):
   state = init_state(num_slots=len(alive), width=4)
   return state.replace(
     content=jnp.array(content, jnp.float32),
-    alive=jnp.array(alive, jnp.float32),
+    strength=jnp.array(alive, jnp.float32),
     age=state.age if age is None else jnp.array(age, jnp.int32),
   )
 
@@ -70,8 +70,8 @@ def test_links_lead_from_each_slot_to_the_next_older_ones():
   links = np.zeros((5, 5))
   links[1, [3, 4]] = 1
   links[[3, 4], 0] = 1
-  np.testing.assert_array_equal(next_older(state), links)
-  assert not next_older(init_state(num_slots=3, width=4)).any()
+  np.testing.assert_array_equal(temporal_links(state), links)
+  assert not temporal_links(init_state(num_slots=3, width=4)).any()
 
 
 def test_an_empty_memory_reads_exactly_zero():
@@ -84,7 +84,7 @@ def test_an_empty_memory_reads_exactly_zero():
 def test_gradients_through_an_empty_memory_are_zero_and_finite():
   def total(content, alive, query, bias):
     state = init_state(num_slots=3, width=4)
-    state = state.replace(content=content, alive=alive)
+    state = state.replace(content=content, strength=alive)
     return (read(state, query, age_bias=bias) ** 2 + 1).sum()
 
   grads = jax.grad(total, argnums=(0, 1, 2, 3))(
@@ -97,7 +97,7 @@ def test_gradients_through_an_empty_memory_are_zero_and_finite():
 def test_the_strength_of_a_single_live_slot_has_a_gradient():
   def value(strength):
     state = memory([X, Y], [0.0, 0.0])
-    state = state.replace(alive=state.alive.at[0].set(strength))
+    state = state.replace(strength=state.strength.at[0].set(strength))
     return read(state, QUERY)[0, 0]
 
   # The read is 2*E*s/(1 + E*s); its derivative is 2*E/(1 + E*s)^2.
@@ -143,7 +143,7 @@ def test_age_bias_is_learnable_from_reads_of_old_slots():
 def test_log_strength_exponentiated_is_what_slots_compete_with():
   state = memory([X, Y, Z], [1.0, 0.5, 0.0], age=[3, 1, 0])
   np.testing.assert_allclose(
-    jnp.exp(log_strength(state, 1.0)), [0.25, 0.25, 0.0], rtol=1e-6
+    jnp.exp(read_bias(state, 1.0)), [0.25, 0.25, 0.0], rtol=1e-6
   )
 
 
@@ -183,9 +183,9 @@ def test_a_memory_without_slots_or_width_is_an_error(sizes, message):
 def test_the_empty_memory_is_all_zeros_of_the_stated_types():
   state = init_state(num_slots=2, width=3)
   chex.assert_shape(state.content, (2, 3))
-  chex.assert_shape([state.age, state.usage, state.alive], (2,))
+  chex.assert_shape([state.age, state.usage, state.strength], (2,))
   chex.assert_type(
-    [state.content, state.age, state.usage, state.alive],
+    [state.content, state.age, state.usage, state.strength],
     [jnp.float32, jnp.int32, jnp.float32, jnp.float32],
   )
   assert not any(np.any(leaf) for leaf in jax.tree.leaves(state))
@@ -194,4 +194,4 @@ def test_the_empty_memory_is_all_zeros_of_the_stated_types():
 def test_the_state_is_immutable():
   state = init_state(num_slots=2, width=3)
   with pytest.raises(AttributeError):
-    state.alive = jnp.ones(2)
+    state.strength = jnp.ones(2)

@@ -61,8 +61,8 @@ def assert_within_budget(after, out, budget):
   np.testing.assert_array_equal(out.evictions, done.evict.sum(-1))
   assert not (done.evict & ~written).any()
   chex.assert_tree_all_finite(after)
-  assert after.alive.min() >= 0
-  assert after.alive.max() <= 1
+  assert after.strength.min() >= 0
+  assert after.strength.max() <= 1
 
 
 def test_operations_never_exceed_the_budget(policy):
@@ -297,7 +297,7 @@ def test_remat_gives_the_same_values_and_gradients():
 # Truncation.
 
 
-def late_slopes(truncate, *, start=0):
+def late_slopes(bptt_chunks, *, start=0):
   """|d last read / d candidates of chunk n|; nothing is ever evicted."""
   chunks = everyone_offers(make_chunks(13))
   chunks = chunks.replace(valid=jnp.ones((N, T), bool))
@@ -312,7 +312,7 @@ def late_slopes(truncate, *, start=0):
       chunks.replace(candidates=candidates),
       policy=policy_of("fifo"),
       budget=K,
-      truncate=truncate,
+      bptt_chunks=bptt_chunks,
       start=start,
     )
     return (out.read[-1] ** 2).sum()
@@ -336,10 +336,14 @@ def test_truncation_counts_steps_from_the_start_of_the_stream():
   assert (cut > 0).tolist() == [False, False, True, True, True, False]
 
 
-@pytest.mark.parametrize("truncate", [0, -3])
-def test_truncation_below_one_chunk_is_an_error(truncate):
-  message = f"truncate must be at least 1 chunk, got {truncate}"
-  options = {"policy": policy_of("fifo"), "budget": 1, "truncate": truncate}
+@pytest.mark.parametrize("bptt_chunks", [0, -3])
+def test_truncation_below_one_chunk_is_an_error(bptt_chunks):
+  message = f"bptt_chunks must be at least 1 chunk, got {bptt_chunks}"
+  options = {
+    "policy": policy_of("fifo"),
+    "budget": 1,
+    "bptt_chunks": bptt_chunks,
+  }
   with pytest.raises(ValueError, match=message):
     scan_chunks((), KEY, empty(), make_chunks(), **options)
 
@@ -377,7 +381,7 @@ def test_the_state_of_a_step_traces_like_the_empty_one():
   state = empty()
   for n in range(3):
     state = step(state, at(make_chunks(n), 0))
-  assert state.alive.any()
+  assert state.strength.any()
 
 
 def test_parameters_do_not_depend_on_the_number_of_slots(policy):

@@ -81,11 +81,11 @@ def encoded(tokens, **fields):
   return module.apply(params, tokens, valid, False)
 
 
-@pytest.mark.parametrize("head", ["classify", "predict"])
+@pytest.mark.parametrize("head", ["classify", "causal_lm"])
 def test_a_convolution_sees_its_window_and_no_other_chunk(head):
   tokens = jnp.arange(12).reshape(2, 6) % 9
   change = tokens.at[0, 5].set(7)
-  fields = {"convolution": 3}
+  fields = {"conv_kernel_size": 3}
   config = dataclasses.replace(ModelConfig(**FIELDS), head=head)
   module = encoder.Encoder(dataclasses.replace(config, num_layers=0, **fields))
   valid = jnp.ones(tokens.shape, bool)
@@ -100,7 +100,7 @@ def test_a_convolution_sees_its_window_and_no_other_chunk(head):
 
 def test_padding_is_nothing_to_a_convolution():
   tokens = jnp.array([[1, 2, 3, 0, 0, 0]])
-  config = ModelConfig(**FIELDS, num_layers=0, convolution=3)
+  config = ModelConfig(**FIELDS, num_layers=0, conv_kernel_size=3)
   module = encoder.Encoder(config)
   valid = tokens > 0
   params = module.init(jax.random.key(0), tokens, valid, False)
@@ -111,18 +111,21 @@ def test_padding_is_nothing_to_a_convolution():
 
 def test_with_rotary_positions_no_place_is_added():
   tokens = jnp.full((2, 6), 4)
-  assert np.ptp(encoded(tokens, positions="rotary"), axis=1).max() == 0
+  assert np.ptp(encoded(tokens, position_embedding="rotary"), axis=1).max() == 0
   assert np.ptp(encoded(tokens), axis=1).max() > 0
 
 
 @pytest.mark.parametrize(
   ("fields", "words"),
   [
-    ({"layers": "lstm"}, "attention, ssm"),
-    ({"layers": "ssm", "pool": "slots"}, "slots have none: .*got 1"),
-    ({"positions": "sinus"}, "learned, rotary"),
-    ({"convolution": -1}, "config.model.convolution must be at least 0"),
-    ({"positions": "rotary", "width": 6}, "even width"),
+    ({"sequence_mixer": "lstm"}, "attention, ssm"),
+    ({"sequence_mixer": "ssm", "pool": "slots"}, "slots have none: .*got 1"),
+    ({"position_embedding": "sinus"}, "learned, rotary"),
+    (
+      {"conv_kernel_size": -1},
+      "config.model.conv_kernel_size must be at least 0",
+    ),
+    ({"position_embedding": "rotary", "width": 6}, "even width"),
   ],
 )
 def test_a_mistake_names_the_value(fields, words):
@@ -131,7 +134,7 @@ def test_a_mistake_names_the_value(fields, words):
 
 
 def test_gated_units_are_zero_where_their_gate_is():
-  config = ModelConfig(**FIELDS, gated=True)
+  config = ModelConfig(**FIELDS, gated_mlp=True)
   block = encoder.Block(config)
   x, valid = draw((1, 6, 8)), jnp.ones((1, 6), bool)
   params = block.init(jax.random.key(0), x, valid, False)["params"]

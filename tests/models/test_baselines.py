@@ -82,7 +82,7 @@ def oracle(params, x, valid, *, both):
   return y.real + p["through"] * x
 
 
-@pytest.mark.parametrize("head", ["classify", "predict"])
+@pytest.mark.parametrize("head", ["classify", "causal_lm"])
 def test_a_layer_is_the_continuous_system_held_between_tokens(head):
   module = StateSpace(config_of(head=head))
   rng = np.random.default_rng(1)
@@ -91,7 +91,7 @@ def test_a_layer_is_the_continuous_system_held_between_tokens(head):
   arguments = jnp.asarray(x, jnp.float32), jnp.asarray(valid)
   params = module.init(jax.random.key(0), *arguments)["params"]
   found = module.apply({"params": params}, *arguments)
-  close(found, oracle(params, x, valid, both=head != "predict"), atol=1e-4)
+  close(found, oracle(params, x, valid, both=head != "causal_lm"), atol=1e-4)
 
 
 def test_a_layer_starts_as_s4d_lin_and_stable():
@@ -104,7 +104,7 @@ def test_a_layer_starts_as_s4d_lin_and_stable():
   assert STEPS[0] <= step.min() < 0.005 < 0.03 < step.max() <= STEPS[1]
 
 
-@pytest.mark.parametrize("head", ["classify", "predict"])
+@pytest.mark.parametrize("head", ["classify", "causal_lm"])
 def test_a_linear_recurrence_knows_no_chunks(head):
   fields = {"encoder": "ssm", "head": head}
   batch, params = make_batch(), params_of(**fields)
@@ -113,7 +113,7 @@ def test_a_linear_recurrence_knows_no_chunks(head):
 
 
 def test_linear_recurrences_in_chunks_end_with_them():
-  module = StateSpace(config_of(layers="ssm"))
+  module = StateSpace(config_of(sequence_mixer="ssm"))
   x = jax.random.normal(jax.random.key(0), (3, T, D))
   valid = jnp.array([[1] * T, [1, 1, 0, 0], [0] * T], bool)
   params = module.init(jax.random.key(1), x, valid)
@@ -122,17 +122,22 @@ def test_linear_recurrences_in_chunks_end_with_them():
 
 
 @pytest.mark.parametrize("encoder", ["memory", "local"])
-@pytest.mark.parametrize("head", ["classify", "predict"])
+@pytest.mark.parametrize("head", ["classify", "causal_lm"])
 def test_layers_of_a_memory_may_be_linear_recurrences(encoder, head):
-  fields = {"encoder": encoder, "layers": "ssm", "head": head, "pool": "mean"}
+  fields = {
+    "encoder": encoder,
+    "sequence_mixer": "ssm",
+    "head": head,
+    "pool": "mean",
+  }
   batch, params = make_batch(valid=LENGTH - 2), params_of(**fields)
   found = logits_of(batch, params, **fields)
-  close(logits_of(batch, params, chunks_at_once=1, **fields), found)
+  close(logits_of(batch, params, chunk_batch_size=1, **fields), found)
   layers = [*params["encoder"]["layers"].values()]
   layers += params["decoder"]["layers"].values()
   assert layers
   assert all("ssm" in layer and "qkv" not in layer for layer in layers)
-  if head == "predict":
+  if head == "causal_lm":
     # What a token sees ends with it.
     later = {**batch, "inputs": batch["inputs"].at[:, T + 1 :].set(1)}
     close(logits_of(later, params, **fields)[:, : T + 1], found[:, : T + 1])
@@ -148,7 +153,7 @@ def test_layers_of_a_memory_may_be_linear_recurrences(encoder, head):
 def test_attention_over_texts_and_memory_tokens_stays_attention(encoder):
   fields = {"encoder": encoder, "num_slots": 3}
   assert jax.tree.map(jnp.shape, params_of(**fields)) == jax.tree.map(
-    jnp.shape, params_of(**fields, layers="ssm")
+    jnp.shape, params_of(**fields, sequence_mixer="ssm")
   )
 
 
@@ -176,7 +181,7 @@ def unrolled(config, params, x, valid):
   return np.stack(outputs), memories
 
 
-@pytest.mark.parametrize("head", ["classify", "predict"])
+@pytest.mark.parametrize("head", ["classify", "causal_lm"])
 def test_the_scan_is_the_loop_over_chunks(head):
   fields = {"encoder": "recurrent", "head": head}
   config, params = config_of(**fields), params_of(**fields)["recurrent"]
@@ -205,7 +210,7 @@ def test_there_are_as_many_memory_tokens_as_slots():
 
 
 def test_one_chunk_is_read_with_the_first_memory_alone():
-  fields = {"encoder": "recurrent", "head": "predict"}
+  fields = {"encoder": "recurrent", "head": "causal_lm"}
   batch, params = make_batch(), params_of(**fields)
   first = jax.tree.map(lambda x: x[:, :T], batch)
   many = logits_of(batch, params, **fields)

@@ -26,7 +26,7 @@ from tests.models.tiny import (
   params_of,
 )
 
-HEADS = ("classify", "match", "predict")
+HEADS = ("classify", "match", "causal_lm")
 ENCODERS = ("memory", *BASELINES)
 # Logits of the same text computed in another shape.
 close = functools.partial(np.testing.assert_allclose, atol=1e-5, rtol=1e-5)
@@ -48,7 +48,7 @@ def test_shapes_and_types(head, encoder, dtype):
   params = jax.eval_shape(model.init, jax.random.key(0))
   assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype("float32")}
   out = jax.eval_shape(model.apply, params, KEYS, make_batch())
-  shape = (B, LENGTH, C) if head == "predict" else (B, C)
+  shape = (B, LENGTH, C) if head == "causal_lm" else (B, C)
   assert (out.logits.shape, out.logits.dtype) == (shape, jnp.float32)
   if encoder != "memory":
     assert out.steps is None
@@ -56,8 +56,8 @@ def test_shapes_and_types(head, encoder, dtype):
     return
   texts = 2 * B if head == "match" else B
   assert out.steps.writes.shape == (texts, LENGTH // T)
-  assert out.steps.alive.shape == (texts, LENGTH // T, FIELDS["num_slots"])
-  assert out.steps.alive.dtype == jnp.float32
+  assert out.steps.strength.shape == (texts, LENGTH // T, FIELDS["num_slots"])
+  assert out.steps.strength.dtype == jnp.float32
 
 
 def test_every_policy_makes_a_model(policy):
@@ -80,7 +80,7 @@ def test_bfloat16_is_near_float32():
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_prediction_sees_no_later_token(encoder):
-  fields = {"head": "predict", "encoder": encoder}
+  fields = {"head": "causal_lm", "encoder": encoder}
   batch = make_batch()
   before = logits_of(batch, **fields)
   for t in (0, 2, T - 1, T, 2 * T - 1, 2 * T + 1):
@@ -105,7 +105,7 @@ def test_prediction_sees_no_later_token(encoder):
 def test_later_chunks_know_of_earlier_ones_unless_local_or_memory_off(
   encoder, static, sees
 ):
-  fields = {"head": "predict", "encoder": encoder}
+  fields = {"head": "causal_lm", "encoder": encoder}
   batch = make_batch()
   first = jnp.arange(LENGTH) < T
   changed = jnp.where(first, (batch["inputs"] + 1) % V, batch["inputs"])
@@ -171,7 +171,7 @@ def test_free_slots_more_than_trained_with_change_nothing():
   batch, params = make_batch(), params_of()
   few = applier()(params, KEYS, batch)
   many = applier((("num_slots", 16),))(params, KEYS, batch)
-  assert many.steps.alive.shape == (B, LENGTH // T, 16)
+  assert many.steps.strength.shape == (B, LENGTH // T, 16)
   # Three chunks of one candidate fill three slots and evict nothing.
   assert many.steps.writes.any()
   close(many.logits, few.logits)
@@ -188,11 +188,11 @@ def test_free_slots_more_than_trained_with_change_nothing():
   ],
 )
 def test_spare_slots_are_for_training_what_fades(name, slots, train, expected):
-  model = model_of(policy=name, num_slots=slots, spare_slots=2)
+  model = model_of(policy=name, num_slots=slots, overprovisioned_slots=2)
   params = jax.eval_shape(model.init, jax.random.key(0))
   apply = functools.partial(model.apply, train=train)
   state = jax.eval_shape(apply, params, KEYS, make_batch()).state
-  assert state.alive.shape == (B, expected)
+  assert state.strength.shape == (B, expected)
 
 
 def test_a_budget_given_to_the_call_is_kept():
@@ -224,9 +224,11 @@ def test_both_texts_go_through_one_encoder_and_memory():
   swapped = batch | {"inputs": batch["inputs2"], "inputs2": batch["inputs"]}
   steps = applier(head="match")(params, KEYS, batch).steps
   other = applier(head="match")(params, KEYS, swapped).steps
-  close(steps.strength[:B], other.strength[B:])
-  close(steps.strength[B:], other.strength[:B])
-  assert not np.allclose(steps.strength[:B], steps.strength[B:], atol=1e-4)
+  close(steps.write_strength[:B], other.write_strength[B:])
+  close(steps.write_strength[B:], other.write_strength[:B])
+  assert not np.allclose(
+    steps.write_strength[:B], steps.write_strength[B:], atol=1e-4
+  )
 
 
 def test_the_order_of_the_two_texts_matters_to_the_head_alone():
@@ -321,7 +323,7 @@ def test_remat_changes_no_gradient(encoder):
   "fields",
   [
     {"pool": "mean"},
-    {"head": "predict", "convolution": 3},
+    {"head": "causal_lm", "conv_kernel_size": 3},
     {"encoder": "local", "pool": "mean"},
   ],
   ids=lambda fields: "-".join(map(str, fields.values())),
@@ -331,13 +333,13 @@ def test_chunks_by_turns_change_no_gradient(fields):
   plain = slope_of(**fields)(params, batch)
   # Of six chunks, the last turn of four is of two. Turns of one are apart.
   for turn in (1, 4):
-    turns = slope_of(**fields, chunks_at_once=turn)(params, batch)
+    turns = slope_of(**fields, chunk_batch_size=turn)(params, batch)
     chex.assert_trees_all_close(turns, plain, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("encoder", ["full", "ssm", "recurrent"])
 def test_what_sees_other_chunks_takes_no_turns(encoder):
-  fields = {"encoder": encoder, "chunks_at_once": 1}
+  fields = {"encoder": encoder, "chunk_batch_size": 1}
   assert ModelConfig(**(FIELDS | fields)).turn == 0
 
 
@@ -346,7 +348,7 @@ def test_by_turns_less_is_kept():
   fields = {"encoder": "local", "pool": "mean"}
   params = params_of(**fields)
   kept = [
-    slope_of(**fields, chunks_at_once=turn)
+    slope_of(**fields, chunk_batch_size=turn)
     .lower(params, batch)
     .compile()
     .memory_analysis()
@@ -362,7 +364,7 @@ def test_the_gradient_of_an_early_token_passes_through_the_memory(encoder):
   batch = long_batch()
   text = jnp.where(batch["inputs"] == 10, 9, batch["inputs"])
   batch |= {"inputs": text.at[:, 1].set(10)}
-  for fields, learns in (({}, True), ({"truncate": 1}, False)):
+  for fields, learns in (({}, True), ({"bptt_chunks": 1}, False)):
     fields |= {"encoder": encoder}
     grads = slope_of(**fields)(params_of(encoder=encoder), batch)
     row = grads["encoder"]["embedding"]["token"]["embedding"][10]

@@ -25,7 +25,7 @@ from tests.models.tiny import (
   params_of,
 )
 
-SEVERAL = {"num_reads": 2}
+SEVERAL = {"num_hops": 2}
 close = np.testing.assert_allclose
 
 
@@ -43,7 +43,7 @@ def without_further_reads(params):
 
 def test_one_read_has_no_parameters_beside_and_more_have():
   names = {
-    n: set(params_of(num_reads=n)["decoder"]) - set(params_of()["decoder"])
+    n: set(params_of(num_hops=n)["decoder"]) - set(params_of()["decoder"])
     for n in (1, 3)
   }
   assert names == {1: set(), 3: {"read_1", "read_2"}}
@@ -67,7 +67,7 @@ def test_reads_that_add_nothing_leave_model_and_memory_as_with_one(valid):
   expected = applier()(one, KEYS, batch)
   assert found.steps.active.sum() == len(KEYS) * -(-valid // T)
   # Also of padding: what it found.
-  for name in ("alive", "age", "occupied"):
+  for name in ("strength", "age", "alive"):
     steps = found.steps, expected.steps
     close(*(getattr(each, name) for each in steps), atol=1e-5)
   found, expected = meaningful(found), meaningful(expected)
@@ -85,7 +85,7 @@ def state_of(content, age):
     content=jnp.asarray(content, jnp.float32),
     age=jnp.asarray(age, jnp.int32),
     usage=jnp.zeros(len(age)),
-    alive=jnp.ones(len(age)),
+    strength=jnp.ones(len(age)),
   )
 
 
@@ -106,7 +106,7 @@ def test_a_read_goes_on_from_what_was_read_before(monkeypatch):
     return weights(state, query, **options)
 
   monkeypatch.setattr(encoder, "read_weights", noted)
-  module, before = encoder.NextRead(CONFIG), reading_of(state, [1, 0])
+  module, before = encoder.ReadHop(CONFIG), reading_of(state, [1, 0])
   params = module.init(jax.random.key(0), X, before, VALID, False)
   params = jax.tree.map_with_path(
     lambda path, leaf: (
@@ -119,7 +119,7 @@ def test_a_read_goes_on_from_what_was_read_before(monkeypatch):
   query, when = np.split(seen[-1][0] / 2**0.5, 2)
   assert not when.any()
   # Its norm is the read's scale, its direction that of what was read.
-  close(np.linalg.norm(query), CONFIG.read_scale, rtol=1e-3)
+  close(np.linalg.norm(query), CONFIG.query_norm, rtol=1e-3)
   assert query @ b > 0.5 * np.linalg.norm(query) * np.linalg.norm(b)
   # So c, which was not in what was read before, comes up.
   assert (after.weights @ state.content)[0] @ c > 0.1
@@ -142,19 +142,19 @@ def test_places_in_time_are_how_many_slots_are_younger():
     content=jnp.ones((4, D)),
     age=jnp.asarray([7, 2, 2, 100]),
     usage=jnp.zeros(4),
-    alive=jnp.asarray([1.0, 0.5, 0.0, 0.1]),  # the third is free
+    strength=jnp.asarray([1.0, 0.5, 0.0, 0.1]),  # the third is free
   )
   places = jnp.asarray([1, 0, 0, 2])
   content = encoder.timed(state).content
   close(content[:, :D], state.content)
-  close(content[:, D:], encoder.waves(places, D))
+  close(content[:, D:], encoder.sinusoids(places, D))
 
 
 def test_a_read_may_ask_for_what_came_before_what_was_read():
   """Slots of one content, told apart by nothing but their times."""
   M = 5
   state = state_of(np.ones((M, D)), range(M))
-  module = encoder.NextRead(CONFIG)
+  module = encoder.ReadHop(CONFIG)
   read = lambda slot: reading_of(state, np.eye(M)[slot])
   params = module.init(jax.random.key(0), X, read(0), VALID, False)
   # One place back turns each pair of a sine and a cosine by its rate.
@@ -174,7 +174,7 @@ def test_a_read_may_ask_for_what_came_before_what_was_read():
 def test_three_numbers_find_what_came_just_before_or_after(steer, ago):
   ages = np.array([30, 2, 11, 7])  # the second is the youngest
   state = state_of(np.ones((4, D)), ages)
-  module = encoder.NextRead(CONFIG)
+  module = encoder.ReadHop(CONFIG)
   read = lambda slot: reading_of(state, np.eye(4)[slot])
   params = module.init(jax.random.key(0), X, read(0), VALID, False)
   order = np.argsort(ages)
@@ -195,9 +195,9 @@ def test_three_numbers_find_what_came_just_before_or_after(steer, ago):
 
 def test_free_slots_are_not_read_and_padding_reads_nothing():
   state = state_of(np.ones((3, D)), [2, 1, 0])
-  state = state.replace(alive=jnp.asarray([1.0, 0.0, 1.0]))
+  state = state.replace(strength=jnp.asarray([1.0, 0.0, 1.0]))
   valid = jnp.asarray([[True] * (T - 1) + [False]])
-  module, before = encoder.NextRead(CONFIG), reading_of(state, [0, 0, 1])
+  module, before = encoder.ReadHop(CONFIG), reading_of(state, [0, 0, 1])
   params = module.init(jax.random.key(0), X, before, valid, False)
   # What came before the youngest is the oldest: what was between is forgotten.
   params["params"]["steer"]["bias"] = jnp.asarray([100.0, 0.0, 0.0])

@@ -77,7 +77,7 @@ def make_batch(seed=0, *, length=LENGTH, valid=None, rows=B):
     "mask": mask,
     "inputs2": texts[1],
     "mask2": mask,
-    "truth": jnp.zeros((rows, length), jnp.int32),
+    "ground_truth": jnp.zeros((rows, length), jnp.int32),
   }
 
 

@@ -76,13 +76,15 @@ def make_run(workdir, *, evaluations=2, lifecycle_loss=0.0, **summary):
   return workdir
 
 
-def make_trace(N, M, *, truth=True):
+def make_trace(N, M, *, ground_truth=True):
   rng = np.random.default_rng(0)
   return Trace(
     operation=rng.integers(0, 6, (N, M)).astype(np.int8),
-    alive=rng.random((N, M), np.float32),
+    strength=rng.random((N, M), np.float32),
     attention=rng.random((N, M), np.float32) / M,
-    truth=rng.integers(0, 3, N).astype(np.int8) if truth else None,
+    ground_truth=rng.integers(0, 3, N).astype(np.int8)
+    if ground_truth
+    else None,
   )
 
 
@@ -208,7 +210,9 @@ def test_a_cell_pales_with_its_strength_and_free_or_forgotten_ones_do_not():
 @pytest.mark.parametrize(("N", "M", "truth"), [(8, 4, True), (256, 64, False)])
 def test_nothing_in_the_timeline_is_cut_off_or_overlaps(N, M, truth):
   with style_lib.STYLE():
-    figure = memory_timeline(make_trace(N, M, truth=truth), title="a title")
+    figure = memory_timeline(
+      make_trace(N, M, ground_truth=truth), title="a title"
+    )
     figure.draw_without_rendering()
     *panels, bar = [ax.get_tightbbox() for ax in figure.axes[1:]]
     legend = figure.axes[0].get_legend().get_window_extent()

@@ -10,7 +10,7 @@ def workdir(tmp_path_factory):
   """A run of two steps."""
   folder = tmp_path_factory.mktemp("stream") / "run"
   config = tiny_config(steps=2, curriculum=())
-  config.eval.lengths = (1,)
+  config.eval.length_multipliers = (1,)
   train.run(config, str(folder))
   return folder
 

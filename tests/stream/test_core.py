@@ -22,9 +22,9 @@ MODELS = {
   "last": {"pool": "last"},
   "mean": {"pool": "mean"},
   "slots": {"pool": "slots"},
-  "reads": {"pool": "last", "num_reads": 2},
+  "reads": {"pool": "last", "num_hops": 2},
   "random": {"pool": "last", "policy": "random"},
-  "predict": {"head": "predict", "num_classes": V},
+  "causal_lm": {"head": "causal_lm", "num_classes": V},
 }
 
 
@@ -59,7 +59,7 @@ def at_once(name, *pieces):
   batch = {k: x[None] for k, x in batch.items()}
   out = apply(params, jax.random.key(0)[None], batch)
   logits = out.logits[0]
-  if name == "predict":
+  if name == "causal_lm":
     logits = logits[np.flatnonzero(mask)[-1]]
   return np.asarray(logits), jax.tree.map(lambda x: x[0], out.state)
 
@@ -149,7 +149,7 @@ def test_a_state_does_not_grow():
   [
     ({"encoder": "full"}, "config.model.encoder='full' does not stream"),
     ({"head": "match", "num_classes": 2}, "'match' does not stream"),
-    ({"head": "fill"}, "'fill' does not stream"),
+    ({"head": "masked_lm"}, "'masked_lm' does not stream"),
   ],
 )
 def test_what_does_not_stream_says_so(fields, words):

@@ -32,7 +32,9 @@ def test_what_is_said_anew_is_not_asked(opened):
   wanted = np.zeros(4, int)
   for stream in range(5):
     own = rows[8 * stream : 8 * stream + 8]
-    facts = [set(row["inputs"][:-8][row["truth"][:-8] > 0]) for row in own]
+    facts = [
+      set(row["inputs"][:-8][row["ground_truth"][:-8] > 0]) for row in own
+    ]
     for n in range(8):
       for k in range(min(n, 3) + 1):
         key = own[n - k]["inputs"][-1]

@@ -82,13 +82,16 @@ def test_ablations_are_one_at_a_time_beside_the_plain_config(config):
   found = plan_of(
     config,
     policies=["learned"],
-    ablate=["config.loss.write=0.0", "memory.controller.blind=age,usage"],
+    ablate=[
+      "config.loss.write=0.0",
+      "memory.controller.ablate_input=age,usage",
+    ],
   )
   assert [cell.setting for cell in found.cells] == [
     (),
     (("loss.write", 0.0),),
-    (("memory.controller.blind", "age"),),
-    (("memory.controller.blind", "usage"),),
+    (("memory.controller.ablate_input", "age"),),
+    (("memory.controller.ablate_input", "usage"),),
   ]
   names = [cell.name for cell in found.cells]
   assert names[0] == "learned"
@@ -116,14 +119,16 @@ def test_values_may_be_tuples_and_strings(config):
     policies=["learned"],
     grid=[
       "train.curriculum=(),((0.5,48,6),)",
-      "memory.controller.keep=fifo,lru",
+      "memory.controller.eviction=fifo,lru",
     ],
   )
   curricula = {
     run.config.train.curriculum: run.folder for run in found.runs(config, {})
   }
   assert set(curricula) == {(), ((0.5, 48, 6),)}
-  keeps = [run.config.memory.controller.keep for run in found.runs(config, {})]
+  keeps = [
+    run.config.memory.controller.eviction for run in found.runs(config, {})
+  ]
   assert sorted(set(keeps)) == ["fifo", "lru"]
 
 
@@ -134,7 +139,7 @@ def test_folders_are_unique_and_safe_paths(config):
     seeds="3",
     grid=[
       "train.curriculum=(),((0.5,48,6),),((0.5,48,16),)",
-      "memory.controller.blind=,age".replace("=,", "='',"),
+      "memory.controller.ablate_input=,age".replace("=,", "='',"),
     ],
     ablate=["loss.write=0.0,0.1", "train.learning_rate=1e-3,1e-4"],
     learning_rates="1e-3,2e-3",
@@ -168,7 +173,7 @@ def test_tuning_uses_a_seed_that_no_result_has(config):
     ("learned", 2e-3, ()),
   ]
   # Only validation accuracy is wanted of them: no longer texts.
-  assert {run.config.eval.lengths for run in runs} == {(1,)}
+  assert {run.config.eval.length_multipliers for run in runs} == {(1,)}
   assert all(run.folder.startswith("tuning/") for run in runs)
 
 

@@ -42,7 +42,7 @@ TINY = (
   "--config.train.eval_every=30",
   "--config.train.checkpoint_every=10",
   "--config.train.warmup_steps=1",
-  "--config.eval.lengths=(1,2)",
+  "--config.eval.length_multipliers=(1,2)",
   "--config.eval.examples=4",
 )
 ONE = ("--policies=fifo", "--seeds=2", "--jobs=1")

@@ -296,7 +296,7 @@ def test_without_an_oracle_or_settings_there_is_no_such_line_or_column(
 
 
 def test_lengths_need_not_hold_the_training_length(tmp_path):
-  # --config.eval.lengths=(4,)
+  # --config.eval.length_multipliers=(4,)
   only = {
     "test_accuracy_by_length": {"4": 0.5},
     "oracle_accuracy_by_length": {"4": 0.75},

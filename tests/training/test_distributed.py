@@ -44,7 +44,7 @@ def small_config():
   config.model.encoder = "local"
   config.model.num_layers = 1
   config.model.num_layers_after = 0
-  config.eval.lengths = (1,)
+  config.eval.length_multipliers = (1,)
   return config
 
 

@@ -23,7 +23,7 @@ def hand_steps() -> StepOutput:
     evictions=jnp.array([[0, 0, 0]]),
     active=jnp.array([[True, True, False]]),
     attention=jnp.zeros(shape),
-    actions=jnp.array(
+    action_probs=jnp.array(
       [
         [
           [[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]],
@@ -32,16 +32,15 @@ def hand_steps() -> StepOutput:
         ]
       ]
     ),
-    strength=jnp.array([[[0.8], [0.4], [0.9]]]),
+    write_strength=jnp.array([[[0.8], [0.4], [0.9]]]),
     candidates=jnp.array([[[True], [True], [False]]]),
-    occupied=jnp.array([[[False, False], [True, False], [True, True]]]),
     kept=jnp.array([[[False, False], [True, False], [True, True]]]),
     allocation=Allocation(
       update=none.at[0, 1, 0].set(True), forget=none, source=source, evict=none
     ),
     age=jnp.array([[[0, 0], [0, 0], [1, 0]]]),
     usage=jnp.array([[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]]),
-    alive=jnp.array([[[0.0, 0.0], [0.8, 0.0], [0.8, 0.4]]]),
+    strength=jnp.array([[[0.0, 0.0], [0.8, 0.0], [0.8, 0.4]]]),
   )
 
 

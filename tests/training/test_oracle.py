@@ -87,7 +87,9 @@ def test_recall_counts_each_text_as_its_first_facts_say():
   config, dataset = make("recall", num_slots=2)
   held = []
   for batch in batches_of(config, dataset, 64):
-    for truth in batch["truth"].reshape(len(batch["truth"]), -1, 8).max(2):
+    for truth in (
+      batch["ground_truth"].reshape(len(batch["ground_truth"]), -1, 8).max(2)
+    ):
       (facts,) = np.nonzero(truth)
       held.append(truth[facts[:2]].max() == 2)
   share = np.mean(held)
@@ -146,7 +148,7 @@ def test_the_policy_needs_a_task_that_knows_the_truth():
     candidates=Candidates(content=jnp.ones((1, 4)), valid=jnp.ones(1, bool)),
     valid=jnp.ones(2, bool),
   )
-  with pytest.raises(ValueError, match="needs a task that knows the truth"):
+  with pytest.raises(ValueError, match="needs a task with ground truth"):
     memory_step(
       (),
       jax.random.key(0),

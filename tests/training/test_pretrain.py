@@ -17,7 +17,7 @@ from tests.helpers import tiny_config
 def config_of(**pretrain):
   config = tiny_config()
   config.train.curriculum = ()
-  config.eval.lengths = (1,)
+  config.eval.length_multipliers = (1,)
   config.pretrain.update({"steps": 6, **pretrain})
   return config
 
@@ -42,8 +42,8 @@ def whole(tmp_path_factory):
 
 def test_all_but_the_head_is_handed_over(whole):
   _, seen = whole
-  assert list(seen) == ["fill", "classify"]
-  _, pretrained = seen["fill"]
+  assert list(seen) == ["masked_lm", "classify"]
+  _, pretrained = seen["masked_lm"]
   started, _ = seen["classify"]
   fresh = make_experiment(config_of()).parallel.init(
     np.uint32(0), np.float32(1)
@@ -73,7 +73,7 @@ def test_a_killed_pretraining_resumes_exactly(
       train.run(config_of(), tmp_path)
   capsys.readouterr()
   resumed = train.run(config_of(), tmp_path)
-  assert "masked tokens of recall, from step 3 to 6" in capsys.readouterr().out
+  assert "masked_lm of recall, from step 3 to 6" in capsys.readouterr().out
   assert resumed["params_sha256"] == whole[0]["params_sha256"]
   rows = read_metrics(tmp_path / "pretrain")
   steps = [row["step"] for row in rows if row["split"] == "train"]
@@ -102,7 +102,10 @@ def test_every_part_learns_from_hidden_tokens():
   ("pretrain", "message"),
   [
     ({"steps": -1}, "config.pretrain.steps must be at least 0, got -1"),
-    ({"objective": "mask"}, "objective must be one of masked, next; got"),
+    (
+      {"objective": "mask"},
+      "objective must be one of masked_lm, causal_lm; got",
+    ),
     ({"learning_rate": 0.0}, "config.pretrain.learning_rate must be above 0"),
   ],
 )

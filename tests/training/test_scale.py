@@ -40,7 +40,7 @@ def test_flops_of_a_chunk(encoder, kind):
     num_layers=2,
     num_layers_after=1,
     mlp_ratio=4.0,
-    layers=kind,
+    sequence_mixer=kind,
     encoder=encoder,
     policy="fifo",
     num_slots=M,

@@ -24,7 +24,7 @@ from nema_lc_jax.runs.folder import prepare as prepare_workdir
 from nema_lc_jax.runs.metrics_log import read_metrics
 from nema_lc_jax.training import checkpoint, train
 from nema_lc_jax.training import steps as steps
-from nema_lc_jax.training.experiment import Interface, make_experiment
+from nema_lc_jax.training.experiment import make_experiment
 from tests.helpers import tiny_config
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +48,7 @@ FIELDS = {
 # A run of its own process, so that it can be killed: it does so itself.
 KILLED = """
 import os, signal, sys
-from nema_lc_jax import train
+from nema_lc_jax.training import train
 from tests.helpers import tiny_config
 
 class Run(train._Run):
@@ -126,7 +126,7 @@ def test_a_finished_run_is_not_overwritten_unless_forced(finished):
 
 def test_another_config_is_not_mixed_in(tmp_path):
   def prepare(config, folder, *, force, data="of data"):
-    interface = Interface("classify", 35, 8)
+    interface = {"head": "classify", "vocab_size": 35, "num_classes": 8}
     prepare_workdir(config, interface, folder, fingerprint=data, force=force)
 
   prepare(tiny_config(), tmp_path / "a", force=False)
@@ -174,7 +174,7 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
       sys.executable,
       "-c",
       "import sys\n"
-      "from nema_lc_jax import train\n"
+      "from nema_lc_jax.training import train\n"
       "from tests.helpers import tiny_config\n"
       "c = tiny_config(log_every=1, steps=100_000)\n"
       "train.run(c, sys.argv[1])",
@@ -217,7 +217,7 @@ def test_too_many_non_finite_steps_stop_the_run(tmp_path, monkeypatch):
 
   monkeypatch.setattr(steps.losses, "total_loss", broken)
   # No other test has this config, so none gets programs made of this.
-  config = tiny_config(max_skipped=1)
+  config = tiny_config(max_consecutive_nonfinite=1)
   with pytest.raises(RunError, match=r"last 2 steps had non-finite"):
     train.run(config, str(tmp_path / "run"))
   with np.load(tmp_path / "run" / NONFINITE_FILE, allow_pickle=False) as left:
@@ -270,7 +270,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(
 def test_a_run_that_is_told_to_goes_on_without_saving(
   finished, tmp_path, small_disk, capsys
 ):
-  config = tiny_config(on_save_error="go_on")
+  config = tiny_config(on_save_error="continue")
   summary = train.run(config, str(tmp_path / "run"))
   assert small_disk == [3, 6]
   assert "training goes on without it" in capsys.readouterr().err
@@ -279,7 +279,7 @@ def test_a_run_that_is_told_to_goes_on_without_saving(
 
 def test_a_collapsed_memory_is_reported(tmp_path, capsys):
   config = tiny_config()
-  config.memory.controller.write_bias = -12.0
+  config.memory.controller.write_threshold = 1.0
   config.train.learning_rate = 1e-6
   summary = train.run(config, str(tmp_path / "run"))
   assert "nothing is written (write rate 0)" in summary["memory_warning"]
@@ -353,7 +353,10 @@ def test_evaluating_on_changed_data_is_said(finished, tmp_path, caplog):
     (["--config.data.lenth=8"], "lenth"),
     (["--config.data.length=81"], "multiples of config.model.chunk_length=8"),
     (["stray"], "unknown argument 'stray'"),
-    (["--config.model.convolution=3"], "is of a model with other parameters"),
+    (
+      ["--config.model.conv_kernel_size=3"],
+      "is of a model with other parameters",
+    ),
   ],
 )
 def test_evaluate_names_mistakes_in_one_line(

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nema_lc_jax.memory import Truth, scan_chunks
+from nema_lc_jax.memory import GroundTruth, scan_chunks
 from nema_lc_jax.memory.types import Allocation, StepOutput
 from nema_lc_jax.training import losses
 from tests.memory.streams import empty, lively, make_chunks, policy_of
@@ -25,11 +25,12 @@ def random_chunks(seed):
   fact[np.arange(TEXTS), sizes - 1] = 0  # the last chunk asks
   # How long ago: at most to the first chunk, and 0 often.
   ago = rng.integers(0, np.arange(STEPS) + 1, shape)
-  voids = ago * (rng.random(shape) < 0.5) * text
+  invalidates = ago * (rng.random(shape) < 0.5) * text
   return chunks.replace(
     valid=chunks.valid & text[..., None],
-    truth=Truth(
-      fact=jnp.asarray(fact, jnp.int32), voids=jnp.asarray(voids, jnp.int32)
+    ground_truth=GroundTruth(
+      fact=jnp.asarray(fact, jnp.int32),
+      invalidates=jnp.asarray(invalidates, jnp.int32),
     ),
   )
 
@@ -69,7 +70,7 @@ def expected_sums(steps):
     history = held_after(text)
     last = max(n for n in range(len(history)) if text.active[n])
     for n in range(last):  # What the last chunk writes, nothing reads.
-      fact, writes = text.truth.fact[n] > 0, int(text.writes[n])
+      fact, writes = text.ground_truth.fact[n] > 0, int(text.writes[n])
       sums["write_precision"][0] += writes * fact
       sums["write_precision"][1] += writes
       if not fact:
@@ -81,7 +82,8 @@ def expected_sums(steps):
         voiding = [
           v
           for v in range(n + 1, last + 1)
-          if text.truth.voids[v] and v - text.truth.voids[v] == n
+          if text.ground_truth.invalidates[v]
+          and v - text.ground_truth.invalidates[v] == n
         ]
         # In the chunk that makes it void, or asks, it must be there to be read.
         use = min([*voiding, last])
@@ -112,7 +114,7 @@ def test_sums_equal_a_loop_over_random_streams(name):
 
 def test_origins_equal_a_loop_over_random_streams():
   steps = run("learned", seed=4)
-  found = np.asarray(jax.vmap(losses.origins)(steps))
+  found = np.asarray(jax.vmap(losses.slot_provenance)(steps))
   for b in range(TEXTS):
     text = jax.tree.map(lambda x, b=b: x[b], steps)
     slots = found.shape[-1]
@@ -133,7 +135,7 @@ def test_no_policy_that_writes_nothing_has_a_recall():
 # By hand.
 
 
-def table(rows, facts, voids, active=None):
+def table(rows, facts, invalidates, active=None):
   """One text of 2 slots from (what is done to slot 0, to slot 1) per step.
 
   "w" write, "e" write that replaces, "u" update, "f" forget, "." nothing.
@@ -158,10 +160,9 @@ def table(rows, facts, voids, active=None):
     evictions=of("e").sum(1),
     active=active,
     attention=None,
-    actions=None,
-    strength=None,
+    action_probs=None,
+    write_strength=None,
     candidates=None,
-    occupied=np.array(occupied),
     kept=np.array(kept),
     allocation=Allocation(
       update=of("u"),
@@ -171,8 +172,10 @@ def table(rows, facts, voids, active=None):
     ),
     age=None,
     usage=None,
-    alive=None,
-    truth=Truth(fact=np.array(facts), voids=np.array(voids)),
+    strength=np.array(occupied, np.float32),
+    ground_truth=GroundTruth(
+      fact=np.array(facts), invalidates=np.array(invalidates)
+    ),
   )
   return jax.tree.map(lambda x: jnp.asarray(x)[None], steps)
 
@@ -234,16 +237,18 @@ HAND = {
 @pytest.mark.parametrize("case", HAND)
 @pytest.mark.parametrize("padding", [0, 2])
 def test_truth_sums_equal_a_table_by_hand(case, padding):
-  rows, facts, voids, origins, precision, recall, premature = HAND[case]
+  rows, facts, invalidates, slot_provenance, precision, recall, premature = (
+    HAND[case]
+  )
   N = len(rows)
   steps = table(
     rows + [".."] * padding,
     facts + [0] * padding,
-    voids + [0] * padding,
+    invalidates + [0] * padding,
     [True] * N + [False] * padding,
   )
-  held = losses.origins(jax.tree.map(lambda x: x[0], steps))
-  assert held.tolist() == origins + [origins[-1]] * padding
+  held = losses.slot_provenance(jax.tree.map(lambda x: x[0], steps))
+  assert held.tolist() == slot_provenance + [slot_provenance[-1]] * padding
   sums = losses.truth_sums(steps)
   found = {k: tuple(float(x) for x in v) for k, v in sums.items()}
   assert found == {

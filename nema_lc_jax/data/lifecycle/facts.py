@@ -25,7 +25,7 @@ class Item(NamedTuple):
   # A fact that an ideal memory keeps when it comes.
   worth: bool = False
   # The block of the fact that the item makes void; -1: none.
-  voids: int = -1
+  invalidates: int = -1
 
 
 class Script(NamedTuple):
@@ -143,7 +143,7 @@ class Facts:
     inputs = np.zeros(length, np.int32)
     inputs[:size] = rng.integers(self.noise_from, self.vocab_size, size)
     truth = np.zeros(length, np.int8)
-    voids = np.full(length, -1, np.int32)
+    invalidates = np.full(length, -1, np.int32)
     source = np.full(length, -1, np.int32)
     offsets = rng.random(len(script.items))
     for item, offset in zip(script.items, offsets, strict=True):
@@ -152,8 +152,8 @@ class Facts:
       inputs[at] = item.tokens
       if item.worth:
         truth[at] = 2 if item.block == script.source else 1
-      if item.voids >= 0:
-        voids[at] = item.voids * T
+      if item.invalidates >= 0:
+        invalidates[at] = item.invalidates * T
     at = slice(size - len(script.question), size)
     inputs[at] = script.question
     if script.source >= 0:
@@ -164,9 +164,9 @@ class Facts:
       "inputs": inputs,
       "mask": np.arange(length) < size,
       "label": np.int32(script.label),
-      "truth": truth,
-      "voids": voids,
-      "source": source,
+      "ground_truth": truth,
+      "invalidates": invalidates,
+      "answer_position": source,
       "stale": stale,
     }
 

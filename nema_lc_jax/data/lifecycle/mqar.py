@@ -119,7 +119,7 @@ def _load(
   return generated(
     functools.partial(_draw, options),
     name=name,
-    head="predict",
+    head="causal_lm",
     seed=seed,
     options=options,
     vocab_size=pair_vocab + noise_vocab,
@@ -148,7 +148,7 @@ def _draw(
   noise = options["pair_vocab"], options["pair_vocab"] + options["noise_vocab"]
   inputs = rng.integers(*noise, length, np.int32)
   truth = np.zeros(length, np.int8)
-  voids = np.full(length, -1, np.int32)
+  invalidates = np.full(length, -1, np.int32)
   source = np.full(length, -1, np.int32)
   label = np.full(length, -1, np.int32)
   stale = np.full((length, 1), -1, np.int32)
@@ -170,19 +170,19 @@ def _draw(
     inputs[at : at + 2] = keys[i], half + values[i]
     truth[newest[i] : newest[i] + 2] = 1
     truth[at : at + 2] = 2
-    voids[at : at + 2] = newest[i]
+    invalidates[at : at + 2] = newest[i]
     newest[i] = at
   questions = 2 * (P + asked)
   inputs[questions], label[questions] = keys, values
   source[questions] = newest
   # Each pair is asked for once, and of no use from there on.
-  voids[questions] = newest
+  invalidates[questions] = newest
   return {
     "inputs": inputs,
     "mask": np.ones(length, bool),
     "label": label,
-    "truth": truth,
-    "voids": voids,
-    "source": source,
+    "ground_truth": truth,
+    "invalidates": invalidates,
+    "answer_position": source,
     "stale": stale,
   }

@@ -82,8 +82,8 @@ class Pressure(Facts):
       if len(top) > self.num_kept:
         out = min(top, key=lambda j: (priorities[j], j))
         top.remove(out)
-      voids = places[out] if out not in (-1, i) else -1
-      items.append(Item(places[i], tokens, out != i, voids))
+      invalidates = places[out] if out not in (-1, i) else -1
+      items.append(Item(places[i], tokens, out != i, invalidates))
     asked = rng.choice(top)
     return Script(
       items=items,

@@ -44,7 +44,7 @@ def load(
       "inputs": inputs,
       "mask": np.ones(length, bool),
       "label": np.int32(label),
-      "truth": truth,
+      "ground_truth": truth,
     }
 
   check(length)

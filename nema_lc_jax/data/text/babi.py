@@ -63,9 +63,10 @@ def load(
   A question comes with the sentences before it in its story, without earlier
   questions; of a story that is longer than fits, the most recent sentences.
   Validation is a tenth of the stories of training, the same ones for every
-  seed. Examples have the number of their `task`, int32 [], and `truth` 2 on the
-  supporting sentences. What else an ideal memory keeps, before the question is
-  known, no file says: so a good memory, too, has a low write precision.
+  seed. Examples have the number of their `task`, int32 [], and `ground_truth` 2
+  on the supporting sentences. What else an ideal memory keeps, before the
+  question is known, no file says: so a good memory, too, has a low write
+  precision.
 
   Args:
     dir: the folder of the files, or one of those that the release nests it in.
@@ -254,7 +255,7 @@ class _Encoder:
       "inputs": inputs.ravel(),
       "mask": mask.ravel(),
       "label": np.int32(self._labels[question.answer]),
-      "truth": (truth * mask).ravel(),
+      "ground_truth": (truth * mask).ravel(),
       "task": np.int32(task),
     }
 

@@ -213,7 +213,7 @@ def _examples(table: Table, labels: np.ndarray, length: int) -> Examples:
       example["inputs"][last:start], example["inputs"][start:] = 0, question
       example["mask"] = example["inputs"] > 0
     label = labels[i]
-    if table.head == "predict":
+    if table.head == "causal_lm":
       asked = fit(label, length, NOT_ASKED)
       label = np.where(example["mask"], asked, NOT_ASKED)
     return example | {"label": np.asarray(label, np.int32)}

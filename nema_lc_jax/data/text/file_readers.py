@@ -53,7 +53,7 @@ class Table:
   def head(self) -> str:
     """The head that such examples are for."""
     if self.labels.ndim == 2:
-      return "predict"
+      return "causal_lm"
     return "classify" if len(self.texts) == 1 else "match"
 
   @property

@@ -17,7 +17,7 @@ from nema_lc_jax.data.types import (
   stream,
 )
 
-OBJECTIVES = ("masked", "next")
+OBJECTIVES = ("masked_lm", "causal_lm")
 NOT_ASKED = -1
 PADDING = 0
 
@@ -27,11 +27,11 @@ def cloze(
 ) -> Dataset:
   """The texts of a data set, whose labels are their own tokens [L].
 
-  "masked" (head fill) hides each token with probability `mask_rate`, and asks
-  for the hidden ones. Hidden tokens are padding's id 0, but valid, which no
-  text has otherwise: the vocabulary stays as it is. "next" (head predict) asks
-  at every token for the one that follows. Of two texts to match, either is
-  taken, with even chances. Labels of the data set itself are never looked at.
+  "masked_lm" hides each token with probability `mask_rate`, and asks for the
+  hidden ones. Hidden tokens are padding's id 0, but valid, which no text has
+  otherwise: the vocabulary stays as it is. "causal_lm" asks at every token for
+  the one that follows. Of two texts to match, either is taken, with even
+  chances. Labels of the data set itself are never looked at.
 
   Raises:
     DataError: on an unknown objective, or a rate outside of (0, 1].
@@ -47,7 +47,7 @@ def cloze(
     two = "inputs2" in example
     suffix = "2" if two and rng.random() < 0.5 else ""
     tokens, valid = example["inputs" + suffix], example["mask" + suffix]
-    if objective == "next":
+    if objective == "causal_lm":
       label = np.append(tokens[1:], PADDING)
       asked = valid & np.append(valid[1:], False)
       inputs = tokens
@@ -70,7 +70,7 @@ def cloze(
   return dataclasses.replace(
     dataset,
     name=f"{dataset.name}-{objective}",
-    head="fill" if objective == "masked" else "predict",
+    head=objective,
     num_classes=dataset.vocab_size,
     train=train,
     evaluation=evaluation,
@@ -78,5 +78,5 @@ def cloze(
     fingerprint=fingerprint(
       of=dataset.fingerprint, objective=objective, mask_rate=mask_rate
     ),
-    description=f"{objective} tokens of {dataset.name}",
+    description=f"{objective} of {dataset.name}",
   )

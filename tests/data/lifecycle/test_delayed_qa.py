@@ -20,7 +20,10 @@ def test_the_digit_comes_in_the_first_quarter(examples):
 
 def test_other_digits_are_noise_as_likely_as_any_token(examples):
   noise = np.concatenate(
-    [e["inputs"][(e["truth"] == 0) & (e["inputs"] > 2)] for e in examples]
+    [
+      e["inputs"][(e["ground_truth"] == 0) & (e["inputs"] > 2)]
+      for e in examples
+    ]
   )
   share = np.bincount(noise, minlength=29)[3:] / len(noise)
   assert share == pytest.approx(np.full(26, 1 / 26), abs=0.003)

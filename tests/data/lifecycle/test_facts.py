@@ -82,8 +82,8 @@ def test_the_readers_read_texts_by_hand(task, text, expected):
 
 
 def test_the_reader_of_pressure_keeps_the_newest_of_equals():
-  voids = {21: 0, 22: 0, 23: 0, 24: 16, 25: 16, 26: 16}
-  expected = Reading(1, [0, 8, 16, 24], 8, voids, set())
+  invalidates = {21: 0, 22: 0, 23: 0, 24: 16, 25: 16, 26: 16}
+  expected = Reading(1, [0, 8, 16, 24], 8, invalidates, set())
   # The fifth fact is below both that are kept: it is not worth a slot.
   assert READERS["pressure"](PRESSURE, kept=2) == expected
 
@@ -107,7 +107,7 @@ class Fixed(Facts):
   def write(self, rng, blocks):
     items = [
       Item(0, (1, 3, 11), worth=True),
-      Item(1, (1, 3, 12), worth=True, voids=0),
+      Item(1, (1, 3, 12), worth=True, invalidates=0),
       Item(3, (1, 4, 11), worth=True),
     ]
     return Script(items, (2, 3), label=1, source=1, stale=(0,))
@@ -117,9 +117,9 @@ def test_a_script_is_written_where_it_says():
   example = Fixed(length=15).dataset().evaluation("test", 15)[0]
   expected = {
     "inputs": [1, 3, 11, 1, 3, 12, 13, 13, 13, 1, 4, 11, 13, 2, 3],
-    "truth": [1, 1, 1, 2, 2, 2, 0, 0, 0, 1, 1, 1, 0, 0, 0],
-    "voids": [-1] * 3 + [0] * 3 + [-1] * 9,
-    "source": [-1] * 13 + [3, 3],
+    "ground_truth": [1, 1, 1, 2, 2, 2, 0, 0, 0, 1, 1, 1, 0, 0, 0],
+    "invalidates": [-1] * 3 + [0] * 3 + [-1] * 9,
+    "answer_position": [-1] * 13 + [3, 3],
     "stale": [0, -1],
     "mask": [True] * 15,
     "label": 1,
@@ -155,8 +155,8 @@ def test_following_the_truth_needs_few_slots_and_answers(task, examples):
 @every_task
 def test_one_who_knows_the_source_knows_the_answer(task, examples):
   for example in examples[task]:
-    text, source = example["inputs"], example["source"].max()
-    (told,) = np.nonzero(example["truth"] == 2)
+    text, source = example["inputs"], example["answer_position"].max()
+    (told,) = np.nonzero(example["ground_truth"] == 2)
     if source < 0:
       assert not len(told)
       assert example["label"] == 8  # none
@@ -189,11 +189,11 @@ def test_an_item_stays_in_its_block_and_noise_holds_no_item(task, examples):
       (at,) = np.nonzero(items[n])
       np.testing.assert_array_equal(at, starts[n] + np.arange(len(at)))
       assert len(at) <= 3
-    held = example["truth"].reshape(-1, BLOCK).any(1)
-    marked = example["truth"] > 0
+    held = example["ground_truth"].reshape(-1, BLOCK).any(1)
+    marked = example["ground_truth"] > 0
     if task != "delayed_qa":
       assert (items.sum(1)[held] == 3).all()
-    assert not example["truth"][-BLOCK:].any()
+    assert not example["ground_truth"][-BLOCK:].any()
     assert (example["inputs"][marked] < noise).all()
     assert value < noise
 
@@ -201,7 +201,7 @@ def test_an_item_stays_in_its_block_and_noise_holds_no_item(task, examples):
 @every_task
 def test_items_stand_anywhere_in_their_block(task, examples):
   offsets = np.concatenate(
-    [np.flatnonzero(e["truth"] == 2) % BLOCK for e in examples[task]]
+    [np.flatnonzero(e["ground_truth"] == 2) % BLOCK for e in examples[task]]
   )
   assert set(offsets) == set(range(BLOCK))
 

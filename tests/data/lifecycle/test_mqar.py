@@ -31,7 +31,15 @@ def read(text):
     token of the new pair or of the question, after which it is of no use; and
     the positions of all pairs.
   """
-  known, first, label, source, stale, voids, pairs = {}, {}, {}, {}, {}, {}, []
+  known, first, label, source, stale, invalidates, pairs = (
+    {},
+    {},
+    {},
+    {},
+    {},
+    {},
+    [],
+  )
   for at in range(0, len(text), 2):
     key, value = text[at], text[at + 1]
     if not 1 <= key < HALF:
@@ -40,17 +48,17 @@ def read(text):
       continue
     if HALF <= value < VOCAB:
       if key in known:
-        voids[at] = voids[at + 1] = known[key][1]
+        invalidates[at] = invalidates[at + 1] = known[key][1]
         first[key] = known[key][0]
       known[key] = value - HALF, at
       pairs.append(at)
     else:
       assert value >= VOCAB
       label[at], source[at] = known[key]
-      voids[at] = source[at]
+      invalidates[at] = source[at]
       if key in first:
         stale[at] = first[key]
-  return label, source, stale, voids, pairs
+  return label, source, stale, invalidates, pairs
 
 
 def sparse(array):
@@ -59,25 +67,25 @@ def sparse(array):
 
 def assert_reads_right(example):
   text = example["inputs"].tolist()
-  label, source, stale, voids, pairs = read(text)
+  label, source, stale, invalidates, pairs = read(text)
   assert sparse(example["label"]) == label
-  assert sparse(example["source"]) == source
+  assert sparse(example["answer_position"]) == source
   assert sparse(example["stale"][:, 0]) == stale
-  assert sparse(example["voids"]) == voids
+  assert sparse(example["invalidates"]) == invalidates
   truth = np.zeros(len(text), int)
   for at in pairs:
     truth[at : at + 2] = 2 if at in source.values() else 1
-  np.testing.assert_array_equal(example["truth"], truth)
+  np.testing.assert_array_equal(example["ground_truth"], truth)
   assert example["mask"].all()
 
 
 def test_the_reader_reads_a_text_by_hand():
   text = [5, 40, 6, 41, 70, 71, 6, 65, 5, 33, 5, 66]
-  label, source, stale, voids, pairs = read(text)
+  label, source, stale, invalidates, pairs = read(text)
   assert label == {6: 41 - 32, 10: 33 - 32}
   assert source == {6: 2, 10: 8}
   assert stale == {10: 40 - 32}
-  assert voids == {6: 2, 8: 0, 9: 0, 10: 8}
+  assert invalidates == {6: 2, 8: 0, 9: 0, 10: 8}
   assert pairs == [0, 2, 8]
 
 
@@ -121,7 +129,7 @@ def test_each_key_is_asked_for_exactly_once(task, examples):
 def test_one_who_knows_the_source_knows_the_answer(task, examples):
   for example in examples[task]:
     asked = example["label"] >= 0
-    values = example["inputs"][example["source"][asked] + 1]
+    values = example["inputs"][example["answer_position"][asked] + 1]
     np.testing.assert_array_equal(values - HALF, example["label"][asked])
 
 
@@ -133,7 +141,7 @@ def test_labels_are_uniform(task, examples):
   dataset = load(task)
   assert dataset.num_classes == HALF
   assert dataset.vocab_size == VOCAB + 16
-  assert dataset.head == "predict"
+  assert dataset.head == "causal_lm"
   assert dataset.baselines("test", 64) == {
     "chance": 1 / HALF,
     "best_possible": 1.0,
@@ -154,7 +162,9 @@ def test_forgetting_asks_for_the_newest_value(examples):
   assert np.mean(rebound) > 2
   for example in examples["mqar"]:
     assert (example["stale"] == -1).all()
-    np.testing.assert_array_equal(example["voids"], example["source"])
+    np.testing.assert_array_equal(
+      example["invalidates"], example["answer_position"]
+    )
 
 
 def test_no_key_bound_anew_is_plain_mqar(equal):

@@ -62,4 +62,4 @@ def test_rate_zero_binds_each_key_once():
   for i in range(40):
     assert len({key for key, _ in facts_of(source[i])}) == 5
     assert len(facts_of(source[i])) == 5
-    assert (source[i]["voids"] == -1).all()
+    assert (source[i]["invalidates"] == -1).all()

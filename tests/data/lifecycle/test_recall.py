@@ -81,7 +81,9 @@ def test_a_block_holds_one_item_and_none_straddles(examples):
 
 
 def test_facts_stand_anywhere_and_near_misses_too(examples):
-  places = np.concatenate([np.flatnonzero(e["truth"] == 2) for e in examples])
+  places = np.concatenate(
+    [np.flatnonzero(e["ground_truth"] == 2) for e in examples]
+  )
   assert set(places // 8) == set(range(15))
   firsts = [np.flatnonzero(e["inputs"] == MARK)[0] // 8 for e in examples]
   misses = [near_misses(e["inputs"][: 8 * f]) for e, f in

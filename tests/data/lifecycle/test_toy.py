@@ -8,7 +8,7 @@ def test_the_key_stands_once_early_and_is_the_label():
   examples = toy.evaluation("validation", 40)
   positions, labels = [], []
   for i in range(len(examples)):
-    inputs, truth = examples[i]["inputs"], examples[i]["truth"]
+    inputs, truth = examples[i]["inputs"], examples[i]["ground_truth"]
     (at,) = np.flatnonzero(inputs <= 4)  # keys are 1..4
     assert inputs[at] - 1 == examples[i]["label"]
     assert inputs.min() >= 1

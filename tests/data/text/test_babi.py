@@ -42,7 +42,7 @@ def shown(dataset, split, length=24):
     x = source[i]
     chunks = x["inputs"].reshape(-1, 6)
     texts = [" ".join(dataset.token_names[t] for t in c if t) for c in chunks]
-    support = np.flatnonzero(x["truth"].reshape(-1, 6).max(1)).tolist()
+    support = np.flatnonzero(x["ground_truth"].reshape(-1, 6).max(1)).tolist()
     label = dataset.label_names[x["label"]]
     found.append((texts, support, label, int(x["task"])))
   return sorted(found)
@@ -88,12 +88,12 @@ def test_tokens_are_padded_inside_chunks_and_at_the_end(tmp_path):
       "inputs": (np.int32, (36,)),
       "mask": (bool, (36,)),
       "label": (np.int32, ()),
-      "truth": (np.int8, (36,)),
+      "ground_truth": (np.int8, (36,)),
       "task": (np.int32, ()),
     }
     assert ((x["inputs"] > 0) == x["mask"]).all()
-    assert set(x["truth"][x["mask"]].tolist()) == {0, 2}
-    assert not x["truth"][~x["mask"]].any()
+    assert set(x["ground_truth"][x["mask"]].tolist()) == {0, 2}
+    assert not x["ground_truth"][~x["mask"]].any()
     chunks = x["mask"].reshape(-1, 6)
     sizes = chunks.sum(1)
     assert (chunks == (np.arange(6) < sizes[:, None])).all()
@@ -288,7 +288,7 @@ def places_by_truth(dataset, split, length):
   source = dataset.evaluation(split, length)
   for i in range(len(source)):
     x = source[i]
-    told = x["inputs"][x["truth"] == 2]
+    told = x["inputs"][x["ground_truth"] == 2]
     yield dataset.token_names[told[-1]] == dataset.label_names[x["label"]]
 
 

@@ -84,7 +84,7 @@ def test_labels_per_token_predict_and_padding_is_not_asked(tmp_path):
       labels=[[-1, 2, 2], [1, -5, 2]],
     )
   dataset = load(tmp_path)
-  assert (dataset.head, dataset.num_classes) == ("predict", 3)
+  assert (dataset.head, dataset.num_classes) == ("causal_lm", 3)
   first, second = rows_of(dataset, "test", 4)
   assert first["label"].tolist() == [-1, 2, -1, -1]
   assert second["label"].tolist() == [1, -5, 2, -1]

@@ -18,7 +18,7 @@ def validation(dataset, length=64):
 
 def test_masked_asks_for_what_is_hidden_and_for_nothing_else(plain):
   before = validation(plain)
-  after = validation(cloze(plain, "masked", mask_rate=0.25, seed=3))
+  after = validation(cloze(plain, "masked_lm", mask_rate=0.25, seed=3))
   asked = after["label"] >= 0
   np.testing.assert_array_equal(after["label"][asked], before["inputs"][asked])
   assert not after["inputs"][asked].any()
@@ -33,7 +33,7 @@ def test_masked_asks_for_what_is_hidden_and_for_nothing_else(plain):
 
 def test_next_asks_for_the_token_that_follows(plain):
   before = validation(plain)
-  after = validation(cloze(plain, "next", mask_rate=0.1, seed=3))
+  after = validation(cloze(plain, "causal_lm", mask_rate=0.1, seed=3))
   np.testing.assert_array_equal(after["inputs"], before["inputs"])
   for tokens, valid, label in zip(
     before["inputs"], before["mask"], after["label"], strict=True
@@ -45,7 +45,7 @@ def test_next_asks_for_the_token_that_follows(plain):
 
 def test_evaluation_is_the_same_each_time_and_differs_by_seed(plain):
   first, again, other = (
-    validation(cloze(plain, "masked", mask_rate=0.5, seed=seed))["label"]
+    validation(cloze(plain, "masked_lm", mask_rate=0.5, seed=seed))["label"]
     for seed in (0, 0, 1)
   )
   np.testing.assert_array_equal(first, again)
@@ -57,7 +57,7 @@ def test_training_hides_other_tokens_of_a_text_in_every_epoch(tmp_path):
   path = tmp_path / "texts.npz"
   np.savez(path, inputs=rng.integers(1, 9, (20, 16)), labels=np.arange(20) % 2)
   own = data.load("file", path=str(path))
-  hidden = cloze(own, "masked", mask_rate=0.5, seed=0)
+  hidden = cloze(own, "masked_lm", mask_rate=0.5, seed=0)
   size = own.num_examples["train"]
   batches = train_iterator(hidden, batch_size=size, seed=5, length=16)
 
@@ -79,7 +79,7 @@ def test_either_of_two_texts_is_taken_and_no_label_looked_at(tmp_path):
   own = data.load("file", path=str(path))
   batch = next(
     train_iterator(
-      cloze(own, "next", mask_rate=0.1, seed=0),
+      cloze(own, "causal_lm", mask_rate=0.1, seed=0),
       batch_size=32,
       seed=0,
       length=8,
@@ -92,9 +92,13 @@ def test_either_of_two_texts_is_taken_and_no_label_looked_at(tmp_path):
 @pytest.mark.parametrize(
   ("objective", "rate", "message"),
   [
-    ("maskd", 0.1, "objective must be one of masked, next; got 'maskd'"),
-    ("masked", 0, "mask_rate must be above 0, at most 1; got 0"),
-    ("masked", 1.5, "mask_rate must be above 0, at most 1; got 1.5"),
+    (
+      "maskd",
+      0.1,
+      "objective must be one of masked_lm, causal_lm; got 'maskd'",
+    ),
+    ("masked_lm", 0, "mask_rate must be above 0, at most 1; got 0"),
+    ("masked_lm", 1.5, "mask_rate must be above 0, at most 1; got 1.5"),
   ],
 )
 def test_what_cannot_be(plain, objective, rate, message):
