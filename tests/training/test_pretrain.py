@@ -104,7 +104,7 @@ def test_every_part_learns_from_hidden_tokens():
     ({"steps": -1}, "config.pretrain.steps must be at least 0, got -1"),
     (
       {"objective": "mask"},
-      "objective must be one of masked_lm, causal_lm; got",
+      "must be one of masked_lm, causal_lm; got",
     ),
     ({"learning_rate": 0.0}, "config.pretrain.learning_rate must be above 0"),
   ],
