@@ -49,14 +49,14 @@ class Model(NamedTuple):
 
   init(key) -> params
   apply(params, keys, batch, *, train=False, num_slots=None, budget=None,
-        all_pairs=False, axis_name=None, removed=None) -> ModelOutput
+        all_pairs=False, gather=None, removed=None) -> ModelOutput
     keys [B]: one per example (dropout, exploration, the random policy).
     batch: `inputs` [B, L] ids and `mask` [B, L]; `inputs2`, `mask2` to match;
       optionally `ground_truth` and `invalidates` [B, L], see data.Dataset.
     num_slots, budget: of slots, in place of the model's own; budget 0 is
       memory off.
-    all_pairs: match every first text with every second text of the batch,
-      under pmap over all devices of `axis_name`.
+    all_pairs: match every first text with every second text of the batch; of
+      those that `gather` [B, D] -> [B', D] brings, where it is given.
     removed [B, M] bool, of two texts [2*B, M]: slots that the answer must do
       without: those of the last chunk's read, or of the slots that are pooled.
       What the memory does up to then stays as it is.
@@ -258,7 +258,7 @@ def build_model(**fields) -> Model:
     num_slots=None,
     budget=None,
     all_pairs=False,
-    axis_name=None,
+    gather=None,
     removed=None,
   ):
     mode = Mode(
@@ -272,8 +272,7 @@ def build_model(**fields) -> Model:
     if c.head == "match":
       x1, x2 = jnp.split(features, 2)
       if all_pairs:
-        if axis_name is not None:
-          x2 = jax.lax.all_gather(x2, axis_name, tiled=True)
+        x2 = x2 if gather is None else gather(x2)
         x1, x2 = x1[:, None], x2[None, :]
       features = enc.pair_features(x1, x2)
     return ModelOutput(answer(params, features), steps, state)
