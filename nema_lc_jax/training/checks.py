@@ -3,7 +3,7 @@
 import dataclasses
 
 import jax
-import ml_collections
+from ml_collections import ConfigDict
 
 from nema_lc_jax.errors import ConfigError
 
@@ -22,7 +22,7 @@ class Stage:
   num_slots: int
 
 
-def stages_of(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
+def stages_of(config: ConfigDict) -> tuple[Stage, ...]:
   """The curriculum; its last stage is data.length and memory.num_slots."""
   steps = config.train.steps
   last = (1.0, config.data.length, config.memory.num_slots)
@@ -50,7 +50,7 @@ def stages_of(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
   return tuple(stages)
 
 
-def _require(config: ml_collections.ConfigDict) -> None:
+def _require(config: ConfigDict) -> None:
   train = config.train
   for name, least in {
     "steps": 1, "log_every": 1, "eval_every": 1, "checkpoint_every": 1,
@@ -97,9 +97,7 @@ def _require(config: ml_collections.ConfigDict) -> None:
       raise ConfigError(f"config.{name} must be above 0, got {value}.")
 
 
-def _check_lengths(
-  stages: tuple[Stage, ...], config: ml_collections.ConfigDict
-) -> None:
+def _check_lengths(stages: tuple[Stage, ...], config: ConfigDict) -> None:
   for stage in stages:
     if stage.length < 1 or stage.length % config.model.chunk_length:
       raise ConfigError(
@@ -124,7 +122,7 @@ def require_divisible(name: str, rows: int) -> None:
     )
 
 
-def checked_stages(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
+def checked_stages(config: ConfigDict) -> tuple[Stage, ...]:
   """The stages of a config whose numbers have been checked.
 
   Raises:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import grain
 import jax
-import ml_collections
 import optax
+from ml_collections import ConfigDict
 
 from nema_lc_jax import data, models
 from nema_lc_jax.errors import ConfigError
@@ -36,7 +36,7 @@ NO_PROGRAM = (
 class Experiment:
   """Everything that a config describes: data, model, steps and stages."""
 
-  config: ml_collections.ConfigDict
+  config: ConfigDict
   dataset: data.Dataset | None  # None: a model without its data
   spec: TrainSpec
   parallel: CompiledSteps
@@ -78,7 +78,7 @@ class Experiment:
     return self.parallel.init(self.config.seed, self.config.train.learning_rate)
 
 
-def _loss_weights(config: ml_collections.ConfigDict):
+def _loss_weights(config: ConfigDict):
   """The forget loss counts from the beginning, the others after `start`.
 
   Before reading is learned, forgetting everything looks good; writing little
@@ -121,7 +121,7 @@ def interface_of(dataset: data.Dataset) -> Interface:
   return Interface(dataset.head, dataset.vocab_size, dataset.num_classes)
 
 
-def load_data(config: ml_collections.ConfigDict) -> data.Dataset:
+def load_data(config: ConfigDict) -> data.Dataset:
   """The data set of a config; preparing it may take a while.
 
   Where --config.data.name chooses other data than the config was written for,
@@ -135,8 +135,23 @@ def load_data(config: ml_collections.ConfigDict) -> data.Dataset:
   )
 
 
+def build(config: ConfigDict) -> tuple[Experiment, Experiment | None]:
+  """A run and, if asked for, the pretraining before it, checked to the end.
+
+  Raises:
+    ValueError: in one line, on anything that cannot be.
+  """
+  experiment = make_experiment(config)
+  pretraining = make_pretraining(experiment) if config.pretrain.steps else None
+  for part in filter(None, (pretraining, experiment)):
+    for stage in part.stages:
+      # What is impossible in a later stage is found now, not an hour later.
+      part.batches(stage)
+  return experiment, pretraining
+
+
 def make_experiment(
-  config: ml_collections.ConfigDict, interface: Interface | None = None
+  config: ConfigDict, interface: Interface | None = None
 ) -> Experiment:
   """Everything that a config describes.
 
@@ -155,18 +170,14 @@ def make_experiment(
   return _assemble(config, stages, dataset, interface)
 
 
-def model_fields(
-  config: ml_collections.ConfigDict, interface: Interface
-) -> dict[str, object]:
+def model_fields(config: ConfigDict, interface: Interface) -> dict[str, object]:
   """The fields of a config's model, as `models.build_model` takes them."""
   return (
     dataclasses.asdict(interface) | dict(config.model) | dict(config.memory)
   )
 
 
-def make_reader(
-  config: ml_collections.ConfigDict, interface: Interface
-) -> Experiment:
+def make_reader(config: ConfigDict, interface: Interface) -> Experiment:
   """A trained model without its data (None), to read something else.
 
   Its parameters are whole, however they were sharded in training.
@@ -208,7 +219,7 @@ def with_pretrained(pretrained: Params, params: Params) -> Params:
 
 
 def _assemble(
-  config: ml_collections.ConfigDict,
+  config: ConfigDict,
   stages: tuple[Stage, ...],
   dataset: data.Dataset | None,
   interface: Interface,
@@ -218,7 +229,7 @@ def _assemble(
 
 
 def machinery(
-  config: ml_collections.ConfigDict, interface: Interface
+  config: ConfigDict, interface: Interface
 ) -> tuple[TrainSpec, CompiledSteps]:
   """What computes a config's steps, whatever data it is given.
 
@@ -229,7 +240,7 @@ def machinery(
   programs["train"] = {
     k: v for k, v in config.train.items() if k not in NO_PROGRAM
   }
-  return _machinery(interface, ml_collections.ConfigDict(programs).to_json())
+  return _machinery(interface, ConfigDict(programs).to_json())
 
 
 # A process that runs many seeds, as a sweep's does, traces and compiles once.
@@ -238,7 +249,7 @@ def _machinery(
   interface: Interface, fields: str
 ) -> tuple[TrainSpec, CompiledSteps]:
   """What computes, from the config's fields (JSON) that it depends on."""
-  config = ml_collections.ConfigDict(json.loads(fields))
+  config = ConfigDict(json.loads(fields))
   train = config.train
   schedule = learning_rate_schedule(
     steps=train.steps,

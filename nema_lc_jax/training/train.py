@@ -23,9 +23,8 @@ from nema_lc_jax.runs.naming import default
 from nema_lc_jax.training import distributed, evaluation, signals
 from nema_lc_jax.training.experiment import (
   Experiment,
+  build,
   interface_of,
-  make_experiment,
-  make_pretraining,
   with_pretrained,
 )
 from nema_lc_jax.training.loop import TrainLoop
@@ -56,7 +55,7 @@ def run(
     RunError: if the run had to stop; StoppedError, if a signal asked it to.
   """
   folder = Path(workdir or default(config))
-  experiment, pretraining = distributed.together(lambda: _build(config))
+  experiment, pretraining = distributed.together(lambda: build(config))
   _claim(experiment, folder, force=force)
   distributed.say("\n".join(describe(experiment, str(folder))))
   stopper = signals.Stopper()
@@ -72,17 +71,6 @@ def run(
   if distributed.is_first():
     print_summary(summary, folder)
   return summary
-
-
-def _build(config: ConfigDict) -> tuple[Experiment, Experiment | None]:
-  """The run, and the pretraining that goes before, checked to the end."""
-  experiment = make_experiment(config)
-  pretraining = make_pretraining(experiment) if config.pretrain.steps else None
-  for part in filter(None, (pretraining, experiment)):
-    for stage in part.stages:
-      # What is impossible in a later stage is found now, not an hour later.
-      part.batches(stage)
-  return experiment, pretraining
 
 
 def _claim(experiment: Experiment, folder: Path, *, force: bool) -> None:
