@@ -21,6 +21,8 @@ FLAGS = [
   "--xla_backend_optimization_level=0",
   "--xla_llvm_disable_expensive_passes=true",
   "--xla_cpu_use_fusion_emitters=false",  # a third of the time to compile
+  "--xla_cpu_parallel_codegen_split_count=1",
+  "--xla_cpu_prefer_vector_width=128",
   # Devices wait for each other: by default 40 s, which a loaded machine takes.
   "--xla_cpu_collective_call_warn_stuck_timeout_seconds=120",
   "--xla_cpu_collective_call_terminate_timeout_seconds=300",

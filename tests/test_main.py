@@ -1,5 +1,6 @@
 """The command line as its user sees it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -136,6 +137,9 @@ def test_the_first_lines_say_what_runs_and_a_finished_run_is_kept(tmp_path):
   expected = ["task", "data", "memory", "model", "training", "devices"]
   assert heads[:7] == [*expected, "results"]
   assert "test accuracy" in result.stdout
+  summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+  assert summary["steps"] == 2
+  assert (tmp_path / "run" / "plots" / "overview.png").exists()
   again = main(*arguments)
   assert again.returncode == 2
   assert "--force" in again.stderr

@@ -56,6 +56,7 @@ def small(variant, folder):
   c.data.num_eval = None
   c.model.width = 8
   c.model.num_heads = 2
+  c.model.num_hops = 2
   c.memory.num_slots = 3
   c.memory.controller.hidden = 4
   c.train.update(

@@ -8,6 +8,7 @@ from nema_lc_jax.data.lra import aan
 from nema_lc_jax.plotting import __main__ as plotting
 from nema_lc_jax.training.checks import _check_lengths, stages_of
 from nema_lc_jax.training.experiment import load_data
+from tests.helpers import run
 
 PROTOCOL = {  # length, batch size: of the Long Range Arena
   "listops": (2000, 32),
@@ -63,8 +64,8 @@ def test_retrieval_from_files_to_the_figure_and_the_published(tmp_path):
   for name in aan.FILES.values():
     (tmp_path / name).write_text("".join(rows))
 
-  def run(encoder):
-    c = lra_lc.get_config("retrieval_small")
+  def train(variant, encoder):
+    c = lra_lc.get_config(variant)
     c.data.update(dir=str(tmp_path), length=32, num_eval=8, num_test=24)
     c.model.update(encoder=encoder, width=8, num_heads=2, chunk_length=8)
     c.memory.num_slots = 3
@@ -73,10 +74,10 @@ def test_retrieval_from_files_to_the_figure_and_the_published(tmp_path):
       steps=2, batch_size=4, eval_every=2, checkpoint_every=2,
       eval_batch_size=8, log_every=1, warmup_steps=1,
     )  # fmt: skip
-    run(c, tmp_path / encoder)
+    assert run(c, tmp_path / encoder)["steps"] == 2
     return str(tmp_path / encoder)
 
-  runs = [run("memory"), run("full")]
+  runs = [train("retrieval", "memory"), train("retrieval_small", "full")]
   out = tmp_path / "figures"
   assert plotting.main(["--compare", *runs, "--published", f"--out={out}"]) == 0
   assert (out / "compare_accuracy.png").stat().st_size > 1000

@@ -51,7 +51,7 @@ def test_the_horizon_counts_every_item():
   rows = [examples[i] for i in range(5)]
   batch = {k: np.stack([row[k] for row in rows]) for k in ("inputs", "mask")}
   keys = jax.random.split(jax.random.key(0), 5)  # nothing is drawn
-  steps = experiment.model.apply(params, keys, batch).steps
+  steps = jax.jit(experiment.model.apply)(params, keys, batch).steps
   assert found["items_written"] == steps.writes.sum()
   assert np.shape(found["rates"]["churn"]) == (30,)
   assert found["rates"]["churn"][0] == 0  # nothing is there to be lost

@@ -31,7 +31,7 @@ def test_the_page_says_what_the_memory_did(recall):
   page = data_of(render(content(found, names, title="", facts=[])))
 
   keys = jax.random.fold_in(jax.random.key(0), 2)[None]
-  output = experiment.model.apply(params, keys, batch)
+  output = jax.jit(experiment.model.apply)(params, keys, batch)
   steps, state = jax.tree.map(
     lambda x: np.asarray(x[0]), (output.steps, output.state)
   )

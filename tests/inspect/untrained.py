@@ -3,10 +3,9 @@
 import json
 import re
 
-import jax
-
 from nema_lc_jax.training.experiment import make_experiment
 from tests.helpers import tiny_config
+from tests.models.tiny import draw_params
 
 HOSTILE = "</script><b>A & B</b> <!-- {{script}} https://x.org"
 
@@ -26,9 +25,9 @@ def texts_config(path, columns=1, **model):
 
 
 def untrained(config):
-  """An experiment and its first parameters."""
+  """An experiment and parameters from before any training."""
   experiment = make_experiment(config)
-  return experiment, experiment.model.init(jax.random.key(3))
+  return experiment, draw_params(experiment.model)
 
 
 def data_of(page):

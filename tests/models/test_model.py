@@ -263,15 +263,9 @@ def test_examples_use_their_own_key():
 
 def noisy(params, scale=0.3):
   """Far from the start, so that memory policies do all they can do."""
-  leaves, tree = jax.tree.flatten(params)
-  keys = jax.random.split(jax.random.key(1), len(leaves))
-  return jax.tree.unflatten(
-    tree,
-    [
-      x + scale * jax.random.normal(key, x.shape)
-      for x, key in zip(leaves, keys, strict=True)
-    ],
-  )
+  rng = np.random.default_rng(1)
+  noise = lambda x: (scale * rng.normal(size=x.shape)).astype(np.float32)
+  return jax.tree.map(lambda x: np.asarray(x) + noise(x), params)
 
 
 @functools.cache
@@ -375,7 +369,7 @@ def test_the_gradient_of_an_early_token_passes_through_the_memory(encoder):
 def test_before_training_a_token_reads_the_chunks_that_have_it():
   N, wide = 4, {"width": 64, "num_layers": 0, "num_slots": 4}
   model = model_of(**wide, policy="fifo")
-  params = model.init(jax.random.key(0))
+  params = jax.jit(model.init)(jax.random.key(0))
   params["interface"]["age_bias"] = -20.0  # by content alone
   # Chunk n holds the tokens 2n+1 and 2n+2; the last asks for one of them.
   texts = np.repeat(np.arange(1, 2 * N + 1).reshape(N, 2), T // 2, axis=1)
@@ -385,7 +379,8 @@ def test_before_training_a_token_reads_the_chunks_that_have_it():
   inputs[:, N * T] = asked
   mask = inputs > 0
   keys = jax.random.split(jax.random.key(1), len(asked))
-  out = model.apply(params, keys, {"inputs": inputs, "mask": mask})
+  batch = {"inputs": inputs, "mask": mask}
+  out = jax.jit(model.apply)(params, keys, batch)
   # In each text the slot of the chunk with its token.
   most = np.asarray(out.steps.attention)[:, N].argmax(-1)
   np.testing.assert_array_equal(most, (asked - 1) // 2)

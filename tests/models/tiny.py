@@ -40,6 +40,10 @@ STARTS = {
 
 @functools.cache
 def params_of(**fields):
+  return draw_params(model_of(**fields))
+
+
+def draw_params(model):
   """Much like model.init, without compiling it: that is as slow as a model."""
   rng = np.random.default_rng(0)
 
@@ -53,7 +57,7 @@ def params_of(**fields):
     values = rng.normal(size=leaf.shape) * fan_in**-0.5
     return jnp.asarray(values, leaf.dtype)
 
-  shapes = jax.eval_shape(model_of(**fields).init, jax.random.key(0))
+  shapes = jax.eval_shape(model.init, jax.random.key(0))
   return jax.tree.map_with_path(draw, shapes)
 
 

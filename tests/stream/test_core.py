@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nema_lc_jax.models import build_model
 from nema_lc_jax.stream import make_stream
+from tests.models.tiny import draw_params
 
 T, V = 4, 11
 FIELDS = {
@@ -33,7 +34,7 @@ def parts_of(name):
   fields = FIELDS | MODELS[name]
   model, stream = build_model(**fields), make_stream(**fields)
   return (
-    model.init(jax.random.key(3)),
+    draw_params(model),
     jax.jit(model.apply),
     stream,
     jax.jit(stream.push),

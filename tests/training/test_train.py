@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import lra_lc, toy_lc
+from configs import lra_lc
 from nema_lc_jax import evaluate
 from nema_lc_jax.errors import RunError
 from nema_lc_jax.plotting import compare
@@ -379,48 +379,15 @@ def test_interval(successes, examples, low, high):
   )
 
 
-SMALL = {
-  "train": {
-    "steps": 2,
-    "batch_size": 4,
-    "eval_batch_size": 8,
-    "log_every": 1,
-    "curriculum": (),
-  },
-  "model": {"width": 8, "num_heads": 2},
-}
-
-
-@pytest.mark.parametrize(
-  "config",
-  [
-    pytest.param(lambda: toy_lc.get_config("toy"), id="toy"),
-    pytest.param(lambda: lra_lc.get_config("quick"), id="quick"),
-    pytest.param(lambda: lra_lc.get_config("retrieval"), id="retrieval"),
-  ],
-)
-def test_each_config_runs_from_end_to_end_when_shrunk(config, tmp_path):
-  c = config()
-  for section, fields in SMALL.items():
-    c[section].update(fields)
-  if c.data.name == "aan":
-    c.data.dir = str(_aan(tmp_path))
-    c.data.length = 2 * c.model.chunk_length
-  else:
-    c.data.num_eval, c.data.num_test = 8, 8
+def test_pairs_of_texts_are_told_apart_from_end_to_end(tmp_path):
+  # Of retrieval and toy this is shown in test_lra_lc.py and test_main.py.
+  c = lra_lc.get_config("quick")
+  c.data.num_eval, c.data.num_test = 8, 8
+  c.model.update(width=8, num_heads=2)
+  c.train.update(
+    steps=2, batch_size=4, eval_batch_size=8, log_every=1, curriculum=()
+  )
   with figures("overview"):
     summary = train.run(c, str(tmp_path / "run"))
   assert summary["steps"] == 2
   assert (tmp_path / "run" / "plots" / "overview.png").exists()
-
-
-def _aan(folder: Path) -> Path:
-  for split in ("train", "eval", "test"):
-    lines = [
-      f"{float(i % 2)}\t{i}\t{i + 1}\tb'paper {i} of {split}'\tb'paper {i + 1}'"
-      for i in range(12)
-    ]
-    path = folder / "lra_release" / "tsv_data" / f"new_aan_pairs.{split}.tsv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
-  return folder
