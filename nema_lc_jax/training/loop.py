@@ -57,7 +57,7 @@ class TrainLoop:
     self.writer = enter(
       MetricWriter(self.workdir)
       if distributed.is_first()
-      else distributed.Silent()
+      else distributed.NoOp()
     )
     self._restore()
     return self
@@ -96,7 +96,7 @@ class TrainLoop:
     self.progress = (
       Progress(train.steps, initial=self.first_step)
       if distributed.is_first()
-      else distributed.Silent()
+      else distributed.NoOp()
     )
     self._opened.callback(self.progress.close)
     window, since = None, (self.first_step, time.monotonic())

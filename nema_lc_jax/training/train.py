@@ -55,13 +55,13 @@ def run(
     RunError: if the run had to stop; StoppedError, if a signal asked it to.
   """
   folder = Path(workdir or default(config))
-  experiment, pretraining = distributed.together(lambda: build(config))
+  experiment, pretraining = distributed.raise_on_all(lambda: build(config))
   _claim(experiment, folder, force=force)
-  distributed.say("\n".join(describe(experiment, str(folder))))
+  distributed.print_once("\n".join(describe(experiment, str(folder))))
   stopper = signals.Stopper()
   with TrainLoop(experiment, folder, stopper) as loop:
     if loop.first_step:
-      distributed.say(f"resuming after step {loop.first_step}")
+      distributed.print_once(f"resuming after step {loop.first_step}")
     with stopper.listening():
       if pretraining and not loop.first_step:
         params = _pretrain(pretraining, folder / PRETRAIN, stopper)
@@ -89,7 +89,7 @@ def _claim(experiment: Experiment, folder: Path, *, force: bool) -> None:
         force=force,
       )
 
-  distributed.together(claim)
+  distributed.raise_on_all(claim)
 
 
 def _pretrain(
@@ -97,7 +97,7 @@ def _pretrain(
 ) -> Params:
   """Trains, or resumes, what goes before the task; its last parameters."""
   with TrainLoop(experiment, workdir, stopper) as loop:
-    distributed.say(
+    distributed.print_once(
       f"pretraining on {experiment.dataset.description}, from step"
       f" {loop.first_step} to {experiment.config.train.steps}"
     )
