@@ -100,6 +100,14 @@ def test_numbered_notes_are_all_there_and_all_used(page):
       assert used == notes, section[:200]
 
 
+@each
+def test_all_rows_of_a_table_have_as_many_cells(page):
+  text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.M)
+  for table in re.findall(r"(?:^\|.*\n)+", text, re.M):
+    rows = table.replace("\\|", "").splitlines()
+    assert len({row.count("|") for row in rows}) == 1, rows[0]
+
+
 @pytest.mark.parametrize("name", RUNNABLE)
 def test_the_code_of_a_page_runs_in_an_empty_folder(
   name, tmp_path, monkeypatch, capsys
