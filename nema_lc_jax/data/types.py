@@ -76,9 +76,13 @@ class Dataset:
   # sha256 of what the data is; seeds of one data set share it.
   fingerprint: str
   description: str  # one line
-  # What the ids and the labels stand for, where they have names.
+  # How the ids and the labels are written for people to read, in their order;
+  # without names they are written as numbers.
   token_names: Sequence[str] = dataclasses.field(default=(), repr=False)
   label_names: Sequence[str] = dataclasses.field(default=(), repr=False)
+  # Whether the tokens are the bytes of a text, as `byte_text.encode` makes
+  # them; such data need no token_names.
+  byte_level: bool = False
 
 
 def fingerprint(**fields: Any) -> str:

@@ -28,7 +28,7 @@ class DelayedQA(Facts):
 
   name = "delayed_qa"
   summary = "a digit seen early, asked for much later among other digits"
-  commands = 2
+  commands = ("MARK", "ASK")
   longest = 2
   min_blocks = 4
 

@@ -23,7 +23,7 @@ class Item(NamedTuple):
   block: int
   tokens: Sequence[int]
   # A fact that an ideal memory keeps when it comes.
-  worth: bool = False
+  is_fact: bool = False
   # The block of the fact that the item makes void; -1: none.
   invalidates: int = -1
 
@@ -62,13 +62,13 @@ class Facts:
 
   name: ClassVar[str]
   summary: ClassVar[str]  # one line
-  commands: ClassVar[int]  # how many command tokens there are
+  commands: ClassVar[Sequence[str]]  # names of the command tokens
   longest: ClassVar[int] = 3  # tokens of the longest item
 
   @property
   def first_key(self) -> int:
     """The id of key 0."""
-    return 1 + self.commands
+    return 1 + len(self.commands)
 
   @property
   def first_value(self) -> int:
@@ -94,6 +94,18 @@ class Facts:
   def num_classes(self) -> int:
     """Labels: the values, and what else a task may answer."""
     return self.num_values
+
+  @property
+  def token_names(self) -> tuple[str, ...]:
+    """What the inspector calls each token id."""
+    keys = (f"k{i}" for i in range(self.num_keys))
+    values = (f"v{i}" for i in range(self.num_values))
+    return ("pad", *self.commands, *keys, *values, *["n"] * self.noise_vocab)
+
+  @property
+  def label_names(self) -> tuple[str, ...]:
+    """What the inspector calls each label."""
+    return tuple(f"v{i}" for i in range(self.num_values))
 
   @property
   def chance(self) -> float:
@@ -150,7 +162,7 @@ class Facts:
       start = item.block * T + int(offset * (T - len(item.tokens) + 1))
       at = slice(start, start + len(item.tokens))
       inputs[at] = item.tokens
-      if item.worth:
+      if item.is_fact:
         truth[at] = 2 if item.block == script.source else 1
       if item.invalidates >= 0:
         invalidates[at] = item.invalidates * T
@@ -193,6 +205,8 @@ class Facts:
       check=self.check_length,
       chance=self.chance,
       description=f"{self.name}: {self.summary}",
+      token_names=self.token_names,
+      label_names=self.label_names,
     )
 
 

@@ -116,13 +116,16 @@ def _load(
     "power": power,
   }
   num_values = pair_vocab // 2
+  values = tuple(f"v{i}" for i in range(num_values))
+  names = ("pad", *(f"k{i}" for i in range(num_values - 1)), *values)
+  vocab_size = pair_vocab + noise_vocab
   return generated(
     functools.partial(_draw, options),
     name=name,
     head="causal_lm",
     seed=seed,
     options=options,
-    vocab_size=pair_vocab + noise_vocab,
+    vocab_size=vocab_size,
     num_classes=num_values,
     sizes=sizes,
     check=check,
@@ -131,6 +134,8 @@ def _load(
       f"{name}: the values of {num_pairs} keys, each asked for once"
       + (f", {num_rebound} of them bound anew" if num_rebound else "")
     ),
+    token_names=(*names, *["n"] * (vocab_size - len(names))),
+    label_names=values,
   )
 
 

@@ -40,9 +40,9 @@ class Pressure(Facts):
   summary = "the value of one of the most important facts, of too many"
 
   @property
-  def commands(self) -> int:
+  def commands(self) -> tuple[str, ...]:
     """ASK, and a token per priority."""
-    return 1 + self.num_priorities
+    return ("ASK", *(f"P{i}" for i in range(self.num_priorities)))
 
   @property
   def min_blocks(self) -> int:

@@ -33,7 +33,7 @@ class Rebind(Facts):
 
   name = "rebind"
   summary = "the newest value of a key whose value keeps changing"
-  commands = 2
+  commands = ("MARK", "ASK")
 
   @property
   def min_blocks(self) -> int:

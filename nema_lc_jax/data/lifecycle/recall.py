@@ -35,7 +35,7 @@ class Recall(Facts):
 
   name = "recall"
   summary = "the value of one of a few marked facts, despite near misses"
-  commands = 2
+  commands = ("MARK", "ASK")
 
   @property
   def min_blocks(self) -> int:

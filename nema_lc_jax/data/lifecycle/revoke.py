@@ -37,12 +37,17 @@ class Revoke(Facts):
 
   name = "revoke"
   summary = "the value of a key, or none if it was taken back"
-  commands = 3
+  commands = ("MARK", "ASK", "REVOKE")
 
   @property
   def num_classes(self) -> int:
     """The values, and "none"."""
     return self.num_values + 1
+
+  @property
+  def label_names(self) -> tuple[str, ...]:
+    """The values, and "none"."""
+    return (*super().label_names, "none")
 
   @property
   def chance(self) -> float:

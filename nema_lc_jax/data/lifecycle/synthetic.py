@@ -1,6 +1,6 @@
 """What the generated tasks share: examples as a function of their number."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import grain
 import numpy as np
@@ -34,6 +34,8 @@ def generated(
   chance: float,
   description: str,
   head: str = "classify",
+  token_names: Sequence[str] = (),
+  label_names: Sequence[str] = (),
 ) -> Dataset:
   """A data set that draws example i from its own stream.
 
@@ -65,4 +67,6 @@ def generated(
     baselines=lambda *_: {"chance": chance, "best_possible": 1.0},
     fingerprint=fingerprint(name=name, sizes=sizes, **options),
     description=description,
+    token_names=token_names,
+    label_names=label_names,
   )

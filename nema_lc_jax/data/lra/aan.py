@@ -91,6 +91,8 @@ def load(
     baselines=baselines,
     fingerprint=fingerprint(pairs=identity, sizes=num_examples),
     description=f"aan: LRA retrieval, related papers or not, {reading} bytes",
+    label_names=("unrelated", "related"),
+    byte_level=True,
   )
 
 

@@ -129,6 +129,8 @@ def load(
       "imdb: LRA's text classification, positive or not, as bytes; validation "
       "is held out from training"
     ),
+    label_names=("negative", "positive"),
+    byte_level=True,
   )
 
 

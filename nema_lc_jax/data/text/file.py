@@ -56,7 +56,8 @@ def load(*, seed: int = 0, path: str | None = None) -> Dataset:
   labels, num_classes, names = _class_numbers(tables)
   texts = [text for table in tables.values() for text in table.texts]
   longest = max(table.longest for table in tables.values())
-  smallest_vocab = 2 if paths[0].suffix == ".npz" else VOCAB_SIZE
+  byte_level = paths[0].suffix != ".npz"
+  smallest_vocab = VOCAB_SIZE if byte_level else 2
   _warn_of_unseen(path, tables)
   warn_of_cut = functools.cache(functools.partial(_warn_of_cut, path, longest))
 
@@ -81,6 +82,7 @@ def load(*, seed: int = 0, path: str | None = None) -> Dataset:
     ),
     description=f"file: {head} on {', '.join(file.name for file in paths)}",
     label_names=names,
+    byte_level=byte_level,
   )
 
 

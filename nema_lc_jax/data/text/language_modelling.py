@@ -22,7 +22,7 @@ NOT_ASKED = -1
 PADDING = 0
 
 
-def cloze(
+def language_modelling(
   dataset: Dataset, objective: str, *, mask_rate: float, seed: int
 ) -> Dataset:
   """The texts of a data set, whose labels are their own tokens [L].
@@ -79,4 +79,5 @@ def cloze(
       of=dataset.fingerprint, objective=objective, mask_rate=mask_rate
     ),
     description=f"{objective} of {dataset.name}",
+    label_names=dataset.token_names,
   )

@@ -96,6 +96,8 @@ def load(
       f"pytext: same file or not, on {len(documents)} files of the Python "
       f"standard library, {train_size} of them in training at length {length}"
     ),
+    label_names=("different files", "same file"),
+    byte_level=True,
   )
 
 
