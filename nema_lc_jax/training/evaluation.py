@@ -11,7 +11,7 @@ from nema_lc_jax.memory.types import Params
 from nema_lc_jax.runs import by_task
 from nema_lc_jax.runs.intervals import Z, interval
 from nema_lc_jax.training import distributed, metrics, oracle
-from nema_lc_jax.training.experiment import Experiment
+from nema_lc_jax.training.experiment import Experiment, state_template
 
 
 class Evaluated(NamedTuple):
@@ -150,7 +150,9 @@ def memory_verdict(
   on = result["metrics"]
   per_chunk = min(memory.budget, memory.num_candidates)
   most = per_chunk / memory.num_candidates
-  learned = memory.policy in ("learned", "write_gate", "write_gate_lru")
+  # Only a policy with parameters learns when to write.
+  policy = state_template(experiment).params["policy"]
+  learned = bool(jax.tree.leaves(policy))
   offered = c.data.length // c.model.chunk_length * per_chunk
   problems = []
   write_rate = on.get("write_rate", 0.0)  # of no chunk: nothing is written
