@@ -20,7 +20,7 @@ def test_unknown_names_list_the_known(error_of):
   assert error_of(data.load, "mnist") == (
     "unknown data set 'mnist'; known: aan, babi, cifar10, delayed_qa, file,"
     " forgetting_mqar, imdb, listops, mqar, pathfinder, pressure, pytext,"
-    " rebind, recall, revoke, toy"
+    " rebind, recall, revoke, toy; one of your own is written module:function"
   )
 
 
