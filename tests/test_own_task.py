@@ -69,17 +69,19 @@ def test_it_is_loaded_by_its_name_with_its_own_options():
   assert labels[1] == (labels[0] + 1) % plain.num_classes
 
 
-@pytest.mark.parametrize("by", ["row", "path"])
-def test_it_is_trained_evaluated_and_inspected(
-  by, tmp_path, monkeypatch, capsys
-):
-  """As one row in the table, and by its path without any change."""
+def test_one_row_makes_it_one_of_the_package_s(monkeypatch):
+  from mine_of_data import load
+
+  monkeypatch.setitem(registry._LOADERS, "said", load)
+  assert data.options_of("said") == data.options_of(NAME)
+  found = [data.load(name, length=16, seed=3) for name in ("said", NAME)]
+  assert found[0].fingerprint == found[1].fingerprint
+
+
+def test_it_is_trained_evaluated_and_inspected(tmp_path, capsys):
   c = tiny_config()
   c.data.name = NAME
-  if by == "row":
-    c.data.name = "said"
-    load = registry._find(NAME)
-    monkeypatch.setitem(registry._LOADERS, "said", load)
+  c.eval.length_multipliers = (1,)
   workdir = tmp_path / "run"
   summary = train.run(c, str(workdir))
   assert summary["task"] == "said"
