@@ -5,8 +5,9 @@ training and 25,000 for the test. LRA has no validation split and chooses on the
 test split; here reviews of training are held out instead.
 """
 
+import functools
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import grain
@@ -19,6 +20,7 @@ from nema_lc_jax.data.lra.release import byte_text, find_all, majority, subset
 from nema_lc_jax.data.lra.tfds_source import find_prepared
 from nema_lc_jax.data.prepare import Record, cache_directory, prepare
 from nema_lc_jax.data.types import (
+  SPLITS,
   DataError,
   Dataset,
   Example,
@@ -64,21 +66,7 @@ def load(
   """
   del length  # reviews are cut when examples are made
   require_at_least(1, num_eval=num_eval)
-  if dir is None:
-    files, sources = find_prepared(
-      "imdb_reviews", "imdb_reviews/plain_text", NEEDS, ADVICE
-    )
-    identity = fingerprint(tfds=files)
-    reviews = {
-      split: lambda split=split: in_order(_of_source(sources[split]))
-      for split in ("train", "test")
-    }
-  else:
-    found = read_reviews(find_folder(dir))
-    identity = fingerprint(reviews=hash_of(found))
-    reviews = {
-      split: lambda split=split: in_order(found[split]) for split in found
-    }
+  identity, reviews = _find_reviews(dir)
   records = prepare(
     "imdb",
     fingerprint=identity,
@@ -92,29 +80,13 @@ def load(
       f"imdb: num_eval must leave reviews to train on, at most {whole - 1} of "
       f"{whole}; got {num_eval}"
     )
-  sizes = {
-    "train": whole - num_eval,
-    "validation": num_eval,
-    "test": len(records["test"]),
-  }
-
-  def examples(split: str, length: int) -> Examples:
-    require_split(split)
-    source = records["test" if split == "test" else "train"]
-    start = num_eval if split == "train" else 0
-
-    def make(i: int) -> Example:
-      record = source[start + i]
-      return byte_text(record["text"], record["label"], length)
-
-    found = Examples(sizes[split], make)
-    return subset(found, split, num_eval=None, num_test=num_test)
+  examples = functools.partial(_examples, records, num_eval, num_test)
 
   def baselines(split: str, length: int) -> dict[str, float]:
     both = examples("train", length), examples(split, length)
     return {"majority": majority(*both), **byte_classifier(*both)}
 
-  num_examples = sizes | {"test": len(examples("test", 1))}
+  num_examples = {split: len(examples(split, 1)) for split in SPLITS}
   return Dataset(
     name="imdb",
     head="classify",
@@ -132,6 +104,45 @@ def load(
     label_names=("negative", "positive"),
     byte_level=True,
   )
+
+
+def _find_reviews(
+  directory: str | None,
+) -> tuple[str, dict[str, Callable[[], Iterator[Record]]]]:
+  """A sha256 of the reviews, and what generates those of train and test."""
+  if directory is None:
+    files, sources = find_prepared(
+      "imdb_reviews", "imdb_reviews/plain_text", NEEDS, ADVICE
+    )
+    return fingerprint(tfds=files), {
+      split: functools.partial(_of_source, sources[split])
+      for split in ("train", "test")
+    }
+  rows = read_reviews(find_folder(directory))
+  return fingerprint(reviews=hash_of(rows)), {
+    split: functools.partial(in_order, rows[split]) for split in rows
+  }
+
+
+def _examples(
+  records: Mapping[str, Sequence[Record]],
+  num_eval: int,
+  num_test: int | None,
+  split: str,
+  length: int,
+) -> Examples:
+  """The examples of a split; validation is the first training records."""
+  require_split(split)
+  source = records["test" if split == "test" else "train"]
+  first = num_eval if split == "train" else 0
+  last = num_eval if split == "validation" else len(source)
+
+  def make(i: int) -> Example:
+    record = source[first + i]
+    return byte_text(record["text"], record["label"], length)
+
+  whole = Examples(last - first, make)
+  return subset(whole, split, num_eval=None, num_test=num_test)
 
 
 def find_folder(directory: str) -> Path:
@@ -183,5 +194,6 @@ def in_order(reviews: Iterable[Record]) -> Iterator[Record]:
 
 
 def _of_source(source: Iterable[Record]) -> Iterator[Record]:
-  for row in source:
-    yield {"text": row["text"].strip(), "label": int(row["label"])}
+  yield from in_order(
+    {"text": row["text"].strip(), "label": int(row["label"])} for row in source
+  )

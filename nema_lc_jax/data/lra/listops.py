@@ -11,8 +11,10 @@ with its arguments one by one, say nothing more and are dropped, as in the
 reference (google-research/long-range-arena, lra_benchmarks/listops).
 """
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import grain
 import numpy as np
@@ -49,6 +51,14 @@ LABELS = {str(digit).encode(): digit for digit in range(10)}
 SHORTEST = 50
 
 
+class _Lists(NamedTuple):
+  """Where the lists come from."""
+
+  identity: str  # sha256 of what they are
+  splits: dict[str, Callable[[], Iterator[Record]]]  # what generates them
+  origin: str  # ends the description
+
+
 def load(
   *,
   dir: str | None = None,
@@ -78,26 +88,14 @@ def load(
   del length  # lists are cut when examples are made
   if dir is None:
     sizes = (num_train, num_eval, num_test)
-    _check(min_length, max_length, data_seed, sizes)
-    options = (min_length, max_length, data_seed)
-    identity = fingerprint(generated=trees.VERSION, sizes=sizes, lists=options)
-    splits = {
-      split: lambda split=split, size=size: _generated(split, size, *options)
-      for split, size in zip(SPLITS, sizes, strict=True)
-    }
-    origin = f"generated with more than {min_length}, fewer than {max_length}"
+    lists = _generated_lists(sizes, min_length, max_length, data_seed)
   else:
-    paths = find_release("listops", dir, FOLDER, FILES)
-    identity = fingerprint(files={s: checksum(paths[s]) for s in paths})
-    splits = {
-      split: lambda path=path: read_lists(path) for split, path in paths.items()
-    }
-    origin = "the release's files of up to 2000"
+    lists = _release_lists(dir)
   records = prepare(
     "listops",
-    fingerprint=identity,
+    fingerprint=lists.identity,
     features={"tokens": tfds.features.Text(), "label": np.int64},
-    splits=splits,
+    splits=lists.splits,
     cache=cache_directory(),
   )
 
@@ -122,8 +120,32 @@ def load(
     train=lambda length, _: grain.MapDataset.source(examples("train", length)),
     evaluation=examples,
     baselines=baselines,
-    fingerprint=identity,
-    description=f"listops: LRA's nested lists, {origin} tokens",
+    fingerprint=lists.identity,
+    description=f"listops: LRA's nested lists, {lists.origin} tokens",
+  )
+
+
+def _generated_lists(
+  sizes: tuple[int, int, int], min_length: int, max_length: int, data_seed: int
+) -> _Lists:
+  _check(min_length, max_length, data_seed, sizes)
+  options = (min_length, max_length, data_seed)
+  return _Lists(
+    fingerprint(generated=trees.VERSION, sizes=sizes, lists=options),
+    {
+      split: functools.partial(_generate, split, size, *options)
+      for split, size in zip(SPLITS, sizes, strict=True)
+    },
+    f"generated with more than {min_length}, fewer than {max_length}",
+  )
+
+
+def _release_lists(directory: str) -> _Lists:
+  paths = find_release("listops", directory, FOLDER, FILES)
+  return _Lists(
+    fingerprint(files={split: checksum(paths[split]) for split in paths}),
+    {split: functools.partial(read_lists, paths[split]) for split in paths},
+    "the release's files of up to 2000",
   )
 
 
@@ -137,7 +159,7 @@ def _check(
   require_at_least(1, **dict(zip(names, sizes, strict=True)))
 
 
-def _generated(
+def _generate(
   split: str, size: int, min_length: int, max_length: int, data_seed: int
 ) -> Iterator[Record]:
   key = np.array([data_seed, SPLITS.index(split)], np.uint64)
