@@ -1,8 +1,8 @@
 """Text classification of the Long Range Arena: is an IMDb review positive?
 
 The Large Movie Review Dataset (Maas et al. 2011) as bytes: 25,000 reviews for
-training and 25,000 for the test. LRA has no validation split and chooses on the
-test split; here reviews of training are held out instead.
+training and 25,000 for the test. LRA has no validation split and selects models
+on the test split; here, validation reviews are held out from training.
 """
 
 import functools
@@ -32,7 +32,7 @@ from nema_lc_jax.data.types import (
 
 FOLDER = "aclImdb"
 CLASSES = ("neg", "pos")  # labels 0 and 1
-# Of the order that decides what is held out; not the seed of a run.
+# Seed of the order in which reviews are held out; it is not the seed of a run.
 HOLD_OUT_SEED = b"0"
 NEEDS = "importlib_resources"
 ADVICE = (
@@ -50,19 +50,19 @@ def load(
 ) -> Dataset:
   """Reviews, each cut to its first `length` bytes; label 1: positive.
 
-  Reviews stand in the order of a keyed hash of their text. So what is held out
-  is a fixed random choice, the same from every source, and copies of a review
-  stay together.
+  Reviews are ordered by a keyed hash of their text. So the held-out reviews are
+  a fixed random choice, which is the same for every source, and copies of a
+  review are in the same split.
 
   Args:
-    dir: the folder aclImdb, or the one above; by default the data set
+    dir: the folder aclImdb, or the one above it; by default the data set
       `imdb_reviews` that tensorflow-datasets has prepared.
     length: the default length; 1000 to 4000 in the protocol.
-    num_eval: reviews of training that are held out for validation.
-    num_test: test reviews, a fixed choice; by default all.
+    num_eval: training reviews that are held out for validation.
+    num_test: number of test reviews, a fixed choice; by default all.
 
   Raises:
-    DataError: when files are missing or empty; says which.
+    DataError: if files are missing or empty; names them.
   """
   del length  # reviews are cut when examples are made
   require_at_least(1, num_eval=num_eval)
@@ -146,7 +146,7 @@ def _examples(
 
 
 def find_folder(directory: str) -> Path:
-  """The folder that has train and test, each with neg and pos."""
+  """The folder that contains train and test, each with neg and pos."""
   root = Path(directory).expanduser()
   parts = [f"{split}/{c}" for split in ("train", "test") for c in CLASSES]
   paths = find_all(

@@ -6,9 +6,9 @@ of an even number of values the mean of the middle two, rounded down) and SM
 
 The lists are generated here once, or read from the release's files. Token ids:
 0 padding, 1..10 the digits 0..9, 11 [MIN, 12 [MAX, 13 [MED, 14 [SM, 15 ].
-Brackets are kept; the parentheses of the files, which pair up each operator
-with its arguments one by one, say nothing more and are dropped, as in the
-reference (google-research/long-range-arena, lra_benchmarks/listops).
+Brackets are kept. The files also have parentheses, which are redundant and are
+dropped, as in the reference (google-research/long-range-arena,
+lra_benchmarks/listops).
 """
 
 import functools
@@ -47,16 +47,16 @@ HEADER = b"Source\tTarget"
 IDS = {name.encode(): 1 + i for i, name in enumerate(trees.TOKENS)}
 DROPPED = {b"(", b")"}
 LABELS = {str(digit).encode(): digit for digit in range(10)}
-# Below, the same list could be drawn twice.
+# Among shorter lists, the same one could be drawn twice.
 SHORTEST = 50
 
 
 class _Lists(NamedTuple):
-  """Where the lists come from."""
+  """The lists of all splits before they are prepared."""
 
-  identity: str  # sha256 of what they are
-  splits: dict[str, Callable[[], Iterator[Record]]]  # what generates them
-  origin: str  # ends the description
+  identity: str  # a sha256
+  splits: dict[str, Callable[[], Iterator[Record]]]  # generate the records
+  origin: str  # for the description
 
 
 def load(
@@ -73,17 +73,18 @@ def load(
   """Lists of operations, each cut to its first `length` tokens.
 
   Args:
-    dir: the folder of the release's files, or one that the release nests it
-      in. By default lists are generated; the other options are for those.
+    dir: the folder of the release's files, or one above it as in the release.
+      By default lists are generated, and only these use the options below.
     length: the default length, 2000 in the protocol.
     min_length: a list has more tokens than this, and fewer than `max_length`.
     max_length: see `min_length`.
-    data_seed: of the lists. They are the same for all runs, whatever the
-      run's own seed.
-    num_train: lists in training, `num_eval` in validation, `num_test` in test.
+    data_seed: of the lists. They do not depend on the seed of the run.
+    num_train: number of training lists.
+    num_eval: number of validation lists.
+    num_test: number of test lists.
 
   Raises:
-    DataError: when files are missing or malformed; says which and where.
+    DataError: if files are missing or malformed; names the file and the line.
   """
   del length  # lists are cut when examples are made
   if dir is None:
@@ -170,7 +171,7 @@ def _generate(
 
 
 def read_lists(path: Path) -> Iterator[Record]:
-  """The records of a file; DataError names the first line that is wrong."""
+  """The records of a file; DataError names the first malformed line."""
   line = 1
   with path.open("rb") as file:
     header = file.readline().rstrip(b"\r\n")
@@ -214,7 +215,7 @@ def _parse(line: bytes) -> Record:
 
 
 def _require_closed(source: bytes) -> None:
-  """Raises ValueError unless each list is closed where it ends."""
+  """Raises ValueError unless all brackets match."""
   depth = 0
   for token in source.split():
     depth += token.startswith(b"[") - (token == b"]")
