@@ -73,7 +73,7 @@ def test_a_data_set_is_one_line_when_printed(pytext):
 
 def test_no_module_of_the_package_imports_jax_or_tensorflow():
   # grain imports JAX itself, so sys.modules can't tell.
-  for file in Path(data.__file__).parent.glob("*.py"):
+  for file in Path(data.__file__).parent.rglob("*.py"):
     imports = re.findall(
       r"^\s*(?:import|from) (\w+)", file.read_text(), flags=re.MULTILINE
     )
