@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 
 from nema_lc_jax.data import byte_text as texts
 from nema_lc_jax.errors import ConfigError
-from nema_lc_jax.inspect.names import reads_bytes
 from nema_lc_jax.memory.types import (
   FRESH_USAGE,
   MemoryState,
@@ -120,7 +119,7 @@ def read_texts(
   Raises:
     ConfigError: for a model that reads no bytes, and for an empty file.
   """
-  if not reads_bytes(experiment):
+  if not experiment.dataset.byte_level:
     raise ConfigError(
       "--text needs a model that reads bytes; the tokens of"
       f" {experiment.dataset.name} are none."

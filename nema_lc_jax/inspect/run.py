@@ -86,7 +86,7 @@ def inspect_example(
     size = Path(path).expanduser().stat().st_size
     if size > config.data.length:
       facts.append(f"the first {config.data.length:,} of {size:,} bytes")
-  data = content(found, names_of(experiment), title=title, facts=facts)
+  data = content(found, names_of(experiment.dataset), title=title, facts=facts)
   return Inspection(title, found, render(data))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import hsv_to_rgb, to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
@@ -41,6 +42,7 @@ POLICY_COLOURS = {
 }
 # For policies not listed above (Paul Tol's muted scheme, no hue from above).
 OTHER_COLOURS = ("#882255", "#44AA99", "#332288")
+GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 OPERATION_COLOURS = {
   "write": GREEN,
@@ -120,8 +122,20 @@ def policy_colours(names: Sequence[str]) -> dict[str, str]:
   others = sorted(set(names) - set(known))
   colours = {name: POLICY_COLOURS[name] for name in known}
   for i, name in enumerate(others):
-    colours[name] = OTHER_COLOURS[i % len(OTHER_COLOURS)]
+    colours[name] = (
+      OTHER_COLOURS[i] if i < len(OTHER_COLOURS) else _further_colour(i)
+    )
   return colours
+
+
+def _further_colour(i: int) -> str:
+  """Colour i of a sequence without repetition.
+
+  Hues a golden ratio apart never repeat. Of those tried, these offset,
+  saturation and brightness keep the first nine farthest from all colours above.
+  """
+  hue = (0.3 + (i - len(OTHER_COLOURS)) * GOLDEN_RATIO) % 1
+  return to_hex(hsv_to_rgb((hue, 0.95, (0.4, 0.7, 0.9)[i % 3])))
 
 
 def smooth(values: Sequence[float]) -> np.ndarray:

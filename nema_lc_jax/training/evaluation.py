@@ -150,7 +150,9 @@ def memory_verdict(
   on = result["metrics"]
   per_chunk = min(memory.budget, memory.num_candidates)
   most = per_chunk / memory.num_candidates
-  learned = memory.policy in ("learned", "write_gate", "write_gate_lru")
+  # Only a policy with parameters learns when to write.
+  policy = experiment.parallel.template.params["policy"]
+  learned = bool(jax.tree.leaves(policy))
   offered = c.data.length // c.model.chunk_length * per_chunk
   problems = []
   write_rate = on.get("write_rate", 0.0)  # of no chunk: nothing is written

@@ -203,7 +203,7 @@ def make_pretraining(experiment: Experiment) -> Experiment:
   config.train.steps = own.steps
   config.train.learning_rate = own.learning_rate
   config.train.curriculum = ()
-  dataset = data.cloze(
+  dataset = data.language_modelling(
     experiment.dataset,
     own.objective,
     mask_rate=own.mask_rate,

@@ -8,6 +8,7 @@ import re
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from nema_lc_jax.models import BASELINES, POLICIES
 from nema_lc_jax.plotting import compare, plot_run
@@ -192,6 +193,15 @@ def test_a_policy_keeps_its_colour_in_any_company():
   assert together["learned"] == alone["learned"]
   assert list(together) == ["fifo", "learned", "mine", "yours"]
   assert len(set(together.values())) == 4
+
+
+def test_many_unknown_policies_have_colours_of_their_own():
+  names = [f"mine:gate{i}" for i in range(12)]
+  colours = style_lib.policy_colours([*style_lib.POLICY_COLOURS, *names])
+  rgb = np.array([to_rgb(colour) for colour in colours.values()])
+  apart = np.linalg.norm(rgb[:, None] - rgb, axis=-1)
+  # Nearer ones could hardly be told apart.
+  assert apart[~np.eye(len(rgb), dtype=bool)].min() > 0.15
 
 
 def test_a_cell_pales_with_its_strength_and_free_or_forgotten_ones_do_not():
