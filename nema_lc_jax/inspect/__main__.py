@@ -11,6 +11,7 @@ from nema_lc_jax.errors import ConfigError, RunError, one_line
 from nema_lc_jax.inspect.horizon import write_horizon
 from nema_lc_jax.inspect.run import inspect_example, open_run
 from nema_lc_jax.runs.config_json import load_config, override
+from nema_lc_jax.runs.files import INSPECT
 
 DESCRIPTION = """\
 Shows what the memory of a trained model did with one example: a page on which
@@ -92,7 +93,7 @@ def _parse(
 
 
 def _write(args: argparse.Namespace, config: ConfigDict) -> list[Path]:
-  folder = Path(args.workdir) / "inspect"
+  folder = Path(args.workdir) / INSPECT
   experiment, params = open_run(args.workdir, config)
   if args.horizon is not None:
     return write_horizon(

@@ -8,7 +8,7 @@ from matplotlib.ticker import PercentFormatter
 
 from nema_lc_jax.plotting import style
 from nema_lc_jax.plotting.timeline import memory_timeline
-from nema_lc_jax.runs.files import TRACE_FILE
+from nema_lc_jax.runs.files import PLOTS, TRACE_FILE
 from nema_lc_jax.runs.records import Run, read_run
 from nema_lc_jax.runs.trace import read_trace
 
@@ -33,7 +33,7 @@ def plot_run(workdir: str | Path) -> list[Path]:
   # Read before anything is drawn: a mistake should show at once.
   has_trace = (run.workdir / TRACE_FILE).exists()
   trace = read_trace(run.workdir / TRACE_FILE) if has_trace else None
-  folder = run.workdir / "plots"
+  folder = run.workdir / PLOTS
   single = {"learning_curve": draw_accuracy}
   if run.has_slots:
     single["memory_utilisation"] = draw_utilisation

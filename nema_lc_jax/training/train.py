@@ -26,7 +26,7 @@ from nema_lc_jax.runs.files import (
   TRACE_FILE,
   write_json,
 )
-from nema_lc_jax.runs.folder import prepare
+from nema_lc_jax.runs.folder import claim_folder
 from nema_lc_jax.runs.metrics_log import MetricWriter
 from nema_lc_jax.runs.naming import default
 from nema_lc_jax.training import (
@@ -335,7 +335,7 @@ def run(
   fingerprint = experiment.dataset.fingerprint
   distributed.assert_same_everywhere("data", fingerprint)
   make_folder = functools.partial(
-    prepare,
+    claim_folder,
     config,
     dataclasses.asdict(interface),
     folder,

@@ -20,7 +20,7 @@ from nema_lc_jax.errors import RunError
 from nema_lc_jax.plotting import compare
 from nema_lc_jax.runs import intervals
 from nema_lc_jax.runs.files import NONFINITE_FILE
-from nema_lc_jax.runs.folder import prepare as prepare_workdir
+from nema_lc_jax.runs.folder import claim_folder
 from nema_lc_jax.runs.metrics_log import read_metrics
 from nema_lc_jax.training import checkpoint, train
 from nema_lc_jax.training import steps as steps
@@ -127,7 +127,7 @@ def test_a_finished_run_is_not_overwritten_unless_forced(finished):
 def test_another_config_is_not_mixed_in(tmp_path):
   def prepare(config, folder, *, force, data="of data"):
     interface = {"head": "classify", "vocab_size": 35, "num_classes": 8}
-    prepare_workdir(config, interface, folder, fingerprint=data, force=force)
+    claim_folder(config, interface, folder, fingerprint=data, force=force)
 
   prepare(tiny_config(), tmp_path / "a", force=False)
   other = tiny_config()
