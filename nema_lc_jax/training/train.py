@@ -22,13 +22,12 @@ from nema_lc_jax.runs import by_task
 from nema_lc_jax.runs.files import (
   NONFINITE_FILE,
   PRETRAIN,
-  SUMMARY_FILE,
   TRACE_FILE,
-  write_json,
 )
 from nema_lc_jax.runs.folder import claim_folder
 from nema_lc_jax.runs.metrics_log import MetricWriter
 from nema_lc_jax.runs.naming import default
+from nema_lc_jax.runs.summary import Summary
 from nema_lc_jax.training import (
   checkpoint,
   distributed,
@@ -244,7 +243,7 @@ def _pretrain(
     return this.state.params
 
 
-def _finish(run: _Run, workdir: Path) -> dict[str, Any]:
+def _finish(run: _Run, workdir: Path) -> Summary:
   """Tests the best state once; the first process writes what is left of it."""
   experiment = run.experiment
   best = run.best.restore(state_template(experiment)).state
@@ -274,29 +273,29 @@ def _finish(run: _Run, workdir: Path) -> dict[str, Any]:
   if distributed.is_first():
     if experiment.config.model.encoder == "memory":
       write_trace(experiment, params, workdir / TRACE_FILE)
-    write_json(workdir / SUMMARY_FILE, summary)
+    summary.write(workdir)
     plotting.plot_run(workdir)
   return summary
 
 
-def _conclude(summary: dict[str, Any], workdir: Path) -> None:
-  low, high = summary["test_accuracy_interval"]
+def _conclude(summary: Summary, workdir: Path) -> None:
+  low, high = summary.test_accuracy_interval
   print(
-    f"test accuracy {summary['test_accuracy']:.4f}, 95% interval [{low:.4f},"
-    f" {high:.4f}], {summary['test_examples']:,} examples, best checkpoint of"
-    f" step {summary['best_step']}"
+    f"test accuracy {summary.test_accuracy:.4f}, 95% interval [{low:.4f},"
+    f" {high:.4f}], {summary.test_examples:,} examples, best checkpoint of"
+    f" step {summary.best_step}"
   )
-  if (off := summary["test_accuracy_memory_off"]) is not None:
+  if (off := summary.test_accuracy_memory_off) is not None:
     print(f"  memory off: {off:.4f}")
-  for name, accuracy in summary["baselines"].items():
+  for name, accuracy in summary.baselines.items():
     print(f"  {name}: {accuracy:.4f}")
-  if summary["test_error_by_task"]:
-    print(by_task.line(summary["test_error_by_task"]))
+  if summary.test_error_by_task:
+    print(by_task.line(summary.test_error_by_task))
   print(
-    f"{summary['wall_seconds']:.0f} s; summary, metrics and plots in {workdir}"
+    f"{summary.wall_seconds:.0f} s; summary, metrics and plots in {workdir}"
   )
-  if summary["memory_warning"]:
-    print(f"WARNING: {summary['memory_warning']}")
+  if summary.memory_warning:
+    print(f"WARNING: {summary.memory_warning}")
 
 
 def _make(config: ConfigDict) -> tuple[Experiment, Experiment | None]:
@@ -312,7 +311,7 @@ def _make(config: ConfigDict) -> tuple[Experiment, Experiment | None]:
 
 def run(
   config: ConfigDict, workdir: str | None = None, *, force: bool = False
-) -> dict[str, Any]:
+) -> Summary:
   """Trains, or resumes, the run of a config in a folder.
 
   Args:
