@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from scipy import stats
 
 from nema_lc_jax import data
 from nema_lc_jax.errors import ConfigError
@@ -78,14 +79,12 @@ def survival(durations: np.ndarray, ended: np.ndarray) -> Survival:
     ended: [I] whether the item left.
   """
   durations = np.asarray(durations, int)
-  last = int(durations.max(initial=0))
-  age = np.arange(last + 1)
-  leaving = np.bincount(durations[ended], minlength=last + 1)
-  reached = np.bincount(durations, minlength=last + 1)
-  at_risk = reached[::-1].cumsum()[::-1]
-  return Survival(
-    age, np.cumprod(1 - leaving / np.maximum(at_risk, 1)), at_risk
+  age = np.arange(int(durations.max(initial=0)) + 1)
+  sample = stats.CensoredData(
+    uncensored=durations[ended], right=durations[~ended]
   )
+  at_risk = np.bincount(durations, minlength=len(age))[::-1].cumsum()[::-1]
+  return Survival(age, stats.ecdf(sample).sf.evaluate(age), at_risk)
 
 
 def _steps(
