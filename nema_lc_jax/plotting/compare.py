@@ -14,23 +14,16 @@ from nema_lc_jax.plotting.published import FILE as PUBLISHED_FILE
 from nema_lc_jax.plotting.published import task_of, write_published
 from nema_lc_jax.runs.files import SUMMARY_FILE
 from nema_lc_jax.runs.intervals import estimate
+from nema_lc_jax.runs.metric_names import COST, METRICS, of_kind
 from nema_lc_jax.runs.records import RunRecord, read_run
 
-# What a policy's life of slots is compared by, and the title of its panel.
-LIFECYCLE = {
-  "memory_utilisation": "Live slots (share of all)",
-  "memory_age": "Age of live slots (chunks)",
-  "churn": "Items lost per live slot",
-  "write_rate": "Writes per candidate",
-  "update_rate": "Updates per live slot",
-  "forget_rate": "Forgets per live slot",
-}
-# What a run costs (see RunRecord.costs), and the title of its panel.
-COSTS = {
-  "num_parameters": "Parameters",
-  "examples_per_second": "Training speed (examples/s)",
-  "peak_memory_bytes": "Memory of a training step (bytes)",
-}
+# What the slots of policies are compared by, a panel each.
+LIFECYCLE = (
+  "memory_utilisation", "memory_age", "churn",
+  "write_rate", "update_rate", "forget_rate",
+)  # fmt: skip
+# What a run costs, a panel each: see RunRecord.costs.
+COSTS = of_kind(COST)
 
 
 def compare(
@@ -204,12 +197,12 @@ def _lifecycle_figure(groups: Mapping[str, Sequence[RunRecord]], title: str):
     title=f"Life of the slots in {split} · {title}",
   )
   axes = figure.subplots(2, 3, sharey=True)
-  for ax, (name, panel) in zip(axes.flat, LIFECYCLE.items(), strict=True):
+  for ax, name in zip(axes.flat, LIFECYCLE, strict=True):
     values = {
       policy: _lives(runs, split, name) for policy, runs in groups.items()
     }
     seen = _points(ax, values, count=False)
-    ax.set_title(panel)
+    ax.set_title(METRICS[name].title)
     ax.set_xlim(style.limits([0.0], *seen))
     ax.xaxis.set_major_locator(MaxNLocator(5))
   figure.supxlabel(_note("", groups), fontsize=8, color=style.GREY)
@@ -221,10 +214,11 @@ def _cost_figure(groups: Mapping[str, Sequence[RunRecord]], title: str):
     9.2, 1.5 + 0.36 * len(groups), title=f"Cost · {title}"
   )
   axes = figure.subplots(1, len(COSTS), sharey=True)
-  for ax, (name, panel) in zip(axes, COSTS.items(), strict=True):
+  for ax, name in zip(axes, COSTS, strict=True):
     values = {policy: _costs(runs, name) for policy, runs in groups.items()}
     seen = _points(ax, values, count=False)
-    ax.set_title(panel if seen else f"{panel}: not known")
+    title = METRICS[name].title
+    ax.set_title(title if seen else f"{title}: not known")
     ax.set_xlim(style.limits([0.0], *seen, floor=0.0))
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))

@@ -9,18 +9,12 @@ from matplotlib.ticker import PercentFormatter
 from nema_lc_jax.plotting import style
 from nema_lc_jax.plotting.timeline import memory_timeline
 from nema_lc_jax.runs.files import PLOTS, TRACE_FILE
+from nema_lc_jax.runs.metric_names import LOSS, METRICS, of_kind
 from nema_lc_jax.runs.records import RunRecord, read_run
 from nema_lc_jax.runs.trace import read_trace
 
-LOSSES = {
-  "task_loss": "task",
-  "write_loss": "write",
-  "forget_loss": "forget",
-  "stability_loss": "stability",
-}
-
-# What the rate of each operation is a share of.
-OPERATIONS = {"write": "candidate", "update": "slot", "forget": "slot"}
+LOSSES = ("task_loss", *of_kind(LOSS))
+OPERATIONS = ("write_rate", "update_rate", "forget_rate")
 
 
 def plot_run(workdir: str | Path) -> list[Path]:
@@ -77,8 +71,7 @@ def _losses_figure(run: RunRecord, folder: Path) -> list[Path]:
 
 
 def _draw_loss(ax: Axes, run: RunRecord, name: str = "task_loss") -> None:
-  title = f"{LOSSES[name].capitalize()} loss"
-  _splits(ax, run, name, title=title, ylabel="loss")
+  _splits(ax, run, name, title=METRICS[name].title, ylabel="loss")
 
 
 def _overview_figure(run: RunRecord, folder: Path) -> list[Path]:
@@ -150,12 +143,12 @@ def _draw_test(ax: Axes, run: RunRecord) -> tuple[float, float, float]:
 def draw_operations(ax: Axes, run: RunRecord) -> None:
   """Write, update and forget rates: training lines, validation circles."""
   labels, seen = [], [[0.0]]
-  for operation, of in OPERATIONS.items():
-    name, colour = f"{operation}_rate", style.OPERATION_COLOURS[operation]
+  for name in OPERATIONS:
+    colour = style.OPERATION_COLOURS[METRICS[name].operation]
     steps, values = run.series("train", name)
     if len(steps):
       end = style.draw_curve(ax, steps, values, colour)
-      labels.append((end, f"{operation} / {of}", colour))
+      labels.append((end, METRICS[name].label, colour))
       seen.append(values)
     steps, values = run.series("validation", name)
     size = min(4.5, 150 / max(len(steps), 1))

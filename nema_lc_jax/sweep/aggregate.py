@@ -9,24 +9,12 @@ import numpy as np
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.runs import intervals
 from nema_lc_jax.runs.intervals import Difference, Estimate
+from nema_lc_jax.runs.metric_names import BY_TASK, SLOTS, TRUTH, of_kind
 from nema_lc_jax.runs.summary import Summary
 from nema_lc_jax.sweep.plan import Cell, PlannedRun, Setting
 
 # Means over seeds that the CSV has beside accuracy, from the test metrics.
-METRICS = (
-  "write_precision",
-  "write_recall",
-  "premature_forget_rate",
-  "stale_read_rate",
-  "memory_utilisation",
-  "memory_age",
-  "write_rate",
-  "update_rate",
-  "forget_rate",
-  "churn",
-  "mean_error",
-  "failed_tasks",
-)
+METRICS = of_kind(TRUTH) + of_kind(SLOTS) + of_kind(BY_TASK)
 
 Done = Sequence[tuple[PlannedRun, Summary]]  # runs that are finished
 
