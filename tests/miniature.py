@@ -18,7 +18,7 @@ import numpy as np
 
 from configs import lifecycle_lc
 from nema_lc_jax.training import evaluation
-from nema_lc_jax.training.experiment import make_experiment, training_data
+from nema_lc_jax.training.experiment import make_experiment
 
 
 def accuracy(policy: str, seed: int) -> float:
@@ -36,7 +36,7 @@ def accuracy(policy: str, seed: int) -> float:
   state = parallel.init(np.uint32(seed), np.float32(c.train.learning_rate))
   for stage in experiment.stages:
     step = parallel.train_step(stage.num_slots)
-    batches = training_data(experiment, stage)
+    batches = experiment.batches(stage)
     for _ in range(stage.start, stage.stop):
       state, _ = step(state, parallel.put(next(batches)))
       jax.block_until_ready(state)

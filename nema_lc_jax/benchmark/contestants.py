@@ -111,9 +111,9 @@ def training_program(
   config: ConfigDict, interface: Interface, *, batch: int, length: int
 ) -> Program:
   """A training step with its optimizer, on random tokens."""
-  trainer, _ = machinery(config, interface)
+  spec, _ = machinery(config, interface)
   return Program(
-    functools.partial(steps.train_step, trainer=trainer),
+    functools.partial(steps.train_step, spec=spec),
     lambda: (
       first_state(config, interface),
       jax.device_put(random_batch(interface, batch, length)),
@@ -211,8 +211,8 @@ class Race:
     self, name: str, kind: str, length: int
   ) -> tuple[Case, Program | None]:
     config, limits = self.configs[name], self.limits
-    trainer, _ = machinery(config, self.interface)
-    shapes = jax.eval_shape(trainer.model.init, jax.random.key(0))
+    spec, _ = machinery(config, self.interface)
+    shapes = jax.eval_shape(spec.model.init, jax.random.key(0))
     case = Case(
       head=self.interface.head,
       length=length,

@@ -114,10 +114,10 @@ def head_program(
 
 def optimizer_program(config: ConfigDict, interface: Interface) -> Program:
   """An update of all parameters from their gradients."""
-  trainer, _ = machinery(config, interface)
+  spec, _ = machinery(config, interface)
 
   def update(state, params, grads):
-    directions, state = trainer.tx.update(grads, state, params)
+    directions, state = spec.tx.update(grads, state, params)
     return state, optax.apply_updates(params, directions)
 
   def make_args():

@@ -157,7 +157,7 @@ class ModelConfig:
       )
 
   @property
-  def turn(self) -> int:
+  def chunks_per_call(self) -> int:
     """Chunks that layers run on at once; 0: all."""
     alone = self.encoder in ("memory", "local")
     return self.chunk_batch_size if alone else 0
@@ -174,7 +174,7 @@ class ModelConfig:
   @property
   def remat_steps(self) -> bool:
     """Whether memory steps are computed again in the backward pass."""
-    return self.remat or self.turn > 0
+    return self.remat or self.chunks_per_call > 0
 
   @property
   def causal(self) -> bool:

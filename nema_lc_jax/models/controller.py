@@ -16,6 +16,8 @@ from nema_lc_jax.memory.types import Array, Chunk, MemoryState, token_mean
 AGE_SCALE = 8.0
 # The match has to stand out among many inputs.
 MATCH_SCALE = 4.0
+# How much a proposal prefers the candidates that are most like the slot.
+PROPOSAL_SHARPNESS = 8.0
 # What a controller may be kept from seeing, for ablations.
 ABLATED_INPUTS = ("", "content", "age", "usage", "context")
 
@@ -124,13 +126,15 @@ class SlotActions(nn.Module):
     )(nn.gelu(h))
 
 
-def propose(state: MemoryState, chunk: Chunk, sharpness: float = 8.0) -> Array:
+def propose(state: MemoryState, chunk: Chunk) -> Array:
   """What each slot would become [M, D]: the candidates most like it, mixed.
 
   A slot with nothing to move towards proposes its own content.
   """
   content = chunk.candidates.content.astype(jnp.float32)
-  weights = jax.nn.softmax(sharpness * similarities(state, chunk), axis=-1)
+  weights = jax.nn.softmax(
+    PROPOSAL_SHARPNESS * similarities(state, chunk), axis=-1
+  )
   weights = jnp.where(chunk.candidates.valid, weights, 0.0)
   weights /= jnp.maximum(weights.sum(-1, keepdims=True), 1e-6)
   mixed = weights @ content

@@ -155,7 +155,7 @@ def _identity(key, shape, dtype=jnp.float32):
   return jnp.eye(*shape, dtype=dtype)
 
 
-class Interface(nn.Module):
+class MemoryInterface(nn.Module):
   """What a chunk asks the memory for, and what it offers to it.
 
   Each of the K candidates pools the chunk's tokens by a learned query.
@@ -188,7 +188,7 @@ class Interface(nn.Module):
     return query, content, jnp.broadcast_to(jax.nn.softplus(bias), (len(x),))
 
 
-def timed(state: MemoryState) -> MemoryState:
+def with_positions(state: MemoryState) -> MemoryState:
   """The same slots, with their place in time beside their content: [M, 2*D].
 
   Places are how many slots are younger, as sinusoids: not ages, which in longer
@@ -221,7 +221,7 @@ class ReadHop(nn.Module):
     self, x: Array, before: Reading, valid: Array, train: bool
   ) -> tuple[Array, Reading]:
     """x [1, T, D], the read before it and valid [1, T] to x and this read."""
-    c, D, state = self.config, x.shape[-1], timed(before.state)
+    c, D, state = self.config, x.shape[-1], with_positions(before.state)
     x = Stack(c, 1, name="layers")(x, valid, train)
     h = nn.LayerNorm(name="norm")(x[0].astype(jnp.float32))
     content, when = jnp.split(before.weights @ state.content, 2, axis=-1)

@@ -1,4 +1,4 @@
-"""What the memory does with one text: between `Interface` and `Decoder`."""
+"""The memory scan of one text: from `MemoryInterface` to `Decoder`."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -89,7 +89,7 @@ def chunks_of(
   valid: Array,
   truth: GroundTruth | None,
 ) -> Chunk:
-  """What `Interface` makes of a text, as the memory takes it: leaves [N, ...].
+  """The chunks that the memory reads, made by a `MemoryInterface`: [N, ...].
 
   Args:
     query: [N, T, D].

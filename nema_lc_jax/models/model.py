@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from nema_lc_jax.memory import MemoryState, StepOutput, init_state
+from nema_lc_jax.memory import Chunk, MemoryState, StepOutput, init_state
 from nema_lc_jax.memory.types import Array, Params
 from nema_lc_jax.models import encoder as enc
 from nema_lc_jax.models.config import ModelConfig
 from nema_lc_jax.models.memory_layer import (
   Mode,
+  Remembered,
   SlotPolicies,
   chunks_of,
   ground_truth_of,
@@ -49,14 +50,14 @@ class Model(NamedTuple):
 
   init(key) -> params
   apply(params, keys, batch, *, train=False, num_slots=None, budget=None,
-        all_pairs=False, axis_name=None, removed=None) -> ModelOutput
+        all_pairs=False, gather=None, removed=None) -> ModelOutput
     keys [B]: one per example (dropout, exploration, the random policy).
     batch: `inputs` [B, L] ids and `mask` [B, L]; `inputs2`, `mask2` to match;
       optionally `ground_truth` and `invalidates` [B, L], see data.Dataset.
     num_slots, budget: of slots, in place of the model's own; budget 0 is
       memory off.
-    all_pairs: match every first text with every second text of the batch,
-      under pmap over all devices of `axis_name`.
+    all_pairs: match every first text with every second text of the batch; of
+      those that `gather` [B, D] -> [B', D] brings, where it is given.
     removed [B, M] bool, of two texts [2*B, M]: slots that the answer must do
       without: those of the last chunk's read, or of the slots that are pooled.
       What the memory does up to then stays as it is.
@@ -81,7 +82,7 @@ class Model(NamedTuple):
 
 class _Parts(NamedTuple):
   encoder: enc.Encoder
-  interface: enc.Interface
+  interface: enc.MemoryInterface
   policies: SlotPolicies | None
   # In place of the layers of encoder and decoder, which then have none.
   recurrent: RecurrentChunk | None
@@ -98,7 +99,7 @@ def _parts(c: ModelConfig) -> _Parts:
     outside = dataclasses.replace(c, num_layers=0, num_layers_after=0)
   return _Parts(
     encoder=enc.Encoder(outside),
-    interface=enc.Interface(c),
+    interface=enc.MemoryInterface(c),
     policies=policies if c.encoder == "memory" else None,
     recurrent=recurrent,
     decoder=enc.Decoder(outside),
@@ -138,6 +139,89 @@ def _init(c: ModelConfig, parts: _Parts, key: Array) -> Params:
   return params
 
 
+class _Made(NamedTuple):
+  """One text before its memory, in chunks."""
+
+  x: Array  # [N, T, D]
+  valid: Array  # [N, T]
+  chunks: Chunk | None  # what the memory gets, leaves [N, ...]
+
+
+def _encode(
+  c: ModelConfig,
+  parts: _Parts,
+  params: Params,
+  mode: Mode,
+  key: Array,
+  text: Mapping[str, Array],
+) -> _Made:
+  """The layers before the memory, on each chunk of a text [L] on its own."""
+  L, T = text["inputs"].shape[0], c.chunk_length
+  if L % T:
+    raise ValueError(
+      f"config.data.length={L} is not covered by chunks of"
+      f" config.model.chunk_length={T}: it must be a multiple."
+    )
+  chunked = {name: x.reshape(L // T, T) for name, x in text.items()}
+
+  def encode(key, tokens, valid):
+    x = call(
+      parts.encoder, params["encoder"], tokens, valid, mode.train, key=key
+    )
+    if parts.policies is None:
+      return x, None
+    return x, call(parts.interface, params["interface"], x, valid)
+
+  x, offered = checkpointed_map(
+    encode, key, chunked["inputs"], chunked["mask"], size=c.chunks_per_call
+  )
+  if parts.policies is None:
+    return _Made(x, chunked["mask"], None)
+  truth = ground_truth_of(chunked) if "ground_truth" in text else None
+  chunks = chunks_of(*offered, chunked["mask"], truth)
+  return _Made(x, chunked["mask"], chunks)
+
+
+def _decode(
+  c: ModelConfig,
+  parts: _Parts,
+  params: Params,
+  mode: Mode,
+  key: Array,
+  made: _Made,
+  remembered: Remembered | None,
+) -> Array:
+  """Pools a text, before or after the layers that follow the memory read.
+
+  Returns features [D], or [L, D] with an answer per token.
+  """
+  x, valid, weights = made.x, made.valid, made.valid
+  read, reading = None, None
+  if remembered is not None:
+    read, reading = remembered.steps.read, remembered.reading
+  if c.pools_slots:
+    # The text is what the memory holds of it in the end.
+    state = remembered.state
+    read, weights = state.content[None], state.strength[None]
+    x, valid = jnp.zeros_like(read, x.dtype), state.alive[None]
+  elif c.pools_last:
+    # Layers are chunk-local: of the other chunks nothing more is needed.
+    last = last_chunk(valid)
+    x, read, valid, weights = jax.tree.map(
+      lambda a: jax.lax.dynamic_slice_in_dim(a, last, 1),
+      (x, read, valid, weights),
+    )
+
+  def decode(key, x, read, valid):
+    args = x, read, valid, mode.train, reading
+    return call(parts.decoder, params["decoder"], *args, key=key)
+
+  x = checkpointed_map(decode, key, x, read, valid, size=c.chunks_per_call)
+  if c.per_token:
+    return x.reshape(-1, x.shape[-1])
+  return enc.mean_pool(x, weights)
+
+
 def _text(
   c: ModelConfig,
   parts: _Parts,
@@ -152,69 +236,32 @@ def _text(
 
   `before` is the memory to start from, and how many chunks it has read.
   """
-  L, T = text["inputs"].shape[0], c.chunk_length
-  if L % T:
-    raise ValueError(
-      f"config.data.length={L} is not covered by chunks of"
-      f" config.model.chunk_length={T}: it must be a multiple."
-    )
-  chunked = {name: x.reshape(L // T, T) for name, x in text.items()}
-  valid = chunked["mask"]
-  truth = ground_truth_of(chunked) if "ground_truth" in text else None
   keys = jax.random.split(key, 3)
-  turns = functools.partial(checkpointed_map, size=c.turn)
-
-  def before_memory(key, tokens, valid):
-    x = call(
-      parts.encoder, params["encoder"], tokens, valid, mode.train, key=key
-    )
-    if parts.policies is None:
-      return x, None
-    return x, call(parts.interface, params["interface"], x, valid)
-
-  x, made = turns(before_memory, keys[0], chunked["inputs"], valid)
-  read, steps, state, reading = None, None, None, None
+  made = _encode(c, parts, params, mode, keys[0], text)
   if parts.recurrent is not None:
     x = scan_recurrent(
       parts.recurrent,
       params["recurrent"],
       keys[1],
-      x,
-      valid,
+      made.x,
+      made.valid,
       train=mode.train,
     )
-  if parts.policies is not None:
-    state, steps, reading = remember(
-      c,
-      parts.policies,
-      params["policy"],
-      keys[1],
-      chunks_of(*made, valid, truth),
-      mode,
-      removed=removed,
-      before=before,
-    )
-    read, steps = steps.read, steps.replace(read=None)
-  weights = valid
-  if c.pools_slots:
-    # The text is what the memory holds of it in the end.
-    read, weights = state.content[None], state.strength[None]
-    x, valid = jnp.zeros_like(read, x.dtype), weights > 0
-  elif c.pools_last:
-    # Layers are chunk-local: of the other chunks nothing more is needed.
-    last = last_chunk(valid)
-    x, read, valid, weights = jax.tree.map(
-      lambda a: jax.lax.dynamic_slice_in_dim(a, last, 1),
-      (x, read, valid, weights),
-    )
-
-  def after_memory(key, x, read, valid):
-    args = x, read, valid, mode.train, reading
-    return call(parts.decoder, params["decoder"], *args, key=key)
-
-  x = turns(after_memory, keys[2], x, read, valid)
-  features = x.reshape(L, -1) if c.per_token else enc.mean_pool(x, weights)
-  return features, steps, state
+    made = made._replace(x=x)
+  if parts.policies is None:
+    return _decode(c, parts, params, mode, keys[2], made, None), None, None
+  remembered = remember(
+    c,
+    parts.policies,
+    params["policy"],
+    keys[1],
+    made.chunks,
+    mode,
+    removed=removed,
+    before=before,
+  )
+  features = _decode(c, parts, params, mode, keys[2], made, remembered)
+  return features, remembered.steps.replace(read=None), remembered.state
 
 
 def _texts(c: ModelConfig, batch: Mapping[str, Array], keys: Array):
@@ -258,7 +305,7 @@ def build_model(**fields) -> Model:
     num_slots=None,
     budget=None,
     all_pairs=False,
-    axis_name=None,
+    gather=None,
     removed=None,
   ):
     mode = Mode(
@@ -272,8 +319,7 @@ def build_model(**fields) -> Model:
     if c.head == "match":
       x1, x2 = jnp.split(features, 2)
       if all_pairs:
-        if axis_name is not None:
-          x2 = jax.lax.all_gather(x2, axis_name, tiled=True)
+        x2 = x2 if gather is None else gather(x2)
         x1, x2 = x1[:, None], x2[None, :]
       features = enc.pair_features(x1, x2)
     return ModelOutput(answer(params, features), steps, state)

@@ -5,6 +5,7 @@ whole text at once, up to rounding: the chunk that tokens have begun is kept
 apart until the token after it comes, and is what the answer is given in.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,8 +14,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from nema_lc_jax.memory import MemoryState, init_state
-from nema_lc_jax.memory.types import Array
-from nema_lc_jax.models import ModelConfig, build_model
+from nema_lc_jax.memory.types import Array, Params
+from nema_lc_jax.models import Model, ModelConfig, build_model
 
 
 @struct.dataclass
@@ -73,77 +74,118 @@ def make_stream(**fields) -> Streaming:
   if c.head not in ("classify", "causal_lm"):
     raise ValueError(
       f"a model with the head {c.head!r} does not stream; those with classify"
-      " and predict do."
+      " and causal_lm do."
     )
+  return Streaming(
+    init=functools.partial(_init, c),
+    push=functools.partial(_push, c, model),
+    answer=functools.partial(_answer, c, model),
+  )
 
-  def init(seed=0, num_slots=None):
-    slots = c.num_slots if num_slots is None else num_slots
-    return StreamState(
-      memory=init_state(num_slots=slots, width=c.width),
-      chunks=jnp.zeros((), jnp.int32),
-      seen=jnp.zeros((), jnp.float32),
-      tokens=jnp.zeros((c.chunk_length,), jnp.int32),
-      filled=jnp.zeros((), jnp.int32),
-      mean=jnp.zeros((c.width,), jnp.float32),
-      seed=jnp.asarray(seed, jnp.uint32),
+
+def _init(
+  c: ModelConfig, seed: int | Array = 0, num_slots: int | None = None
+) -> StreamState:
+  slots = c.num_slots if num_slots is None else num_slots
+  return StreamState(
+    memory=init_state(num_slots=slots, width=c.width),
+    chunks=jnp.zeros((), jnp.int32),
+    seen=jnp.zeros((), jnp.float32),
+    tokens=jnp.zeros((c.chunk_length,), jnp.int32),
+    filled=jnp.zeros((), jnp.int32),
+    mean=jnp.zeros((c.width,), jnp.float32),
+    seed=jnp.asarray(seed, jnp.uint32),
+  )
+
+
+def _push(
+  c: ModelConfig,
+  model: Model,
+  params: Params,
+  state: StreamState,
+  tokens: Array,
+  length: Array | int | None = None,
+) -> StreamState:
+  T, n = c.chunk_length, len(tokens)
+  length = n if length is None else jnp.clip(length, 0, n)
+  # Room for what was kept apart, the new tokens, and one chunk beyond.
+  most = -(-(T + n) // T) * T
+  line = jnp.zeros(most + T, jnp.int32)
+  line = jax.lax.dynamic_update_slice(line, state.tokens, (0,))
+  new = jnp.where(jnp.arange(n) < length, tokens, 0).astype(jnp.int32)
+  line = jax.lax.dynamic_update_slice(line, new, (state.filled,))
+  total = state.filled + length
+  # The last chunk is kept apart also where it is whole.
+  chunks = jnp.maximum(total - 1, 0) // T
+  done = chunks * T
+  state = _advance(c, model, params, state, line[: most - T], chunks, done)
+  return state.replace(
+    tokens=jax.lax.dynamic_slice(line, (done,), (T,)), filled=total - done
+  )
+
+
+def _answer(
+  c: ModelConfig,
+  model: Model,
+  params: Params,
+  state: StreamState,
+  query: Array | None = None,
+) -> Array:
+  if query is not None:
+    begun = (state.filled > 0).astype(jnp.int32)
+    state = _advance(c, model, params, state, state.tokens, begun, state.filled)
+    state = state.replace(
+      tokens=jnp.zeros_like(state.tokens), filled=jnp.zeros((), jnp.int32)
     )
+    state = _push(c, model, params, state, query)
+  features, _ = _read(c, model, params, state, state.tokens, state.filled)
+  if c.per_token:
+    features = features[jnp.maximum(state.filled - 1, 0)]
+  return model.answer(params, features)
 
-  def read(params, state, tokens, count):
-    """Features of the first `count` of the tokens, and the memory after."""
-    valid = jnp.arange(len(tokens)) < count
-    key = jax.random.key(state.seed)
-    features, memory = model.read_on(
-      params, key, tokens, valid, state.memory, state.chunks
-    )
-    if not c.per_token and not c.pools_last and not c.pools_slots:
-      share = count / jnp.maximum(state.seen + count, 1.0)
-      features = state.mean + share * (features - state.mean)
-    return features, memory
 
-  def advance(params, state, tokens, chunks, count):
-    """Lets the memory read `count` tokens, of so many chunks."""
+def _advance(
+  c: ModelConfig,
+  model: Model,
+  params: Params,
+  state: StreamState,
+  tokens: Array,
+  chunks: Array,
+  count: Array,
+) -> StreamState:
+  """Lets the memory read `count` tokens, of so many chunks."""
 
-    def go(state):
-      features, memory = read(params, state, tokens, count)
-      mean = state.mean if c.per_token else features
-      return state.replace(
-        memory=memory,
-        chunks=state.chunks + chunks,
-        seen=state.seen + count,
-        mean=mean,
-      )
-
-    return jax.lax.cond(chunks > 0, go, lambda state: state, state)
-
-  def push(params, state, tokens, length=None):
-    T, n = c.chunk_length, len(tokens)
-    length = n if length is None else jnp.clip(length, 0, n)
-    # Room for what was kept apart, the new tokens, and one chunk beyond.
-    most = -(-(T + n) // T) * T
-    line = jnp.zeros(most + T, jnp.int32)
-    line = jax.lax.dynamic_update_slice(line, state.tokens, (0,))
-    new = jnp.where(jnp.arange(n) < length, tokens, 0).astype(jnp.int32)
-    line = jax.lax.dynamic_update_slice(line, new, (state.filled,))
-    total = state.filled + length
-    # The last chunk is kept apart also where it is whole.
-    chunks = jnp.maximum(total - 1, 0) // T
-    done = chunks * T
-    state = advance(params, state, line[: most - T], chunks, done)
+  def go(state):
+    features, memory = _read(c, model, params, state, tokens, count)
     return state.replace(
-      tokens=jax.lax.dynamic_slice(line, (done,), (T,)), filled=total - done
+      memory=memory,
+      chunks=state.chunks + chunks,
+      seen=state.seen + count,
+      mean=state.mean if c.per_token else features,
     )
 
-  def answer(params, state, query=None):
-    if query is not None:
-      begun = (state.filled > 0).astype(jnp.int32)
-      state = advance(params, state, state.tokens, begun, state.filled)
-      state = state.replace(
-        tokens=jnp.zeros_like(state.tokens), filled=jnp.zeros((), jnp.int32)
-      )
-      state = push(params, state, query)
-    features, _ = read(params, state, state.tokens, state.filled)
-    if c.per_token:
-      features = features[jnp.maximum(state.filled - 1, 0)]
-    return model.answer(params, features)
+  return jax.lax.cond(chunks > 0, go, lambda state: state, state)
 
-  return Streaming(init, push, answer)
+
+def _read(
+  c: ModelConfig,
+  model: Model,
+  params: Params,
+  state: StreamState,
+  tokens: Array,
+  count: Array,
+) -> tuple[Array, MemoryState]:
+  """Features of the first `count` of the tokens, and the memory after."""
+  valid = jnp.arange(len(tokens)) < count
+  features, memory = model.read_on(
+    params,
+    jax.random.key(state.seed),
+    tokens,
+    valid,
+    state.memory,
+    state.chunks,
+  )
+  if not c.per_token and not c.pools_last and not c.pools_slots:
+    share = count / jnp.maximum(state.seen + count, 1.0)
+    features = state.mean + share * (features - state.mean)
+  return features, memory

@@ -2,12 +2,10 @@
 
 import dataclasses
 
-import ml_collections
+import jax
+from ml_collections import ConfigDict
 
 from nema_lc_jax.errors import ConfigError
-from nema_lc_jax.training.sharding import (
-  require_divisible,
-)
 
 SAVE_ERRORS = ("stop", "continue")
 
@@ -24,7 +22,7 @@ class Stage:
   num_slots: int
 
 
-def _stages(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
+def stages_of(config: ConfigDict) -> tuple[Stage, ...]:
   """The curriculum; its last stage is data.length and memory.num_slots."""
   steps = config.train.steps
   last = (1.0, config.data.length, config.memory.num_slots)
@@ -52,7 +50,7 @@ def _stages(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
   return tuple(stages)
 
 
-def _require(config: ml_collections.ConfigDict) -> None:
+def _require(config: ConfigDict) -> None:
   train = config.train
   for name, least in {
     "steps": 1, "log_every": 1, "eval_every": 1, "checkpoint_every": 1,
@@ -99,9 +97,7 @@ def _require(config: ml_collections.ConfigDict) -> None:
       raise ConfigError(f"config.{name} must be above 0, got {value}.")
 
 
-def _check_lengths(
-  stages: tuple[Stage, ...], config: ml_collections.ConfigDict
-) -> None:
+def _check_lengths(stages: tuple[Stage, ...], config: ConfigDict) -> None:
   for stage in stages:
     if stage.length < 1 or stage.length % config.model.chunk_length:
       raise ConfigError(
@@ -116,11 +112,26 @@ def _check_lengths(
       )
 
 
-def _checked_stages(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
+def require_divisible(name: str, rows: int) -> None:
+  """Raises ConfigError unless all devices get equally many rows."""
+  devices = jax.device_count()
+  if rows < 1 or rows % devices:
+    raise ConfigError(
+      f"config.train.{name}={rows} must be a positive multiple of the number of"
+      f" devices, {devices}."
+    )
+
+
+def checked_stages(config: ConfigDict) -> tuple[Stage, ...]:
+  """The stages of a config whose numbers have been checked.
+
+  Raises:
+    ConfigError: in one line, on a number that cannot be.
+  """
   _require(config)
   require_divisible("batch_size", config.train.batch_size)
   require_divisible("eval_batch_size", config.train.eval_batch_size)
-  stages = _stages(config)
-  if config.model.chunk_length >= 1:
+  stages = stages_of(config)
+  if config.model.chunk_length >= 1:  # Else the model says what is wrong.
     _check_lengths(stages, config)
   return stages

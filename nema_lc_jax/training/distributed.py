@@ -1,8 +1,8 @@
-"""Several processes as one run: how they meet, and what they agree on.
+"""Several processes as one run: joining them, and communication between them.
 
 Every process runs the same program on its own devices. All compute and all
-save; the first one alone writes the rest. In a run of one process, nothing
-here does anything.
+save checkpoints; the first one alone writes the other files. In a run of one
+process these functions change nothing.
 """
 
 import contextlib
@@ -92,10 +92,10 @@ def _require(coordinator: str, num_processes: int, process_id: int) -> None:
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-  """Ends this process in one line where computing together fails.
+  """Ends this process with one line when a computation on all of them fails.
 
-  As it does when another process dies. Left to itself, JAX's exit would wait
-  for the dead one, and then abort with a page of addresses.
+  That happens when another process dies. JAX's own exit would wait for the dead
+  process, and then abort with a page of addresses.
   """
   try:
     yield
@@ -124,20 +124,20 @@ def is_first() -> bool:
   return jax.process_index() == 0
 
 
-def say(text: str) -> None:
+def print_once(text: str) -> None:
   """Prints, once for all processes."""
   if is_first():
     print(text, flush=True)
 
 
-class Silent:
-  """What other processes have where the first one writes: it does nothing."""
+class NoOp:
+  """Stands for a writer on all processes but the first: it does nothing."""
 
   def __getattr__(self, name: str) -> Callable:
     """Any method, for any arguments."""
     return lambda *args, **kwargs: None
 
-  def __enter__(self) -> "Silent":
+  def __enter__(self) -> "NoOp":
     """Returns itself."""
     return self
 
@@ -146,7 +146,7 @@ class Silent:
 
 
 def broadcast_from_first(value: int) -> int:
-  """The first process's value, on all of them."""
+  """The value that the first process has, on all processes."""
   if jax.process_count() == 1:
     return value
   return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
@@ -175,11 +175,11 @@ def assert_same_everywhere(what: str, text: str) -> None:
     )
 
 
-def together(do: Callable[[], T]) -> T:
-  """What `do` returns here; if it fails on one process, it does on all.
+def raise_on_all(do: Callable[[], T]) -> T:
+  """Calls `do` on every process; an error on one ends all of them.
 
   Raises:
-    RunError: if it failed elsewhere; here, the error that says why.
+    RunError: if `do` failed on another process; its own error where it failed.
   """
   if jax.process_count() == 1:
     return do()

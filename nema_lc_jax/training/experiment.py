@@ -1,32 +1,29 @@
-"""From a config to what it describes: data, model, schedules, stages.
+"""`make_experiment`: from a config to data, model, compiled steps and stages.
 
-The only place that reads a ConfigDict; every mistake in it is found here,
-before anything is computed.
+Every mistake in a config is found here, before anything is computed.
 """
 
 import dataclasses
 import functools
 import json
+from collections.abc import Callable
 
 import grain
 import jax
-import ml_collections
 import optax
+from ml_collections import ConfigDict
 
 from nema_lc_jax import data, models
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.training import distributed
-from nema_lc_jax.training.checks import LOSSES, Stage, _checked_stages
+from nema_lc_jax.training.checks import LOSSES, Stage, checked_stages
 from nema_lc_jax.training.optimizer import (
   learning_rate_schedule,
   make_optimizer,
 )
-from nema_lc_jax.training.sharding import (
-  Parallel,
-  make_parallel,
-)
-from nema_lc_jax.training.steps import Trainer, TrainState
+from nema_lc_jax.training.sharding import CompiledSteps
+from nema_lc_jax.training.steps import TrainSpec, TrainState
 
 # Fields of config.train that no compiled program depends on.
 NO_PROGRAM = (
@@ -37,17 +34,51 @@ NO_PROGRAM = (
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-  """A run, ready to be trained or evaluated."""
+  """Everything that a config describes: data, model, steps and stages."""
 
-  config: ml_collections.ConfigDict
-  dataset: data.Dataset | None
-  model: models.Model
-  trainer: Trainer
-  parallel: Parallel
+  config: ConfigDict
+  dataset: data.Dataset | None  # None: a model without its data
+  spec: TrainSpec
+  parallel: CompiledSteps
   stages: tuple[Stage, ...]
 
+  @property
+  def model(self) -> models.Model:
+    """The model, as pure functions."""
+    return self.spec.model
 
-def _loss_weights(config: ml_collections.ConfigDict):
+  @property
+  def has_memory(self) -> bool:
+    """Whether the model has slots at all."""
+    return self.config.model.encoder == "memory"
+
+  def stage_at(self, step: int) -> Stage:
+    """The stage that trains step number `step`, from 0."""
+    return next((s for s in self.stages if step < s.stop), self.stages[-1])
+
+  def batches(self, stage: Stage) -> grain.DatasetIterator:
+    """This process's rows of a stage's batches; a stage has its own order."""
+    return data.train_iterator(
+      self.dataset,
+      batch_size=self.config.train.batch_size,
+      seed=self.config.seed + self.stages.index(stage),
+      length=stage.length,
+      shard=distributed.shard(),
+    )
+
+  def train_step(self, stage: Stage) -> Callable:
+    """(state, batch) -> (state, metrics), compiled for a stage."""
+    # Without a memory stages differ in no program: it is compiled once.
+    return self.parallel.train_step(
+      stage.num_slots if self.has_memory else None
+    )
+
+  def init(self) -> TrainState:
+    """The state before the first step."""
+    return self.parallel.init(self.config.seed, self.config.train.learning_rate)
+
+
+def _loss_weights(config: ConfigDict):
   """The forget loss counts from the beginning, the others after `start`.
 
   Before reading is learned, forgetting everything looks good; writing little
@@ -90,7 +121,7 @@ def interface_of(dataset: data.Dataset) -> Interface:
   return Interface(dataset.head, dataset.vocab_size, dataset.num_classes)
 
 
-def load_data(config: ml_collections.ConfigDict) -> data.Dataset:
+def load_data(config: ConfigDict) -> data.Dataset:
   """The data set of a config; preparing it may take a while.
 
   Where --config.data.name chooses other data than the config was written for,
@@ -104,8 +135,23 @@ def load_data(config: ml_collections.ConfigDict) -> data.Dataset:
   )
 
 
+def build(config: ConfigDict) -> tuple[Experiment, Experiment | None]:
+  """A run and, if asked for, the pretraining before it, checked to the end.
+
+  Raises:
+    ValueError: in one line, on anything that cannot be.
+  """
+  experiment = make_experiment(config)
+  pretraining = make_pretraining(experiment) if config.pretrain.steps else None
+  for part in filter(None, (pretraining, experiment)):
+    for stage in part.stages:
+      # What is impossible in a later stage is found now, not an hour later.
+      part.batches(stage)
+  return experiment, pretraining
+
+
 def make_experiment(
-  config: ml_collections.ConfigDict, interface: Interface | None = None
+  config: ConfigDict, interface: Interface | None = None
 ) -> Experiment:
   """Everything that a config describes.
 
@@ -117,25 +163,21 @@ def make_experiment(
   Raises:
     ValueError: in one line, on anything that cannot be.
   """
-  stages = _checked_stages(config)
+  stages = checked_stages(config)
   dataset = load_data(config)
   interface = interface or interface_of(dataset)
   interface.check(dataset)
   return _assemble(config, stages, dataset, interface)
 
 
-def model_fields(
-  config: ml_collections.ConfigDict, interface: Interface
-) -> dict[str, object]:
+def model_fields(config: ConfigDict, interface: Interface) -> dict[str, object]:
   """The fields of a config's model, as `models.build_model` takes them."""
   return (
     dataclasses.asdict(interface) | dict(config.model) | dict(config.memory)
   )
 
 
-def make_reader(
-  config: ml_collections.ConfigDict, interface: Interface
-) -> Experiment:
+def make_reader(config: ConfigDict, interface: Interface) -> Experiment:
   """A trained model without its data (None), to read something else.
 
   Its parameters are whole, however they were sharded in training.
@@ -167,7 +209,7 @@ def make_pretraining(experiment: Experiment) -> Experiment:
     mask_rate=own.mask_rate,
     seed=config.seed,
   )
-  stages = _checked_stages(config)
+  stages = checked_stages(config)
   return _assemble(config, stages, dataset, interface_of(dataset))
 
 
@@ -177,18 +219,18 @@ def with_pretrained(pretrained: Params, params: Params) -> Params:
 
 
 def _assemble(
-  config: ml_collections.ConfigDict,
+  config: ConfigDict,
   stages: tuple[Stage, ...],
   dataset: data.Dataset | None,
   interface: Interface,
 ) -> Experiment:
-  trainer, parallel = machinery(config, interface)
-  return Experiment(config, dataset, trainer.model, trainer, parallel, stages)
+  spec, parallel = machinery(config, interface)
+  return Experiment(config, dataset, spec, parallel, stages)
 
 
 def machinery(
-  config: ml_collections.ConfigDict, interface: Interface
-) -> tuple[Trainer, Parallel]:
+  config: ConfigDict, interface: Interface
+) -> tuple[TrainSpec, CompiledSteps]:
   """What computes a config's steps, whatever data it is given.
 
   Raises:
@@ -198,21 +240,23 @@ def machinery(
   programs["train"] = {
     k: v for k, v in config.train.items() if k not in NO_PROGRAM
   }
-  return _machinery(interface, ml_collections.ConfigDict(programs).to_json())
+  return _machinery(interface, ConfigDict(programs).to_json())
 
 
 # A process that runs many seeds, as a sweep's does, traces and compiles once.
 @functools.lru_cache(maxsize=16)
-def _machinery(interface: Interface, fields: str) -> tuple[Trainer, Parallel]:
+def _machinery(
+  interface: Interface, fields: str
+) -> tuple[TrainSpec, CompiledSteps]:
   """What computes, from the config's fields (JSON) that it depends on."""
-  config = ml_collections.ConfigDict(json.loads(fields))
+  config = ConfigDict(json.loads(fields))
   train = config.train
   schedule = learning_rate_schedule(
     steps=train.steps,
     warmup_steps=min(train.warmup_steps, train.steps),
     schedule=train.schedule,
   )
-  trainer = Trainer(
+  spec = TrainSpec(
     model=models.build_model(**model_fields(config, interface)),
     tx=make_optimizer(
       weight_decay=train.weight_decay,
@@ -223,62 +267,13 @@ def _machinery(interface: Interface, fields: str) -> tuple[Trainer, Parallel]:
     loss_weights=_loss_weights(config),
     budget=config.memory.budget,
   )
-  return trainer, make_parallel(
-    trainer,
+  return spec, CompiledSteps(
+    spec,
     kind=train.parallel,
     fsdp=train.get("fsdp", 1),  # Older runs have no such field.
-  )
-
-
-def training_data(
-  experiment: Experiment, stage: Stage
-) -> grain.DatasetIterator:
-  """This process's rows of a stage's batches; each stage has its own order."""
-  return data.train_iterator(
-    experiment.dataset,
-    batch_size=experiment.config.train.batch_size,
-    seed=experiment.config.seed + experiment.stages.index(stage),
-    length=stage.length,
-    shard=distributed.shard(),
   )
 
 
 def num_parameters(params: Params) -> int:
   """How many numbers a model learns; abstract arrays will do."""
   return sum(x.size for x in jax.tree.leaves(params))
-
-
-def describe(experiment: Experiment, workdir: str) -> list[str]:
-  """The first lines of a run: what, on which data, where, how large."""
-  c, d = experiment.config, experiment.dataset
-  size = num_parameters(state_template(experiment).params)
-  devices = jax.devices()
-  memory = {
-    "memory": f"policy {c.memory.policy}, {c.memory.num_slots} slots, budget"
-    f" {c.memory.budget} operations per chunk,"
-    f" {c.memory.num_candidates} candidates",
-    "recurrent": f"{c.memory.num_slots} recurrent tokens",
-  }.get(c.model.encoder, f"none ({c.model.encoder} encoder)")
-  stages = "; ".join(
-    f"from step {s.start}: length {s.length}, {s.num_slots} slots"
-    for s in experiment.stages
-  )
-  sizes = ", ".join(f"{k} {v:,}" for k, v in d.num_examples.items())
-  return [
-    f"task     {d.name} ({d.head}): {d.description}",
-    f"data     {sizes}; length {c.data.length},"
-    f" fingerprint {d.fingerprint[:12]}",
-    f"memory   {memory}",
-    f"model    {size:,} parameters, width"
-    f" {c.model.width}, chunks of {c.model.chunk_length}, {c.model.dtype}",
-    f"training {c.train.steps} steps of {c.train.batch_size}, learning rate"
-    f" {c.train.learning_rate:g}, seed {c.seed} ({stages})",
-    f"devices  {len(devices)} x {devices[0].device_kind} by {c.train.parallel},"
-    f" processes: {jax.process_count()}",
-    f"results  {workdir}",
-  ]
-
-
-def state_template(experiment: Experiment) -> TrainState:
-  """The abstract TrainState with its sharding, for restoring checkpoints."""
-  return experiment.parallel.template

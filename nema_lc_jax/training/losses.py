@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from nema_lc_jax.memory.types import FORGET, Array, StepOutput
+from nema_lc_jax.training.collectives import WHOLE_BATCH, Collectives
 
 Sums = dict[str, tuple[Array, Array]]
 
@@ -28,16 +29,12 @@ def masked(values: Array, mask: Array) -> tuple[Array, Array]:
   return total, mask.sum(dtype=jnp.float32)
 
 
-def _pair_targets(groups: Array, axis_name: str | None):
-  """Labels and weights [B, B] of all pairs; both classes weigh the same."""
-  others = groups
-  total = lambda x: x
-  if axis_name is not None:
-    others = jax.lax.all_gather(groups, axis_name, tiled=True)
-    total = lambda x: jax.lax.psum(x, axis_name)
+def _pair_targets(groups: Array, across: Collectives):
+  """Labels and weights [B, B'] of all pairs; both classes weigh the same."""
+  others = across.gather(groups)
   same = groups[:, None] == others[None, :]
-  positives = total(same.sum(dtype=jnp.float32))
-  negatives = total((~same).sum(dtype=jnp.float32))
+  positives = across.total(same.sum(dtype=jnp.float32))
+  negatives = across.total((~same).sum(dtype=jnp.float32))
   half = 0.5 * others.shape[0]
   weights = jnp.where(
     same, half / jnp.maximum(positives, 1), half / jnp.maximum(negatives, 1)
@@ -57,7 +54,10 @@ def _contrastive(logits: Array, same: Array) -> Array:
 
 
 def task_sums(
-  logits: Array, batch: Mapping[str, Any], *, axis_name: str | None = None
+  logits: Array,
+  batch: Mapping[str, Any],
+  *,
+  across: Collectives = WHOLE_BATCH,
 ) -> Sums:
   """Cross-entropy (nats) and accuracy of a batch, as (sum, count).
 
@@ -68,7 +68,7 @@ def task_sums(
     logits: [B, C], or [B, L, C] with labels [B, L], or [B, B', C] for all
       pairs of a batch that has `group` [B] in place of `label`.
     batch: `label` (negative: not asked); optionally `weight` [B].
-    axis_name: under pmap, the axis that the pairs reach over.
+    across: the devices that the pairs reach over.
   """
   if "label" in batch:
     labels = batch["label"]
@@ -77,7 +77,7 @@ def task_sums(
       rows = batch["weight"].reshape(-1, *[1] * (labels.ndim - 1))
       weights = weights * rows
   else:
-    labels, weights = _pair_targets(batch["group"], axis_name)
+    labels, weights = _pair_targets(batch["group"], across)
   logits = logits.astype(jnp.float32)
   losses = optax.softmax_cross_entropy_with_integer_labels(
     logits, jnp.maximum(labels, 0)
@@ -123,7 +123,7 @@ def stale_sums(logits: Array, batch: Mapping[str, Any]) -> Sums:
   return {"stale_read_rate": masked(hit.astype(jnp.float32), could)}
 
 
-def only(steps: StepOutput, rows: Array) -> StepOutput:
+def mask_rows(steps: StepOutput, rows: Array) -> StepOutput:
   """`steps` [B, N, ...] of which the sums below count only `rows` [B] bool."""
   rows = rows[:, None]
   return steps.replace(
@@ -264,22 +264,25 @@ def truth_sums(steps: StepOutput) -> Sums:
 
 
 def total_loss(
-  sums: Sums, weights: Mapping[str, Array], *, axis_name: str | None = None
+  sums: Sums,
+  weights: Mapping[str, Array],
+  *,
+  across: Collectives = WHOLE_BATCH,
 ) -> Array:
   """task + sum of weight * lifecycle loss, each a mean over all devices.
 
-  Under pmap this is one device's share: the shares add up to the loss.
+  Where each device has a part of the batch, this is its share: the shares add
+  up to the loss.
 
   Args:
     sums: from `task_sums` and `lifecycle_sums`.
     weights: name of a loss to its weight; the task loss has weight 1.
-    axis_name: the pmap axis.
+    across: the devices that share the batch.
   """
   loss = jnp.zeros(())
   for name, weight in ({"task_loss": 1.0} | dict(weights)).items():
     if name in sums:
       total, count = sums[name]
-      if axis_name is not None:
-        count = jax.lax.psum(count, axis_name)
+      count = across.total(count)
       loss += weight * total / jnp.maximum(jax.lax.stop_gradient(count), 1e-9)
   return loss

@@ -14,7 +14,6 @@ from nema_lc_jax.training.experiment import (
   Experiment,
   Interface,
   make_experiment,
-  state_template,
 )
 from nema_lc_jax.training.steps import TrainState
 
@@ -31,7 +30,7 @@ def restore_best(experiment: Experiment, workdir: str | Path) -> TrainState:
     RunError: if the run has none yet, or it is of another model.
   """
   with checkpoint.Checkpoints(workdir, checkpoint.BEST, keep=1) as best:
-    restored = best.restore(state_template(experiment))
+    restored = best.restore(experiment.parallel.template)
   if restored is None:
     raise RunError(f"{workdir} has no best checkpoint yet: train it first.")
   return restored.state

@@ -1,23 +1,24 @@
 """Training and evaluation steps over all devices, by jit or by pmap.
 
-Both run the same functions of step.py: jit over a batch whose rows are spread
-over the mesh, pmap over an axis by name. The mesh is (devices / fsdp, fsdp):
-parameters and optimizer state are replicated over its first axis "data" and,
-the large ones, sharded over the second.
+Both compile the same functions of steps.py: jit for a batch whose rows are
+spread over the mesh, pmap for an axis by name, which no other module knows. The
+mesh is (devices / fsdp, fsdp): parameters and optimizer state are replicated
+over its first axis "data"; the large ones are sharded over the second.
 """
 
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from nema_lc_jax.training import steps as steps
-from nema_lc_jax.training.steps import Trainer, TrainState
+from nema_lc_jax.training import steps
+from nema_lc_jax.training.collectives import Collectives
+from nema_lc_jax.training.steps import TrainSpec, TrainState
 
 DATA, FSDP = "data", "fsdp"
 KINDS = ("jit", "pmap")
@@ -25,36 +26,117 @@ KINDS = ("jit", "pmap")
 LARGE = 2**14
 
 
-class Parallel(NamedTuple):
-  """How a run is spread over devices.
+def layout(shape: Sequence[int], fsdp: int) -> PartitionSpec:
+  """Where a leaf of parameters or optimizer state is cut, if it is.
 
-  init(seed, peak learning rate) -> TrainState.
-  train_step(num_slots) -> compiled (state, batch) -> (state, metrics); jit
-    donates the state.
-  eval_step(budget) -> compiled (params, batch) -> (metrics, rows).
-  put(batch) -> the batch on the devices, of this process's rows of it.
-  largest(number) -> [] i32, the largest of all processes' numbers.
-  fetch(tree) -> it as NumPy arrays, whole on every process.
-  template: the abstract TrainState with the sharding of every leaf.
+  In a large leaf, the largest dimension that so many devices divide.
+  """
+  fits = [i for i, size in enumerate(shape) if size % fsdp == 0]
+  if fsdp == 1 or math.prod(shape) < LARGE or not fits:
+    return PartitionSpec()
+  cut = max(fits, key=lambda i: shape[i])
+  return PartitionSpec(*[FSDP if i == cut else None for i in range(cut + 1)])
+
+
+class CompiledSteps:
+  """The steps of a run, compiled for all devices of all processes.
+
+  `template` is the abstract TrainState, with the sharding of every leaf.
   """
 
-  init: Callable[[int, float], TrainState]
-  train_step: Callable[[int | None], Callable]
-  eval_step: Callable[[int | None], Callable]
-  put: Callable[[Mapping[str, np.ndarray]], Mapping[str, Any]]
-  largest: Callable[[int], jax.Array]
-  fetch: Callable[[Any], Any]
-  template: TrainState
+  def __init__(self, spec: TrainSpec, *, kind: str = "jit", fsdp: int = 1):
+    """Lays out the state; programs are compiled on first use.
 
+    Args:
+      spec: what the steps have in common.
+      kind: "jit" or "pmap", for training; evaluation is always by jit.
+      fsdp: number of devices that parameters and optimizer state are sharded
+        over; 1: they are replicated.
 
-def require_divisible(name: str, rows: int) -> None:
-  """Raises ValueError unless all devices get equally many rows."""
-  devices = jax.device_count()
-  if rows < 1 or rows % devices:
-    raise ValueError(
-      f"config.train.{name}={rows} must be a positive multiple of the number of"
-      f" devices, {devices}."
+    Raises:
+      ValueError: on an unknown kind, a number of devices that `fsdp` does not
+        divide, and on pmap with either of several processes or `fsdp`.
+    """
+    _require(kind, fsdp)
+    self._spec, self._kind, self._fsdp = spec, kind, fsdp
+    # Auto axes: under the default explicit ones an embedding lookup is an
+    # error.
+    mesh = jax.make_mesh(
+      (jax.device_count() // fsdp, fsdp),
+      (DATA, FSDP),
+      axis_types=(jax.sharding.AxisType.Auto,) * 2,
     )
+    self._replicated = NamedSharding(mesh, PartitionSpec())
+    self._rows = NamedSharding(mesh, PartitionSpec((DATA, FSDP)))
+    init = functools.partial(steps.init_train_state, spec)
+    self.template: TrainState = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(
+        x.shape, x.dtype, sharding=NamedSharding(mesh, layout(x.shape, fsdp))
+      ),
+      jax.eval_shape(init, np.uint32(0), np.float32(0)),
+    )
+    self._layout = jax.tree.map(lambda x: x.sharding, self.template)
+    # Under jit with out_shardings, so that no leaf is laid out anew in step 2.
+    self._init = jax.jit(init, out_shardings=self._layout)
+    self._gather = jax.jit(lambda tree: tree, out_shardings=self._replicated)
+    self._largest = jax.jit(jnp.max, out_shardings=self._replicated)
+    self.train_step = functools.cache(self._train_step)
+    self.eval_step = functools.cache(self._eval_step)
+
+  def init(self, seed: int, peak: float) -> TrainState:
+    """The state before the first step, for a peak learning rate."""
+    return block_on_cpu(self._init(np.uint32(seed), np.float32(peak)))
+
+  def _train_step(self, num_slots: int | None) -> Callable:
+    """(state, batch) -> (state, metrics); jit donates the state."""
+    step = functools.partial(
+      steps.train_step, spec=self._spec, num_slots=num_slots
+    )
+    if self._kind == "pmap":
+      return _pmap(step)
+    if self._fsdp > 1:
+      step = functools.partial(step, whole=self._whole)
+    return jax.jit(
+      step,
+      in_shardings=(self._layout, self._rows),
+      out_shardings=(self._layout, self._replicated),
+      donate_argnums=0,
+    )
+
+  def _eval_step(self, budget: int | None) -> Callable:
+    """(params, batch) -> (metrics, rows)."""
+    step = functools.partial(steps.eval_step, spec=self._spec, budget=budget)
+    compiled = jax.jit(
+      lambda params, batch: step(self._whole(params), batch),
+      in_shardings=(self._layout.params, self._rows),
+      out_shardings=self._replicated,
+    )
+    return lambda params, batch: block_on_cpu(compiled(params, batch))
+
+  def _whole(self, params):
+    """The parameters, gathered where they are sharded.
+
+    Left to the compiler, activations are exchanged instead, layer by layer.
+    """
+    return jax.lax.with_sharding_constraint(params, self._replicated)
+
+  def put(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+    """A batch on the devices, of this process's rows of it."""
+    return {name: self._place(rows) for name, rows in batch.items()}
+
+  def _place(self, rows: np.ndarray) -> jax.Array:
+    return jax.make_array_from_process_local_data(self._rows, rows)
+
+  def largest(self, number: int) -> jax.Array | np.int32:
+    """The largest of all processes' numbers [] i32."""
+    if jax.process_count() == 1:
+      return np.int32(number)
+    each = np.full(jax.local_device_count(), number, np.int32)
+    return block_on_cpu(self._largest(self._place(each)))
+
+  def fetch(self, tree: Any) -> Any:
+    """A tree of arrays as NumPy arrays, whole on every process."""
+    return jax.device_get(block_on_cpu(self._gather(tree)))
 
 
 def _require(kind: str, fsdp: int) -> None:
@@ -73,105 +155,6 @@ def _require(kind: str, fsdp: int) -> None:
       f"config.train.fsdp={fsdp} must divide the number of devices,"
       f" {jax.device_count()}."
     )
-
-
-def layout(shape: Sequence[int], fsdp: int) -> PartitionSpec:
-  """Where a leaf of parameters or optimizer state is cut, if it is.
-
-  In a large leaf, the largest dimension that so many devices divide.
-  """
-  fits = [i for i, size in enumerate(shape) if size % fsdp == 0]
-  if fsdp == 1 or math.prod(shape) < LARGE or not fits:
-    return PartitionSpec()
-  cut = max(fits, key=lambda i: shape[i])
-  return PartitionSpec(*[FSDP if i == cut else None for i in range(cut + 1)])
-
-
-def make_parallel(
-  trainer: Trainer, *, kind: str = "jit", fsdp: int = 1
-) -> Parallel:
-  """The steps of a run over all devices of all processes.
-
-  Args:
-    trainer: what its steps have in common.
-    kind: "jit" or "pmap".
-    fsdp: number of devices that parameters and optimizer state are sharded
-      over; 1: they are replicated.
-
-  Raises:
-    ValueError: on an unknown kind, a number of devices that `fsdp` does not
-      divide, and on pmap with either of several processes or `fsdp`.
-  """
-  _require(kind, fsdp)
-  # Auto axes: under the default explicit ones an embedding lookup is an error.
-  mesh = jax.make_mesh(
-    (jax.device_count() // fsdp, fsdp),
-    (DATA, FSDP),
-    axis_types=(jax.sharding.AxisType.Auto,) * 2,
-  )
-  replicated = NamedSharding(mesh, PartitionSpec())
-  rows = NamedSharding(mesh, PartitionSpec((DATA, FSDP)))
-  init = functools.partial(steps.init_train_state, trainer)
-  template = jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(
-      x.shape, x.dtype, sharding=NamedSharding(mesh, layout(x.shape, fsdp))
-    ),
-    jax.eval_shape(init, np.uint32(0), np.float32(0)),
-  )
-  state = jax.tree.map(lambda x: x.sharding, template)
-
-  # The model sees all of its parameters: left to the compiler, activations are
-  # exchanged instead, layer by layer.
-  whole = lambda params: jax.lax.with_sharding_constraint(params, replicated)
-
-  @functools.cache
-  def train_step(num_slots):
-    step = functools.partial(
-      steps.train_step, trainer=trainer, num_slots=num_slots
-    )
-    if fsdp > 1:
-      step = functools.partial(step, whole=whole)
-    if kind == "pmap":
-      return _pmap(step)
-    return jax.jit(
-      step,
-      in_shardings=(state, rows),
-      out_shardings=(state, replicated),
-      donate_argnums=0,
-    )
-
-  @functools.cache
-  def eval_step(budget):
-    step = functools.partial(steps.eval_step, trainer=trainer, budget=budget)
-    compiled = jax.jit(
-      lambda params, batch: step(whole(params), batch),
-      in_shardings=(state.params, rows),
-      out_shardings=replicated,
-    )
-    return lambda params, batch: block_on_cpu(compiled(params, batch))
-
-  place = functools.partial(jax.make_array_from_process_local_data, rows)
-  put = lambda batch: jax.tree.map(place, dict(batch))
-  most = jax.jit(jnp.max, out_shardings=replicated)
-
-  def largest(number):
-    if jax.process_count() == 1:
-      return np.int32(number)
-    each = np.full(jax.local_device_count(), number, np.int32)
-    return block_on_cpu(most(place(each)))
-
-  gather = jax.jit(lambda tree: tree, out_shardings=replicated)
-  # Under jit with out_shardings, so that no leaf is laid out anew in step 2.
-  start = jax.jit(init, out_shardings=state)
-  return Parallel(
-    init=lambda *numbers: block_on_cpu(start(*numbers)),
-    train_step=train_step,
-    eval_step=eval_step,
-    put=put,
-    largest=largest,
-    fetch=lambda tree: jax.device_get(block_on_cpu(gather(tree))),
-    template=template,
-  )
 
 
 def block_on_cpu(values: Any) -> Any:
@@ -216,15 +199,20 @@ def compiled_bytes(compiled: jax.stages.Compiled) -> int | None:
 
 def _pmap(step: Callable) -> Callable:
   devices = jax.local_device_count()
+  across = Collectives(
+    gather=lambda x: jax.lax.all_gather(x, DATA, tiled=True),
+    total=lambda tree: jax.lax.psum(tree, DATA),
+    first_row=lambda rows: rows * jax.lax.axis_index(DATA),
+  )
   mapped = jax.pmap(
-    functools.partial(step, axis_name=DATA),
+    functools.partial(step, across=across),
     axis_name=DATA,
     in_axes=(None, 0),
     out_axes=None,
   )
 
-  def call(state, batch):
+  def update(state, batch):
     split = lambda x: x.reshape(devices, -1, *x.shape[1:])
     return mapped(state, jax.tree.map(split, batch))
 
-  return call
+  return update

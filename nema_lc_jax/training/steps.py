@@ -1,11 +1,10 @@
 """One training step and one evaluation step, as pure functions.
 
-The same functions run under jit over a sharded batch and, with `axis_name`,
-under pmap (see sharding.py).
+They see a whole batch, or through `Collectives` the parts of other devices.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ from flax import struct
 from nema_lc_jax.memory.types import Array, Params
 from nema_lc_jax.models import Model, ModelOutput
 from nema_lc_jax.training import losses, metrics
+from nema_lc_jax.training.collectives import WHOLE_BATCH, Collectives
 
 # What an evaluation knows about each row of a batch, beside what was right.
 PER_ROW = ("index", "weight", "task")
@@ -34,7 +34,7 @@ class TrainState:
   peak: Array  # [] f32, of the learning rate
 
 
-class Trainer(NamedTuple):
+class TrainSpec(NamedTuple):
   """What training steps of a run have in common (static)."""
 
   model: Model
@@ -48,29 +48,32 @@ class Trainer(NamedTuple):
 
 
 def init_train_state(
-  trainer: Trainer, seed: int | Array, peak: float | Array
+  spec: TrainSpec, seed: int | Array, peak: float | Array
 ) -> TrainState:
   """Parameters and optimizer state before the first step."""
-  params = trainer.model.init(jax.random.key(seed))
+  params = spec.model.init(jax.random.key(seed))
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
-    opt_state=trainer.tx.init(params),
+    opt_state=spec.tx.init(params),
     seed=jnp.asarray(seed, jnp.uint32),
     peak=jnp.asarray(peak, jnp.float32),
   )
 
 
-def _example_keys(key: Array, rows: int, axis_name: str | None) -> Array:
+def _example_keys(key: Array, rows: int, across: Collectives) -> Array:
   """One key per row [rows], the same for a row on however many devices."""
-  first = 0 if axis_name is None else rows * jax.lax.axis_index(axis_name)
-  return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(rows))
+  numbers = across.first_row(rows) + jnp.arange(rows)
+  return jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
 
 
 def _sums(
-  budget: int, output: ModelOutput, batch: Mapping[str, Array], axis_name=None
+  budget: int,
+  output: ModelOutput,
+  batch: Mapping[str, Array],
+  across: Collectives = WHOLE_BATCH,
 ) -> losses.Sums:
-  sums = losses.task_sums(output.logits, batch, axis_name=axis_name)
+  sums = losses.task_sums(output.logits, batch, across=across)
   if output.steps is not None:
     sums |= losses.lifecycle_sums(output.steps)
     sums |= losses.dynamics_sums(output.steps, budget=budget)
@@ -81,55 +84,49 @@ def _sums(
   return sums
 
 
-def _psum(tree: Any, axis_name: str | None) -> Any:
-  return tree if axis_name is None else jax.lax.psum(tree, axis_name)
-
-
 def train_step(
   state: TrainState,
   batch: Mapping[str, Array],
   *,
-  trainer: Trainer,
+  spec: TrainSpec,
   num_slots: int | None = None,
-  axis_name: str | None = None,
+  across: Collectives = WHOLE_BATCH,
   whole: Callable[[Params], Params] = lambda params: params,
 ) -> tuple[TrainState, clu_metrics.Collection]:
   """One update.
 
   Args:
     state: before the step.
-    batch: [B, ...] leaves, under pmap this device's rows.
-    trainer: static.
+    batch: [B, ...] leaves, this device's rows.
+    spec: static.
     num_slots: in place of the model's own (static, a curriculum's).
-    axis_name: the pmap axis.
+    across: the devices that share the batch (static).
     whole: gathers sharded parameters for the model (static).
 
   Returns:
     The state after the step, and its `metrics.TrainMetrics`.
   """
   key = jax.random.fold_in(jax.random.key(state.seed + 1), state.step)
-  keys = _example_keys(key, batch["inputs"].shape[0], axis_name)
-  weights = {k: w(state.step) for k, w in trainer.loss_weights.items()}
+  keys = _example_keys(key, batch["inputs"].shape[0], across)
+  weights = {k: w(state.step) for k, w in spec.loss_weights.items()}
 
   def share_of_loss(params):
-    output = trainer.model.apply(
+    output = spec.model.apply(
       whole(params),
       keys,
       batch,
       train=True,
       num_slots=num_slots,
       all_pairs="group" in batch,
-      axis_name=axis_name,
+      gather=across.gather,
     )
-    sums = _sums(trainer.budget, output, batch, axis_name)
-    return losses.total_loss(sums, weights, axis_name=axis_name), sums
+    sums = _sums(spec.budget, output, batch, across)
+    return losses.total_loss(sums, weights, across=across), sums
 
   grads, sums = jax.grad(share_of_loss, has_aux=True)(state.params)
-  grads, sums = _psum((grads, sums), axis_name)
-  directions, opt_state = trainer.tx.update(
-    grads, state.opt_state, state.params
-  )
-  rate = state.peak * trainer.schedule(state.step)
+  grads, sums = across.total((grads, sums))
+  directions, opt_state = spec.tx.update(grads, state.opt_state, state.params)
+  rate = state.peak * spec.schedule(state.step)
   updates = jax.tree.map(lambda d: -rate * d, directions)
   one = jnp.ones(())
   sums |= {
@@ -149,7 +146,7 @@ def eval_step(
   params: Params,
   batch: Mapping[str, Array],
   *,
-  trainer: Trainer,
+  spec: TrainSpec,
   budget: int | None = None,
 ) -> tuple[clu_metrics.Collection, dict[str, Array]]:
   """Metrics of a labelled batch, and what became of each row.
@@ -158,7 +155,7 @@ def eval_step(
     params: of the model.
     batch: with `label`, `weight` (rows of weight 0 do not count) and `index`,
       each row's number, from which a policy that draws does so.
-    trainer: static.
+    spec: static.
     budget: in place of the model's own (static); 0 is memory off.
 
   Returns:
@@ -170,12 +167,12 @@ def eval_step(
   keys = jax.vmap(jax.random.fold_in, (None, 0))(
     jax.random.key(0), batch["index"]
   )
-  output = trainer.model.apply(params, keys, batch, budget=budget)
+  output = spec.model.apply(params, keys, batch, budget=budget)
   if output.steps is not None:
     # Rows that fill up the last batch must not count in the dynamics either.
     real = jnp.tile(batch["weight"] > 0, len(output.steps.active) // B)
-    output = output.replace(steps=losses.only(output.steps, real))
-  used = trainer.budget if budget is None else budget
+    output = output.replace(steps=losses.mask_rows(output.steps, real))
+  used = spec.budget if budget is None else budget
   sums = _sums(used, output, batch)
   # Lifecycle weights belong to training: what is evaluated is the task.
   sums["loss"] = sums["task_loss"]

@@ -9,6 +9,7 @@ import numpy as np
 
 from nema_lc_jax import data
 from nema_lc_jax.memory.types import Params
+from nema_lc_jax.runs import by_task
 from nema_lc_jax.runs.naming import contestant
 from nema_lc_jax.runs.summary import Summary
 from nema_lc_jax.runs.trace import operations
@@ -19,6 +20,37 @@ from nema_lc_jax.training.provenance import (
   params_sha256,
   versions,
 )
+
+
+def describe(experiment: Experiment, workdir: str) -> list[str]:
+  """The first lines of a run: what, on which data, where, how large."""
+  c, d = experiment.config, experiment.dataset
+  size = num_parameters(experiment.parallel.template.params)
+  devices = jax.devices()
+  memory = {
+    "memory": f"policy {c.memory.policy}, {c.memory.num_slots} slots, budget"
+    f" {c.memory.budget} operations per chunk,"
+    f" {c.memory.num_candidates} candidates",
+    "recurrent": f"{c.memory.num_slots} recurrent tokens",
+  }.get(c.model.encoder, f"none ({c.model.encoder} encoder)")
+  stages = "; ".join(
+    f"from step {s.start}: length {s.length}, {s.num_slots} slots"
+    for s in experiment.stages
+  )
+  sizes = ", ".join(f"{k} {v:,}" for k, v in d.num_examples.items())
+  return [
+    f"task     {d.name} ({d.head}): {d.description}",
+    f"data     {sizes}; length {c.data.length},"
+    f" fingerprint {d.fingerprint[:12]}",
+    f"memory   {memory}",
+    f"model    {size:,} parameters, width"
+    f" {c.model.width}, chunks of {c.model.chunk_length}, {c.model.dtype}",
+    f"training {c.train.steps} steps of {c.train.batch_size}, learning rate"
+    f" {c.train.learning_rate:g}, seed {c.seed} ({stages})",
+    f"devices  {len(devices)} x {devices[0].device_kind} by {c.train.parallel},"
+    f" processes: {jax.process_count()}",
+    f"results  {workdir}",
+  ]
 
 
 def make_summary(
@@ -99,3 +131,24 @@ def write_trace(experiment: Experiment, params: Params, path: Path) -> None:
     )
     trace["ground_truth"] = chunks.max(1).astype(np.int8)[:end]
   np.savez_compressed(path, **trace)
+
+
+def print_summary(summary: Summary, workdir: Path) -> None:
+  """Prints what a finished run has reached."""
+  low, high = summary.test_accuracy_interval
+  print(
+    f"test accuracy {summary.test_accuracy:.4f}, 95% interval [{low:.4f},"
+    f" {high:.4f}], {summary.test_examples:,} examples, best checkpoint of"
+    f" step {summary.best_step}"
+  )
+  if (off := summary.test_accuracy_memory_off) is not None:
+    print(f"  memory off: {off:.4f}")
+  for name, accuracy in summary.baselines.items():
+    print(f"  {name}: {accuracy:.4f}")
+  if summary.test_error_by_task:
+    print(by_task.line(summary.test_error_by_task))
+  print(
+    f"{summary.wall_seconds:.0f} s; summary, metrics and plots in {workdir}"
+  )
+  if summary.memory_warning:
+    print(f"WARNING: {summary.memory_warning}")

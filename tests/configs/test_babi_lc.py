@@ -10,7 +10,7 @@ from nema_lc_jax import by_task as command
 from nema_lc_jax import data, models
 from nema_lc_jax.runs import by_task, naming
 from nema_lc_jax.training import train
-from nema_lc_jax.training.checks import _check_lengths, _stages
+from nema_lc_jax.training.checks import _check_lengths, stages_of
 from nema_lc_jax.training.experiment import load_data
 from tests.data.text.test_babi import write
 from tests.summaries import a_summary
@@ -24,7 +24,7 @@ YES_NO = "1 John is a cat.\n2 Is John a cat?\tyes\t1\n3 Is he?\tno\t1\n" * 4
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_each_variant_is_a_run_that_can_be(variant):
   c = babi_lc.get_config(variant)
-  stages = _stages(c)
+  stages = stages_of(c)
   _check_lengths(stages, c)
   assert c.model.chunk_length == c.data.sentence_length
   # At first there is a slot for each sentence, up to 64.

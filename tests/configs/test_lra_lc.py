@@ -7,7 +7,7 @@ from nema_lc_jax import data, models
 from nema_lc_jax.data.lra import aan
 from nema_lc_jax.plotting import __main__ as plotting
 from nema_lc_jax.training import train
-from nema_lc_jax.training.checks import _check_lengths, _stages
+from nema_lc_jax.training.checks import _check_lengths, stages_of
 from nema_lc_jax.training.experiment import load_data
 
 PROTOCOL = {  # length, batch size: of the Long Range Arena
@@ -23,7 +23,7 @@ PROTOCOL = {  # length, batch size: of the Long Range Arena
 @pytest.mark.parametrize("variant", lra_lc.VARIANTS)
 def test_each_variant_is_a_run_that_can_be(variant):
   c = lra_lc.get_config(variant)
-  _check_lengths(_stages(c), c)
+  _check_lengths(stages_of(c), c)
   assert set(c.data) - {"name"} <= data.options_of(c.data.name)
   models.build_model(
     head="classify", vocab_size=257, num_classes=2, **c.model, **c.memory

@@ -15,7 +15,7 @@ from nema_lc_jax.memory import (
   UPDATE,
   scan_chunks,
 )
-from nema_lc_jax.models import POLICIES, make_policy, policies
+from nema_lc_jax.models import POLICIES, learned, make_policy
 from nema_lc_jax.models.policies import policy_options
 from tests.memory.streams import (
   D,
@@ -268,7 +268,7 @@ def test_slots_compete_with_what_is_left_of_their_strength_at_any_age():
 def faded(alive, kept, capacity=2, soft_eviction_decay=0.1):
   state = make_states(3).replace(strength=jnp.asarray(alive))
   kept = jnp.asarray(kept)
-  left = policies._soft_eviction(
+  left = learned._soft_eviction(
     state, state.strength, kept, capacity=capacity, decay=soft_eviction_decay
   )
   return np.asarray(left)
@@ -297,7 +297,7 @@ def test_to_fade_has_a_gradient_to_the_margin():
   state = make_states(3).replace(strength=jnp.array([0.8, 0.4, 0.2]))
 
   def left(kept, slot):
-    return policies._soft_eviction(
+    return learned._soft_eviction(
       state, state.strength, kept, capacity=2, decay=0.1
     )[slot]
 

@@ -340,7 +340,7 @@ def test_chunks_by_turns_change_no_gradient(fields):
 @pytest.mark.parametrize("encoder", ["full", "ssm", "recurrent"])
 def test_what_sees_other_chunks_takes_no_turns(encoder):
   fields = {"encoder": encoder, "chunk_batch_size": 1}
-  assert ModelConfig(**(FIELDS | fields)).turn == 0
+  assert ModelConfig(**(FIELDS | fields)).chunks_per_call == 0
 
 
 def test_by_turns_less_is_kept():

@@ -145,7 +145,7 @@ def test_places_in_time_are_how_many_slots_are_younger():
     strength=jnp.asarray([1.0, 0.5, 0.0, 0.1]),  # the third is free
   )
   places = jnp.asarray([1, 0, 0, 2])
-  content = encoder.timed(state).content
+  content = encoder.with_positions(state).content
   close(content[:, :D], state.content)
   close(content[:, D:], encoder.sinusoids(places, D))
 

@@ -26,15 +26,16 @@ from tests.training.test_distributed import small_config as get_config
 KILLED = """
 import os, signal, sys
 from absl import app
-from nema_lc_jax import main, train
+from nema_lc_jax import main
+from nema_lc_jax.training import train
 
-class Run(train._Run):
-  def save(self, step, progress):
-    super().save(step, progress)
+class Dying(train.TrainLoop):
+  def save(self, step):
+    super().save(step)
     if step == 6:
       os.kill(os.getpid(), signal.SIGKILL)
 
-train._Run = Run
+train.TrainLoop = Dying
 app.run(main.main, flags_parser=main._parse_flags)
 """
 

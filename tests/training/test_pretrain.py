@@ -9,8 +9,8 @@ from nema_lc_jax.training import train
 from nema_lc_jax.training.experiment import (
   make_experiment,
   make_pretraining,
-  training_data,
 )
+from nema_lc_jax.training.loop import TrainLoop
 from tests.helpers import tiny_config
 
 
@@ -26,16 +26,16 @@ def config_of(**pretrain):
 def whole(tmp_path_factory):
   """A run's summary; its parameters before and after each training."""
   seen = {}
-  fit = train._Run.fit
+  fit = TrainLoop.run
 
-  def noting(self, first, progress):
+  def noting(self):
     before = jax.device_get(self.state.params)
-    fit(self, first, progress)
+    fit(self)
     after = jax.device_get(self.state.params)
     seen[self.experiment.dataset.head] = before, after
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(train._Run, "fit", noting)
+    patch.setattr(TrainLoop, "run", noting)
     summary = train.run(config_of(), tmp_path_factory.mktemp("whole"))
   return summary, seen
 
@@ -45,9 +45,7 @@ def test_all_but_the_head_is_handed_over(whole):
   assert list(seen) == ["masked_lm", "classify"]
   _, pretrained = seen["masked_lm"]
   started, _ = seen["classify"]
-  fresh = make_experiment(config_of()).parallel.init(
-    np.uint32(0), np.float32(1)
-  )
+  fresh = make_experiment(config_of()).parallel.init(0, 1.0)
   assert set(pretrained) == set(started) == set(fresh.params)
   expected = pretrained | {"head": jax.device_get(fresh.params["head"])}
   jax.tree.map(np.testing.assert_array_equal, started, expected)
@@ -60,15 +58,15 @@ class Killed(BaseException):
 def test_a_killed_pretraining_resumes_exactly(
   whole, tmp_path, monkeypatch, capsys
 ):
-  save = train._Run.save
+  save = TrainLoop.save
 
-  def dying(self, step, progress):
-    save(self, step, progress)
+  def dying(self, step):
+    save(self, step)
     if self.train.steps == 6:
       raise Killed
 
   with monkeypatch.context() as patch:
-    patch.setattr(train._Run, "save", dying)
+    patch.setattr(TrainLoop, "save", dying)
     with pytest.raises(Killed):
       train.run(config_of(), tmp_path)
   capsys.readouterr()
@@ -84,9 +82,9 @@ def test_every_part_learns_from_hidden_tokens():
   """All that is handed over has a gradient to be worth it."""
   experiment = make_pretraining(make_experiment(config_of()))
   stage = experiment.stages[0]
-  state = experiment.parallel.init(np.uint32(0), np.float32(1e-2))
+  state = experiment.parallel.init(0, 1e-2)
   before = jax.device_get(state.params)
-  batches = training_data(experiment, stage)
+  batches = experiment.batches(stage)
   step = experiment.parallel.train_step(stage.num_slots)
   for _ in range(4):
     state, _ = step(state, experiment.parallel.put(next(batches)))

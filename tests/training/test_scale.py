@@ -9,7 +9,7 @@ import pytest
 
 from nema_lc_jax.models import build_model
 from nema_lc_jax.training.experiment import make_experiment
-from nema_lc_jax.training.sharding import make_parallel
+from nema_lc_jax.training.sharding import CompiledSteps
 from tests.helpers import tiny_config
 
 
@@ -70,7 +70,7 @@ def numbers_sent(program, operation):
 def test_what_a_step_sends_is_the_gradients_and_the_sharded_parameters(
   monkeypatch,
 ):
-  monkeypatch.setattr("nema_lc_jax.sharding.LARGE", 32)
+  monkeypatch.setattr("nema_lc_jax.training.sharding.LARGE", 32)
   config = tiny_config()
   config.model.encoder, config.model.num_layers = "local", 1
   experiment = make_experiment(config)
@@ -86,7 +86,7 @@ def test_what_a_step_sends_is_the_gradients_and_the_sharded_parameters(
   }
   sent = {}
   for fsdp in (1, 4):
-    run = make_parallel(experiment.trainer, fsdp=fsdp)
+    run = CompiledSteps(experiment.spec, fsdp=fsdp)
     step = run.train_step(None).lower(run.template, run.put(rows)).compile()
     text = step.as_text()
     sent[fsdp] = {

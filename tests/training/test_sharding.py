@@ -9,8 +9,9 @@ import pytest
 from nema_lc_jax import data
 from nema_lc_jax.training import metrics, sharding
 from nema_lc_jax.training import steps as steps
+from nema_lc_jax.training.checks import require_divisible
 from nema_lc_jax.training.experiment import make_experiment
-from nema_lc_jax.training.sharding import make_parallel, require_divisible
+from nema_lc_jax.training.sharding import CompiledSteps
 from tests.helpers import tiny_config
 
 STEPS = 3
@@ -27,10 +28,8 @@ def batches(experiment):
 
 
 def single_device(experiment):
-  step = jax.jit(
-    functools.partial(steps.train_step, trainer=experiment.trainer)
-  )
-  init = functools.partial(steps.init_train_state, experiment.trainer)
+  step = jax.jit(functools.partial(steps.train_step, spec=experiment.spec))
+  init = functools.partial(steps.init_train_state, experiment.spec)
   state = jax.jit(init)(0, 1e-3)
   for batch in batches(experiment):
     state, values = step(state, batch)
@@ -38,7 +37,7 @@ def single_device(experiment):
 
 
 def parallel(experiment, **layout):
-  run = make_parallel(experiment.trainer, **layout)
+  run = CompiledSteps(experiment.spec, **layout)
   state = run.init(0, 1e-3)
   for batch in batches(experiment):
     state, values = run.train_step(None)(state, run.put(batch))
@@ -112,7 +111,7 @@ def test_the_largest_dimension_that_can_be_is_cut(shape, fsdp, expected):
 
 def test_the_step_is_traced_once_per_number_of_slots():
   experiment = make_experiment(tiny_config())
-  run = make_parallel(experiment.trainer)
+  run = CompiledSteps(experiment.spec)
   state = run.init(0, 1e-3)
   for batch in batches(experiment):
     state, _ = run.train_step(None)(state, run.put(batch))
@@ -123,8 +122,8 @@ def test_unequal_shares_are_refused():
   with pytest.raises(ValueError, match=r"batch_size=6 must be a positive mult"):
     require_divisible("batch_size", 6)
   with pytest.raises(ValueError, match="known: jit, pmap"):
-    make_parallel(None, kind="threads")
+    CompiledSteps(None, kind="threads")
   with pytest.raises(ValueError, match=r"fsdp=3 must divide .* devices, 4"):
-    make_parallel(None, fsdp=3)
+    CompiledSteps(None, fsdp=3)
   with pytest.raises(ValueError, match="got 1 processes and fsdp=2: use 'jit'"):
-    make_parallel(None, kind="pmap", fsdp=2)
+    CompiledSteps(None, kind="pmap", fsdp=2)

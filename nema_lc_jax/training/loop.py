@@ -1,0 +1,216 @@
+"""The training loop: from the newest checkpoint to the last step."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from nema_lc_jax.errors import RunError, StoppedError, one_line
+from nema_lc_jax.memory.types import Params
+from nema_lc_jax.runs.files import NONFINITE_FILE
+from nema_lc_jax.runs.metrics_log import MetricWriter
+from nema_lc_jax.training import checkpoint, distributed, metrics, signals
+from nema_lc_jax.training.evaluation import evaluate
+from nema_lc_jax.training.experiment import Experiment
+from nema_lc_jax.training.progress import Progress
+from nema_lc_jax.training.sharding import block_on_cpu, program_bytes
+from nema_lc_jax.training.steps import TrainState
+from nema_lc_jax.training.trees import named_leaves
+
+
+class TrainLoop:
+  """Trains an experiment in the folder of its run; a context manager.
+
+  `state` is all that a step changes; `info` is what a checkpoint keeps beside
+  it: the best accuracy so far, its step, and the seconds of training.
+  """
+
+  def __init__(
+    self, experiment: Experiment, workdir: Path, stopper: signals.Stopper
+  ):
+    """Opens nothing: `with` does.
+
+    Args:
+      experiment: what to train.
+      workdir: folder of the run.
+      stopper: notes the signals that ask the run to stop.
+    """
+    self.experiment, self.workdir, self.stopper = experiment, workdir, stopper
+    self.train = experiment.config.train
+    self.info = {"best_accuracy": -1.0, "best_step": -1, "seconds": 0.0}
+    self.state: TrainState
+    self._began = time.monotonic()
+    self._opened = contextlib.ExitStack()
+
+  def __enter__(self) -> "TrainLoop":
+    """Opens checkpoints and logs, and restores the newest checkpoint."""
+    enter = self._opened.enter_context
+    self.latest = enter(
+      checkpoint.Checkpoints(self.workdir, checkpoint.LATEST, keep=2)
+    )
+    self.best = enter(
+      checkpoint.Checkpoints(self.workdir, checkpoint.BEST, keep=1)
+    )
+    self.writer = enter(
+      MetricWriter(self.workdir)
+      if distributed.is_first()
+      else distributed.NoOp()
+    )
+    self._restore()
+    return self
+
+  def __exit__(self, *error) -> None:
+    """Waits for what is being written, and closes it."""
+    self._opened.__exit__(*error)
+
+  def _restore(self) -> None:
+    restored = self.latest.restore(
+      self.experiment.parallel.template,
+      data=lambda step: self.experiment.batches(self.experiment.stage_at(step)),
+    )
+    if restored is None:
+      self.state = self.experiment.init()
+      self._batches = self.experiment.batches(self.experiment.stage_at(0))
+      self.first_step = 0
+      self.writer.truncate_after(-1)
+      return
+    self.state, self.info, self._batches = restored
+    self.first_step = int(self.state.step)
+    self.writer.truncate_after(self.first_step)
+
+  @property
+  def seconds(self) -> float:
+    """Seconds of training so far, those before an interruption included."""
+    return self.info["seconds"] + time.monotonic() - self._began
+
+  def replace_params(self, params: Params) -> None:
+    """Goes on from other parameters, as pretraining has left them."""
+    self.state = self.state.replace(params=params)
+
+  def run(self) -> None:
+    """Trains from the step that was restored to the end."""
+    train, steps = self.train, self.experiment.parallel
+    self.progress = (
+      Progress(train.steps, initial=self.first_step)
+      if distributed.is_first()
+      else distributed.NoOp()
+    )
+    self._opened.callback(self.progress.close)
+    window, since = None, (self.first_step, time.monotonic())
+    previous = None, 0
+    for step in range(self.first_step + 1, train.steps + 1):
+      stage = self.experiment.stage_at(step - 1)
+      # Also after resuming right here: the checkpoint has the old stage's.
+      if step - 1 == stage.start > 0:
+        self._batches = self.experiment.batches(stage)
+      update = self.experiment.train_step(stage)
+      rows = next(self._batches)
+      batch = steps.put(rows)
+      self.state, values = block_on_cpu(update(self.state, batch))
+      asked = steps.largest(self.stopper.number)
+      window = values if window is None else window.merge(values)
+      last = step == train.steps
+      if last:
+        self.info["peak_memory_bytes"] = program_bytes(
+          update, self.state, batch
+        )
+      # One step behind: devices stay busy, and never run far ahead. What one
+      # process was asked by a signal, all know after the same step.
+      _, stop = jax.block_until_ready(previous)
+      previous, stop = (values, asked), int(stop)
+      saves = step % train.checkpoint_every == 0 or last or stop
+      # A line with every checkpoint, so that a resumed run logs the same means.
+      if step % train.log_every == 0 or saves:
+        self._log(step, window, since)
+        window, since = None, (step, time.monotonic())
+        self._check_finite(step, rows)
+      # Validation goes first: a checkpoint knows the best accuracy so far.
+      if step % train.eval_every == 0 or last:
+        self.validate(step)
+        since = (step, time.monotonic())
+      if saves:
+        self.save(step)
+        since = (step, time.monotonic())
+      if stop and not last:
+        raise StoppedError(
+          f"{signals.name(stop)}: stopped after step {step}, saved; the same"
+          " command resumes."
+        )
+    self.progress.close()
+
+  def _log(self, step: int, window, since: tuple[int, float]) -> None:
+    """Writes and shows the means since the last line."""
+    line = metrics.compute(window)
+    first, began = since
+    examples = (step - first) * self.train.batch_size
+    line["examples_per_second"] = examples / (time.monotonic() - began)
+    self.writer.write(step, "train", line)
+    self.progress.update(step, line)
+
+  def validate(self, step: int) -> None:
+    """Evaluates on validation, and keeps the state if it is the best."""
+    values = evaluate(self.experiment, self.state.params, "validation").metrics
+    self.writer.write(step, "validation", values)
+    accuracy = values["accuracy"]
+    # The last of equals: it has seen more, and is better at longer texts.
+    if accuracy >= self.info["best_accuracy"]:
+      info = self.info | {"best_accuracy": accuracy, "best_step": step}
+      with self._saving(step):
+        self.best.save(step, self.state, info=info)
+        self.info = info
+    self.progress.message(
+      f"step {step}: validation accuracy {accuracy:.4f} (best"
+      f" {self.info['best_accuracy']:.4f} at step {self.info['best_step']})"
+    )
+
+  def save(self, step: int) -> None:
+    """Writes a checkpoint to resume from."""
+    info = self.info | {"seconds": self.seconds}
+    with self._saving(step):
+      self.latest.save(step, self.state, info=info, data=self._batches)
+
+  @contextlib.contextmanager
+  def _saving(self, step: int) -> Iterator[None]:
+    """What happens if the block cannot write its checkpoint.
+
+    Several processes always stop: what one of them could not write, the others
+    wait for.
+    """
+    try:
+      yield
+    except Exception as error:
+      # A full disk shows as OSError, or as what the storage library makes of
+      # it.
+      reason = one_line(error).removeprefix("error: ")
+      what = f"step {step}: the checkpoint could not be written ({reason});"
+      if self.train.on_save_error == "stop" or jax.process_count() > 1:
+        raise RunError(
+          f"{what} those before it are intact, and the same command goes on"
+          " from there."
+        ) from None
+      self.progress.message(f"WARNING: {what} training goes on without it.")
+
+  def _check_finite(self, step: int, rows: Mapping[str, np.ndarray]) -> None:
+    """Stops a run in which too many steps in a row had non-finite gradients.
+
+    The state and the last batch are written to a file.
+    """
+    skipped = int(self.state.opt_state.notfinite_count)
+    if skipped <= self.train.max_consecutive_nonfinite:
+      return
+    path = self.workdir / NONFINITE_FILE
+    state = self.experiment.parallel.fetch(self.state)
+    if distributed.is_first():
+      arrays = {f"batch.{name}": x for name, x in rows.items()}
+      for name, x in named_leaves(state).items():
+        arrays[f"state.{name}"] = np.asarray(x)
+      np.savez(path, step=step, **arrays)
+    raise RunError(
+      f"stopped at step {step}: the last {skipped} steps had non-finite"
+      " gradients (config.train.max_consecutive_nonfinite="
+      f"{self.train.max_consecutive_nonfinite}); the state and the last batch"
+      f" are in {path}; try a lower config.train.learning_rate."
+    )
