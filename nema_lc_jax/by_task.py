@@ -7,32 +7,27 @@ and beside it what others have published.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from nema_lc_jax.errors import one_line
 from nema_lc_jax.plotting.by_task import table
 from nema_lc_jax.runs.by_task import means, verdict
+from nema_lc_jax.runs.summary import Summary, read_summary
 
 
 def _groups(
   runs: Sequence[str], published: bool
 ) -> dict[str, dict[str, float]]:
   """Errors by task, and by policy."""
-  found: dict[str, list[dict[str, Any]]] = {}
+  found: dict[str, list[Summary]] = {}
   for run in runs:
-    path = Path(run) / "summary.json"
-    if not path.exists():
-      raise ValueError(f"{run} is no finished run: it has no {path.name}")
-    summary = json.loads(path.read_text(encoding="utf-8"))
-    if not summary.get("test_error_by_task"):
+    summary = read_summary(run)
+    if not summary.test_error_by_task:
       raise ValueError(f"{run} has no errors by task")
-    if published and summary["task"] != "babi":
+    if published and summary.task != "babi":
       raise ValueError(f"--published is for bAbI; {run} is no run of it")
-    found.setdefault(summary["policy"], []).append(summary)
+    found.setdefault(summary.policy, []).append(summary)
   groups = {policy: means(summaries) for policy, summaries in found.items()}
   if len({tuple(group) for group in groups.values()}) > 1:
     each = "; ".join(f"{name}: {', '.join(g)}" for name, g in groups.items())

@@ -231,12 +231,12 @@ def run(args: Arguments, say: Say) -> Results:
   if "match" in args.parts:
     both = dataclasses.replace(args.interface, head="match")
     race = Race(config, both, HEADLINE, limits, say)
-    results.cells += race.run(config.data.length)
-    say("; ".join(tables.headline(results.cells)))
+    results.cases += race.run(config.data.length)
+    say("; ".join(tables.headline(results.cases)))
   if "lengths" in args.parts:
     race = Race(config, args.interface, args.contestants, limits, say)
     for length in args.lengths:
-      results.cells += race.run(length)
+      results.cases += race.run(length)
   if "breakdown" in args.parts:
     say("parts of the training step")
     results.breakdown = parts.breakdown(
@@ -270,7 +270,7 @@ def write(args: Arguments, results: Results) -> list[Path]:
   (args.out / TABLE).write_text(
     tables.markdown(results, _about(args, record)), encoding="utf-8"
   )
-  drawn = figures.draw(results.cells, args.out)
+  drawn = figures.draw(results.cases, args.out)
   # Last: it is what says that results are there.
   files.write_json(args.out / FILE, record)
   return [args.out / FILE, args.out / TABLE, *drawn]

@@ -29,7 +29,7 @@ MEASURED, NO_FIT, SLOW = "measured", "does not fit", "too slow"
 
 
 @dataclasses.dataclass
-class Cell:
+class Case:
   """One contestant, at one length, in training or inference."""
 
   head: str  # "classify" one text, "match" two
@@ -191,7 +191,7 @@ class Race:
     # Seconds per token at the longest text so far.
     self._pace: dict[tuple[str, str], float] = {}
 
-  def run(self, length: int) -> list[Cell]:
+  def run(self, length: int) -> list[Case]:
     """All contestants, training and inference, at one length."""
     made = [
       self._prepare(name, kind, length)
@@ -202,18 +202,18 @@ class Race:
     samples = alternate(
       ready, rounds=self.limits.rounds, seconds=self.limits.seconds
     )
-    cells = [cell for cell, _ in made]
+    cases = [case for case, _ in made]
     for i, times in samples.items():
-      cells[i].samples = times
-    return cells
+      cases[i].samples = times
+    return cases
 
   def _prepare(
     self, name: str, kind: str, length: int
-  ) -> tuple[Cell, Program | None]:
+  ) -> tuple[Case, Program | None]:
     config, limits = self.configs[name], self.limits
     spec, _ = machinery(config, self.interface)
     shapes = jax.eval_shape(spec.model.init, jax.random.key(0))
-    cell = Cell(
+    case = Case(
       head=self.interface.head,
       length=length,
       contestant=name,
@@ -228,32 +228,32 @@ class Race:
       config, self.interface, batch=batch, length=length
     )
     # Work grows with the tokens at least, so this is not too much.
-    seconds = lambda: self._pace.get((name, kind), 0.0) * cell.tokens
+    seconds = lambda: self._pace.get((name, kind), 0.0) * case.tokens
     program = None
     while program is None:
-      while cell.batch > 1 and seconds() > limits.max_seconds:
-        cell.batch //= 2
+      while case.batch > 1 and seconds() > limits.max_seconds:
+        case.batch //= 2
       if seconds() > limits.max_seconds:
-        cell.status, cell.at_least = SLOW, seconds()
+        case.status, case.at_least = SLOW, seconds()
         break
-      program, cell.batch, cell.bytes = fit(
-        make, batch=cell.batch, limit=limits.bytes
+      program, case.batch, case.bytes = fit(
+        make, batch=case.batch, limit=limits.bytes
       )
       if program is None:
-        cell.status = NO_FIT
+        case.status = NO_FIT
         break
-      self._pace[name, kind] = program.first_seconds / cell.tokens
-      cell.peak_bytes = program.peak_bytes
+      self._pace[name, kind] = program.first_seconds / case.tokens
+      case.peak_bytes = program.peak_bytes
       if program.first_seconds > limits.max_seconds:
         program = None  # Again, with fewer examples.
-    self.say(_line(cell, program))
-    return cell, program
+    self.say(_line(case, program))
+    return case, program
 
 
-def _line(cell: Cell, program: Program | None) -> str:
-  size = "" if cell.bytes is None else f", {cell.bytes / 2**20:,.0f} MiB"
+def _line(case: Case, program: Program | None) -> str:
+  size = "" if case.bytes is None else f", {case.bytes / 2**20:,.0f} MiB"
   took = "" if program is None else f", {program.first_seconds:.2f} s"
   return (
-    f"{cell.head} {cell.length:,} {cell.contestant} {cell.kind}: {cell.status},"
-    f" batch {cell.batch}{size}{took}"
+    f"{case.head} {case.length:,} {case.contestant} {case.kind}: {case.status},"
+    f" batch {case.batch}{size}{took}"
   )

@@ -11,19 +11,19 @@ import jax
 from nema_lc_jax.training.sharding import compiled_bytes
 
 
-class Estimate(NamedTuple):
-  """Of several samples."""
+class Timing(NamedTuple):
+  """What several samples say."""
 
   median: float
   low: float  # the least
   high: float  # the greatest
 
 
-def estimate(samples: Sequence[float]) -> Estimate:
+def timing(samples: Sequence[float]) -> Timing:
   """Median and range; NaN of no samples."""
   if not samples:
-    return Estimate(math.nan, math.nan, math.nan)
-  return Estimate(statistics.median(samples), min(samples), max(samples))
+    return Timing(math.nan, math.nan, math.nan)
+  return Timing(statistics.median(samples), min(samples), max(samples))
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:

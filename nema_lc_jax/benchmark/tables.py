@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from nema_lc_jax.benchmark import contestants
-from nema_lc_jax.benchmark.contestants import MEASURED, NO_FIT, Cell
+from nema_lc_jax.benchmark.contestants import MEASURED, NO_FIT, Case
 from nema_lc_jax.benchmark.machine import Ceilings
-from nema_lc_jax.benchmark.measure import Estimate, estimate, ratios
+from nema_lc_jax.benchmark.measure import Timing, ratios, timing
 from nema_lc_jax.benchmark.parts import Breakdown, Sensitivity
 from nema_lc_jax.runs.markup import markdown_table as table
 
@@ -28,7 +28,7 @@ PARTS = {
 class Results:
   """All that one run measured; what was not asked for is empty."""
 
-  cells: list[Cell] = dataclasses.field(default_factory=list)
+  cases: list[Case] = dataclasses.field(default_factory=list)
   breakdown: Breakdown | None = None
   sensitivity: list[Sensitivity] = dataclasses.field(default_factory=list)
   ceilings: Ceilings | None = None
@@ -37,42 +37,43 @@ class Results:
   def to_json(self) -> dict[str, Any]:
     """All samples, and by name what is a pair."""
     ceilings = self.ceilings and self.ceilings._asdict()
-    return dataclasses.asdict(self) | {"ceilings": ceilings}
+    found = dataclasses.asdict(self) | {"ceilings": ceilings}
+    return {"cells": found.pop("cases"), **found}
 
 
-def speed(cell: Cell) -> Estimate:
+def speed(case: Case) -> Timing:
   """Tokens per second."""
-  return estimate([cell.tokens / seconds for seconds in cell.samples])
+  return timing([case.tokens / seconds for seconds in case.samples])
 
 
-def time_ratio(above: Cell | None, below: Cell | None) -> Estimate:
+def time_ratio(above: Case | None, below: Case | None) -> Timing:
   """Time per token of the one over that of the other, paired by rounds."""
   if above is None or below is None:
-    return estimate([])
-  per_token = lambda cell: [seconds / cell.tokens for seconds in cell.samples]
-  return estimate(ratios(per_token(above), per_token(below)))
+    return timing([])
+  per_token = lambda case: [seconds / case.tokens for seconds in case.samples]
+  return timing(ratios(per_token(above), per_token(below)))
 
 
 def find(
-  cells: Sequence[Cell], head: str, length: int, contestant: str, kind: str
-) -> Cell | None:
-  """The cell of these, if there is one."""
+  cases: Sequence[Case], head: str, length: int, contestant: str, kind: str
+) -> Case | None:
+  """The case of these, if there is one."""
   key = head, length, contestant, kind
-  for cell in cells:
-    if (cell.head, cell.length, cell.contestant, cell.kind) == key:
-      return cell
+  for case in cases:
+    if (case.head, case.length, case.contestant, case.kind) == key:
+      return case
   return None
 
 
-def headline(cells: Sequence[Cell]) -> list[str]:
+def headline(cases: Sequence[Case]) -> list[str]:
   """Time of NeMA-LC over that of its own encoder, a line per kind."""
   lines = []
-  for cell in cells:
-    if cell.head == "match" and cell.contestant == OURS:
-      bare = find(cells, "match", cell.length, ENCODER, cell.kind)
+  for case in cases:
+    if case.head == "match" and case.contestant == OURS:
+      bare = find(cases, "match", case.length, ENCODER, case.kind)
       lines.append(
-        f"{TITLES[cell.kind]}, NeMA-LC / the same encoder without memory, 2 x"
-        f" {cell.length:,} tokens: {_spread(time_ratio(cell, bare))}"
+        f"{TITLES[case.kind]}, NeMA-LC / the same encoder without memory, 2 x"
+        f" {case.length:,} tokens: {_spread(time_ratio(case, bare))}"
       )
   return lines
 
@@ -80,11 +81,11 @@ def headline(cells: Sequence[Cell]) -> list[str]:
 def markdown(results: Results, about: Sequence[str]) -> str:
   """The whole report; `about` says what was run, and on what."""
   texts = ["# Benchmark", "\n".join(f"- {line}" for line in about)]
-  cells = results.cells
-  if lines := headline(cells):
+  cases = results.cases
+  if lines := headline(cases):
     texts.append("\n".join(f"- **{line}**" for line in lines))
-  if cells:
-    names = dict.fromkeys(cell.contestant for cell in cells)
+  if cases:
+    names = dict.fromkeys(case.contestant for case in cases)
     texts.append(
       "Median (least to greatest) of the rounds. Ratios are of the time per"
       f" token, paired by rounds: above 1 in “time / {BASE}”, the contestant is"
@@ -94,9 +95,9 @@ def markdown(results: Results, about: Sequence[str]) -> str:
     )
   for head in ("match", "classify"):
     for kind, title in TITLES.items():
-      chosen = [c for c in cells if (c.head, c.kind) == (head, kind)]
+      chosen = [c for c in cases if (c.head, c.kind) == (head, kind)]
       if chosen:
-        texts += [f"## {title}, {head}", _cells_table(chosen)]
+        texts += [f"## {title}, {head}", _cases_table(chosen)]
   if results.breakdown is not None:
     texts += ["## Parts of a training step", _breakdown(results.breakdown)]
   if results.breakdown is not None and results.ceilings is not None:
@@ -115,39 +116,39 @@ def markdown(results: Results, about: Sequence[str]) -> str:
   return "\n\n".join(texts) + "\n"
 
 
-def _cells_table(cells: Sequence[Cell]) -> str:
+def _cases_table(cases: Sequence[Case]) -> str:
   header = [
     "length", "contestant", "parameters", "batch", "tokens/s",
     f"time / {BASE}", "NeMA-LC / this", "memory, MiB",
   ]  # fmt: skip
-  peaks = any(cell.peak_bytes for cell in cells)
+  peaks = any(case.peak_bytes for case in cases)
   header += ["device's peak, MiB"] if peaks else []
   rows = []
-  for cell in cells:
-    other = lambda name, c=cell: find(cells, c.head, c.length, name, c.kind)
-    times = "2 x " if cell.head == "match" else ""
+  for case in cases:
+    other = lambda name, c=case: find(cases, c.head, c.length, name, c.kind)
+    times = "2 x " if case.head == "match" else ""
     rows.append(
       [
-        f"{times}{cell.length:,}",
-        cell.contestant,
-        f"{cell.parameters:,}",
-        str(cell.batch),
-        _speed(cell),
-        _spread(time_ratio(cell, other(BASE))),
-        _spread(time_ratio(other(OURS), cell)),
-        _mebibytes(cell.bytes),
-        *([_mebibytes(cell.peak_bytes)] if peaks else []),
+        f"{times}{case.length:,}",
+        case.contestant,
+        f"{case.parameters:,}",
+        str(case.batch),
+        _speed(case),
+        _spread(time_ratio(case, other(BASE))),
+        _spread(time_ratio(other(OURS), case)),
+        _mebibytes(case.bytes),
+        *([_mebibytes(case.peak_bytes)] if peaks else []),
       ]
     )
   return table(header, rows)
 
 
-def _speed(cell: Cell) -> str:
-  if cell.status == MEASURED:
-    return _spread(speed(cell), ",.0f")
-  if cell.status == NO_FIT:
-    return f"{NO_FIT}, batch {cell.batch}"
-  return f"skipped: at least {cell.at_least:,.0f} s per step"
+def _speed(case: Case) -> str:
+  if case.status == MEASURED:
+    return _spread(speed(case), ",.0f")
+  if case.status == NO_FIT:
+    return f"{NO_FIT}, batch {case.batch}"
+  return f"skipped: at least {case.at_least:,.0f} s per step"
 
 
 def _breakdown(found: Breakdown) -> str:
@@ -157,8 +158,8 @@ def _breakdown(found: Breakdown) -> str:
   rows = []
   for name, title in PARTS.items():
     if name in samples:
-      share = estimate(ratios(samples[name], samples["memory"]))
-      ours = _spread(estimate([1e3 * s for s in samples[name]]), ",.1f")
+      share = timing(ratios(samples[name], samples["memory"]))
+      ours = _spread(timing([1e3 * s for s in samples[name]]), ",.1f")
       rows.append([title, ours, _spread(share)])
     else:
       rows.append([title, f"skipped: {found.skipped[name]}", ""])
@@ -194,7 +195,7 @@ def _settings(results: Results) -> str:
   rows = []
   for row in results.sensitivity:
     name = f"{row.field} = {row.value}" if row.field else "as configured"
-    over = lambda part, s=row.samples: estimate(ratios(s[part], s["encoder"]))
+    over = lambda part, s=row.samples: timing(ratios(s[part], s["encoder"]))
     rows.append([name, _spread(over("memory")), _spread(over("scan"))])
   header = [
     "setting", "NeMA-LC's step / encoder's", "memory scan alone / encoder's"
@@ -202,7 +203,7 @@ def _settings(results: Results) -> str:
   return "Training steps, time over time.\n\n" + table(header, rows)
 
 
-def _spread(value: Estimate, form: str = ".2f") -> str:
+def _spread(value: Timing, form: str = ".2f") -> str:
   if value.median != value.median:  # NaN
     return ""
   return f"{value.median:{form}} ({value.low:{form}} to {value.high:{form}})"

@@ -9,8 +9,11 @@ from ml_collections import ConfigDict
 
 from nema_lc_jax.errors import ConfigError, RunError, one_line
 from nema_lc_jax.inspect.horizon import write_horizon
-from nema_lc_jax.inspect.run import inspect_example, open_run
+from nema_lc_jax.inspect.record import require_memory
+from nema_lc_jax.inspect.run import inspect_example
 from nema_lc_jax.runs.config_json import load_config, override
+from nema_lc_jax.runs.files import INSPECT
+from nema_lc_jax.training.restore import open_run
 
 DESCRIPTION = """\
 Shows what the memory of a trained model did with one example: a page on which
@@ -92,12 +95,13 @@ def _parse(
 
 
 def _write(args: argparse.Namespace, config: ConfigDict) -> list[Path]:
-  folder = Path(args.workdir) / "inspect"
-  experiment, params = open_run(args.workdir, config)
+  folder = Path(args.workdir) / INSPECT
+  require_memory(config)
+  experiment, state = open_run(args.workdir, config)
   if args.horizon is not None:
     return write_horizon(
       experiment,
-      params,
+      state.params,
       args.out or folder / "horizon.png",
       times=args.horizon,
       examples=args.examples,
@@ -109,7 +113,7 @@ def _write(args: argparse.Namespace, config: ConfigDict) -> list[Path]:
   if args.text:
     name = f"text_{Path(args.text[0]).stem}"
   found = inspect_example(
-    experiment, params, args.example, split=args.split, text=args.text
+    experiment, state.params, args.example, split=args.split, text=args.text
   )
   return found.save(args.out or folder / f"{name}.html")
 

@@ -1,5 +1,6 @@
 """How long items stay in the memory, in texts far longer than in training."""
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from scipy import stats
 
 from nema_lc_jax import data
 from nema_lc_jax.errors import ConfigError
@@ -15,15 +17,12 @@ from nema_lc_jax.inspect.record import require_memory
 from nema_lc_jax.memory.types import Params, StepOutput
 from nema_lc_jax.plotting import style
 from nema_lc_jax.runs.files import write_json
+from nema_lc_jax.runs.metric_names import METRICS
 from nema_lc_jax.training.experiment import Experiment
+from nema_lc_jax.training.losses import dynamics_sums
 
-# Of each rate along the text, the operation whose colour it has.
-RATES = {
-  "write_rate": ("write", "write / candidate"),
-  "update_rate": ("update", "update / slot"),
-  "forget_rate": ("forget", "forget / slot"),
-  "churn": ("replace", "churn / slot"),
-}
+# The rates that are drawn along the text.
+RATES = tuple(name for name, metric in METRICS.items() if metric.operation)
 # About so many tokens are run at once.
 TOKENS_AT_ONCE = 2**18
 
@@ -78,14 +77,12 @@ def survival(durations: np.ndarray, ended: np.ndarray) -> Survival:
     ended: [I] whether the item left.
   """
   durations = np.asarray(durations, int)
-  last = int(durations.max(initial=0))
-  age = np.arange(last + 1)
-  leaving = np.bincount(durations[ended], minlength=last + 1)
-  reached = np.bincount(durations, minlength=last + 1)
-  at_risk = reached[::-1].cumsum()[::-1]
-  return Survival(
-    age, np.cumprod(1 - leaving / np.maximum(at_risk, 1)), at_risk
+  age = np.arange(int(durations.max(initial=0)) + 1)
+  sample = stats.CensoredData(
+    uncensored=durations[ended], right=durations[~ended]
   )
+  at_risk = np.bincount(durations, minlength=len(age))[::-1].cumsum()[::-1]
+  return Survival(age, stats.ecdf(sample).sf.evaluate(age), at_risk)
 
 
 def _steps(
@@ -144,6 +141,8 @@ def measure_horizon(
     raise ConfigError(
       f"--horizon and --examples must be at least 1, got {times}, {examples}."
     )
+  by_step = functools.partial(dynamics_sums, budget=config.memory.budget)
+  count = jax.jit(jax.vmap(by_step, in_axes=1))
   durations, ended, sums, seen = [], [], None, 0
   for steps in _steps(experiment, params, split, times, examples):
     written = steps.allocation.source >= 0
@@ -152,7 +151,8 @@ def measure_horizon(
       held, left = lifetimes(*text)
       durations.append(held)
       ended.append(left)
-    counts = _counts(steps)
+    # As floats of double precision: those of JAX count up to 2**24 alone.
+    counts = jax.tree.map(lambda x: np.asarray(x, float), count(steps))
     sums = counts if sums is None else jax.tree.map(np.add, sums, counts)
     seen += len(written)
   durations, ended = np.concatenate(durations), np.concatenate(ended)
@@ -170,26 +170,9 @@ def measure_horizon(
     "age_at_leaving": np.bincount(durations[ended], minlength=1).tolist(),
     "survival": {k: v.tolist() for k, v in curve._asdict().items()},
     "rates": {
-      name: (total / np.maximum(count, 1)).tolist()
-      for name, (total, count) in sums.items()
+      name: (sums[name][0] / np.maximum(sums[name][1], 1)).tolist()
+      for name in RATES
     },
-  }
-
-
-def _counts(steps: StepOutput) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-  """By step n, summed over texts [B, N, ...]: how often, out of how many."""
-  active = steps.active[..., None]
-  occupied = steps.alive & active
-  total = lambda mask: mask.sum((0, 2), dtype=float)
-  slots = total(occupied)
-  return {
-    "write_rate": (
-      total((steps.allocation.source >= 0) & active),
-      total(steps.candidates),
-    ),
-    "update_rate": (total(steps.allocation.update & occupied), slots),
-    "forget_rate": (total(steps.allocation.forget & occupied), slots),
-    "churn": (total(occupied & ~steps.kept), slots),
   }
 
 
@@ -255,11 +238,11 @@ def _draw_survival(ax: Axes, found: dict[str, Any]) -> None:
 def _draw_rates(ax: Axes, found: dict[str, Any]) -> None:
   """The rates of the operations along the text."""
   labels, seen = [], [[0.0]]
-  for name, (operation, label) in RATES.items():
+  for name in RATES:
     values = found["rates"][name]
-    colour = style.OPERATION_COLOURS[operation]
+    colour = style.OPERATION_COLOURS[METRICS[name].operation]
     end = style.draw_curve(ax, np.arange(len(values)), values, colour)
-    labels.append((end, label, colour))
+    labels.append((end, METRICS[name].label, colour))
     seen.append(values)
   _mark_training(ax, found)
   ax.set_ylim(style.limits(*seen))

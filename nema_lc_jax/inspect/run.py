@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.inspect.names import names_of
 from nema_lc_jax.inspect.page import Inspection, content, render
@@ -17,27 +15,8 @@ from nema_lc_jax.inspect.record import (
 )
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.runs import config_json
-from nema_lc_jax.training import restore
 from nema_lc_jax.training.experiment import Experiment
-
-
-def open_run(
-  workdir: str | Path, config: ConfigDict | None = None
-) -> tuple[Experiment, Params]:
-  """A run's experiment, and its best parameters.
-
-  Args:
-    workdir: folder of the run.
-    config: in place of the run's own.
-
-  Raises:
-    ValueError, RunError: in one line, if there is no such run, or if it has
-      no memory.
-  """
-  config = config_json.load_config(workdir) if config is None else config
-  require_memory(config)
-  experiment, state = restore.open_run(workdir, config)
-  return experiment, state.params
+from nema_lc_jax.training.restore import open_run
 
 
 def inspect_example(
@@ -118,6 +97,9 @@ def show(
     config.update_from_flattened_dict(overrides or {})
   except (AttributeError, KeyError, TypeError) as error:
     raise ConfigError(" ".join(str(error).split())) from None
+  require_memory(config)
   files = [text] if isinstance(text, str | Path) else text
-  experiment, params = open_run(workdir, config)
-  return inspect_example(experiment, params, example, split=split, text=files)
+  experiment, state = open_run(workdir, config)
+  return inspect_example(
+    experiment, state.params, example, split=split, text=files
+  )

@@ -14,23 +14,16 @@ from nema_lc_jax.plotting.published import FILE as PUBLISHED_FILE
 from nema_lc_jax.plotting.published import task_of, write_published
 from nema_lc_jax.runs.files import SUMMARY_FILE
 from nema_lc_jax.runs.intervals import estimate
-from nema_lc_jax.runs.records import Run, read_run
+from nema_lc_jax.runs.metric_names import COST, METRICS, of_kind
+from nema_lc_jax.runs.records import RunRecord, read_run
 
-# What a policy's life of slots is compared by, and the title of its panel.
-LIFECYCLE = {
-  "memory_utilisation": "Live slots (share of all)",
-  "memory_age": "Age of live slots (chunks)",
-  "churn": "Items lost per live slot",
-  "write_rate": "Writes per candidate",
-  "update_rate": "Updates per live slot",
-  "forget_rate": "Forgets per live slot",
-}
-# What a run costs (see Run.costs), and the title of its panel.
-COSTS = {
-  "num_parameters": "Parameters",
-  "examples_per_second": "Training speed (examples/s)",
-  "peak_memory_bytes": "Memory of a training step (bytes)",
-}
+# What the slots of policies are compared by, a panel each.
+LIFECYCLE = (
+  "memory_utilisation", "memory_age", "churn",
+  "write_rate", "update_rate", "forget_rate",
+)  # fmt: skip
+# What a run costs, a panel each: see RunRecord.costs.
+COSTS = of_kind(COST)
 
 
 def compare(
@@ -57,7 +50,7 @@ def compare(
   """
   groups = group_runs([read_run(workdir) for workdir in workdirs])
   runs = [run for group in groups.values() for run in group]
-  title = runs[0].summary["task"]
+  title = runs[0].summary.task
   out, written = Path(out), []
   if published == "auto":
     published = task_of(runs[0].summary)
@@ -75,21 +68,18 @@ def compare(
   return written
 
 
-def group_runs(runs: Sequence[Run]) -> dict[str, list[Run]]:
+def group_runs(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
   """Runs by policy, after making sure that they may be compared."""
   if not runs:
     raise ValueError("no runs to compare")
   for run in runs:
     if not run.summary:
       raise ValueError(f"{run.workdir} has no {SUMMARY_FILE}: not finished?")
-    for name in ("task", "policy", "seed", "test_accuracy"):
-      if name not in run.summary:
-        raise ValueError(f"{run.workdir / SUMMARY_FILE} lacks {name!r}")
   for name in ("task", "data_fingerprint"):
     _require_same(runs, name)
-  seen: dict[tuple, Run] = {}
+  seen: dict[tuple, RunRecord] = {}
   for run in runs:
-    key = run.summary["policy"], run.summary["seed"]
+    key = run.summary.policy, run.summary.seed
     if key in seen:
       raise ValueError(
         f"policy {key[0]!r}, seed {key[1]} occurs twice: "
@@ -103,22 +93,22 @@ def group_runs(runs: Sequence[Run]) -> dict[str, list[Run]]:
   }
 
 
-def _require_same(runs: Sequence[Run], name: str) -> None:
+def _require_same(runs: Sequence[RunRecord], name: str) -> None:
   found: dict = {}
   for run in runs:
-    found.setdefault(run.summary.get(name), []).append(str(run.workdir))
+    found.setdefault(getattr(run.summary, name), []).append(str(run.workdir))
   if len(found) > 1:
     listed = "; ".join(f"{v!r}: {', '.join(d)}" for v, d in found.items())
     raise ValueError(f"runs differ in {name} ({listed})")
 
 
-def _accuracy_figure(groups: Mapping[str, Sequence[Run]], title: str):
+def _accuracy_figure(groups: Mapping[str, Sequence[RunRecord]], title: str):
   figure = style.new_figure(
     6.2, 1.5 + 0.36 * len(groups), title=f"Test accuracy · {title}"
   )
   ax = figure.add_subplot()
   values = {
-    policy: [run.summary["test_accuracy"] for run in runs]
+    policy: [run.summary.test_accuracy for run in runs]
     for policy, runs in groups.items()
   }
   seen = _points(ax, values)
@@ -134,7 +124,7 @@ def _accuracy_figure(groups: Mapping[str, Sequence[Run]], title: str):
   return figure
 
 
-def _curves_figure(groups: Mapping[str, Sequence[Run]], title: str):
+def _curves_figure(groups: Mapping[str, Sequence[RunRecord]], title: str):
   figure = style.new_figure(9.6, 4.0, title=f"Learning curves · {title}")
   panels = {
     "train": "Training, as it goes",
@@ -158,7 +148,7 @@ def _curves_figure(groups: Mapping[str, Sequence[Run]], title: str):
 
 
 def _curves(
-  ax: Axes, groups: Mapping[str, Sequence[Run]], split: str, seen: list
+  ax: Axes, groups: Mapping[str, Sequence[RunRecord]], split: str, seen: list
 ) -> list[tuple[float, str, str]]:
   """A curve per policy, added to `seen`; returns heights, names, colours."""
   colours = style.policy_colours(list(groups))
@@ -199,7 +189,7 @@ def _draw_band(ax: Axes, curves, colour: str) -> float | None:
   return points[-1].mean
 
 
-def _lifecycle_figure(groups: Mapping[str, Sequence[Run]], title: str):
+def _lifecycle_figure(groups: Mapping[str, Sequence[RunRecord]], title: str):
   split = _common_split(groups)
   figure = style.new_figure(
     9.2,
@@ -207,27 +197,28 @@ def _lifecycle_figure(groups: Mapping[str, Sequence[Run]], title: str):
     title=f"Life of the slots in {split} · {title}",
   )
   axes = figure.subplots(2, 3, sharey=True)
-  for ax, (name, panel) in zip(axes.flat, LIFECYCLE.items(), strict=True):
+  for ax, name in zip(axes.flat, LIFECYCLE, strict=True):
     values = {
       policy: _lives(runs, split, name) for policy, runs in groups.items()
     }
     seen = _points(ax, values, count=False)
-    ax.set_title(panel)
+    ax.set_title(METRICS[name].title)
     ax.set_xlim(style.limits([0.0], *seen))
     ax.xaxis.set_major_locator(MaxNLocator(5))
   figure.supxlabel(_note("", groups), fontsize=8, color=style.GREY)
   return figure
 
 
-def _cost_figure(groups: Mapping[str, Sequence[Run]], title: str):
+def _cost_figure(groups: Mapping[str, Sequence[RunRecord]], title: str):
   figure = style.new_figure(
     9.2, 1.5 + 0.36 * len(groups), title=f"Cost · {title}"
   )
   axes = figure.subplots(1, len(COSTS), sharey=True)
-  for ax, (name, panel) in zip(axes, COSTS.items(), strict=True):
+  for ax, name in zip(axes, COSTS, strict=True):
     values = {policy: _costs(runs, name) for policy, runs in groups.items()}
     seen = _points(ax, values, count=False)
-    ax.set_title(panel if seen else f"{panel}: not known")
+    title = METRICS[name].title
+    ax.set_title(title if seen else f"{title}: not known")
     ax.set_xlim(style.limits([0.0], *seen, floor=0.0))
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -235,7 +226,7 @@ def _cost_figure(groups: Mapping[str, Sequence[Run]], title: str):
   return figure
 
 
-def _costs(runs: Sequence[Run], name: str) -> list[float]:
+def _costs(runs: Sequence[RunRecord], name: str) -> list[float]:
   """A cost of each run that knows it."""
   return [run.costs[name] for run in runs if name in run.costs]
 
@@ -295,16 +286,16 @@ def _name_baselines(ax: Axes, baselines: Mapping[str, float]) -> None:
     )
 
 
-def _baselines(groups: Mapping[str, Sequence[Run]]) -> dict[str, float]:
+def _baselines(groups: Mapping[str, Sequence[RunRecord]]) -> dict[str, float]:
   """All baselines; the runs share their data, so they agree on the values."""
   merged: dict[str, float] = {}
   for runs in groups.values():
     for run in runs:
-      merged |= run.summary.get("baselines", {})
+      merged |= run.summary.baselines
   return merged
 
 
-def _common_split(groups: Mapping[str, Sequence[Run]]) -> str:
+def _common_split(groups: Mapping[str, Sequence[RunRecord]]) -> str:
   """The best evidence that every run has: test, else validation, else train."""
   splits = set.intersection(
     *({row["split"] for row in run.rows} for g in groups.values() for run in g)
@@ -315,13 +306,13 @@ def _common_split(groups: Mapping[str, Sequence[Run]]) -> str:
   return "train"
 
 
-def _lives(runs: Sequence[Run], split: str, name: str) -> list[float]:
+def _lives(runs: Sequence[RunRecord], split: str, name: str) -> list[float]:
   """A metric of the slots, its last value in each run that has slots."""
   series = [run.series(split, name)[1] for run in runs if run.has_slots]
   return [float(values[-1]) for values in series if len(values)]
 
 
-def _note(label: str, groups: Mapping[str, Sequence[Run]]) -> str:
+def _note(label: str, groups: Mapping[str, Sequence[RunRecord]]) -> str:
   """The axis label, and what the intervals are."""
   counts = [len(runs) for runs in groups.values()]
   notes = []
@@ -332,7 +323,7 @@ def _note(label: str, groups: Mapping[str, Sequence[Run]]) -> str:
   return f"{label}  ({'; '.join(notes)})".strip()
 
 
-def _write_table(groups: Mapping[str, Sequence[Run]], path: Path) -> Path:
+def _write_table(groups: Mapping[str, Sequence[RunRecord]], path: Path) -> Path:
   split = _common_split(groups)
   names = ("policy", "n", "seeds", "test_accuracy", "low", "high")
   resources = (*COSTS, "wall_seconds")
@@ -340,8 +331,8 @@ def _write_table(groups: Mapping[str, Sequence[Run]], path: Path) -> Path:
     table = csv.writer(file)
     table.writerow([*names, *(f"{split}_{n}" for n in LIFECYCLE), *resources])
     for policy, runs in groups.items():
-      accuracy = estimate([run.summary["test_accuracy"] for run in runs])
-      seeds = " ".join(str(run.summary["seed"]) for run in runs)
+      accuracy = estimate([run.summary.test_accuracy for run in runs])
+      seeds = " ".join(str(run.summary.seed) for run in runs)
       means = [_lives(runs, split, name) for name in LIFECYCLE]
       means += [_costs(runs, name) for name in resources]
       numbers = [*accuracy[:3], *(np.mean(m) if m else math.nan for m in means)]

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from nema_lc_jax.runs import markup
 from nema_lc_jax.runs.intervals import estimate
-from nema_lc_jax.runs.records import Run
+from nema_lc_jax.runs.records import RunRecord
+from nema_lc_jax.runs.summary import Summary
 
 FILE = "published.tex"
 TASKS = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
@@ -74,27 +75,27 @@ RESULTS = (
 )
 
 
-def task_of(summary: Mapping) -> str:
+def task_of(summary: Summary) -> str:
   """The Long Range Arena task that a run is of.
 
   Raises:
     ValueError: if it is of none.
   """
-  name = summary["task"]
+  name = summary.task
   if name not in DATA:
     raise ValueError(
       f"no published numbers for the task {name!r}; there are for"
       f" {', '.join(DATA)}, or name one of --published {'|'.join(TASKS)}"
       "; for bAbI by python -m nema_lc_jax.by_task RUNS --published"
     )
-  resolution = summary["config"]["data"].get("resolution")
+  resolution = summary.config["data"].get("resolution")
   if name == "pathfinder" and resolution == PATHX_RESOLUTION:
     return "pathx"
   return DATA[name]
 
 
 def write_published(
-  groups: Mapping[str, Sequence[Run]], task: str, path: Path
+  groups: Mapping[str, Sequence[RunRecord]], task: str, path: Path
 ) -> Path:
   """Writes a LaTeX table of published numbers and of our runs.
 
@@ -103,7 +104,7 @@ def write_published(
     task: whose numbers, one of `TASKS`.
     path: the file.
   """
-  data = next(run.summary["task"] for runs in groups.values() for run in runs)
+  data = next(run.summary.task for runs in groups.values() for run in runs)
   column = TASKS.index(task)
   published = [
     (r.model, r.accuracies[column], r.source)
@@ -133,25 +134,25 @@ def write_published(
   return path
 
 
-def _ours(name: str, runs: Sequence[Run]) -> tuple[str, str, str]:
-  found = estimate([100 * run.summary["test_accuracy"] for run in runs])
+def _ours(name: str, runs: Sequence[RunRecord]) -> tuple[str, str, str]:
+  found = estimate([100 * run.summary.test_accuracy for run in runs])
   accuracy = f"{found.mean:.2f}"
   if found.n > 1:
     accuracy += f" [{found.low:.2f}, {found.high:.2f}]"
   summary = runs[0].summary
-  facts = [f"ours, n={found.n}", f"{summary['num_parameters']:,} parameters"]
+  facts = [f"ours, n={found.n}", f"{summary.num_parameters:,} parameters"]
   return name, accuracy, ", ".join([*facts, *_data(summary)])
 
 
-def _data(summary: Mapping) -> Iterator[str]:
+def _data(summary: Summary) -> Iterator[str]:
   """What our data are, where those of the published numbers may be others."""
-  data = summary["config"]["data"]
+  data = summary.config["data"]
   yield f"length {data['length']:,}"
-  yield f"{summary['test_examples']:,} test examples"
+  yield f"{summary.test_examples:,} test examples"
   if "reading" in data:
     yield f"{data['reading']} bytes"
-  if data.get("dir", "") is None and summary["task"] == "listops":
+  if data.get("dir", "") is None and summary.task == "listops":
     sizes = (data.get("min_length", 500), data.get("max_length", 2000))
     yield f"lists of {sizes[0]} to {sizes[1]} made here"
-  if data.get("dir", "") is None and summary["task"] == "pathfinder":
+  if data.get("dir", "") is None and summary.task == "pathfinder":
     yield "images drawn here; not LRA's"

@@ -1,9 +1,10 @@
 """Errors by task, for data sets whose examples say of which task they are."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
+
+from nema_lc_jax.runs.summary import Summary
 
 # The share of wrong answers above which a task is failed (Weston et al. 2015).
 FAILED = 0.05
@@ -22,11 +23,11 @@ def errors(right: np.ndarray, tasks: np.ndarray) -> dict[str, float]:
   }
 
 
-def means(summaries: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+def means(summaries: Iterable[Summary]) -> dict[str, float]:
   """The mean error of each task over the runs that have it, in order."""
   found: dict[str, list[float]] = {}
   for summary in summaries:
-    for task, error in (summary.get("test_error_by_task") or {}).items():
+    for task, error in (summary.test_error_by_task or {}).items():
       found.setdefault(task, []).append(error)
   return {task: float(np.mean(found[task])) for task in sorted(found, key=int)}
 

@@ -39,7 +39,7 @@ def other_data(workdir: str | Path, fingerprint: str) -> str | None:
 LAYOUT = ("parallel", "fsdp", "on_save_error")
 
 
-def prepare(
+def claim_folder(
   config: ConfigDict,
   interface: Mapping[str, Any],
   workdir: Path,
@@ -63,7 +63,7 @@ def prepare(
   saved, wanted = workdir / files.CONFIG_FILE, json.loads(config.to_json())
   if force and saved.exists():
     # Only what a run writes, and only where there is a run.
-    for name in ("checkpoints", "plots", "tensorboard", PRETRAIN):
+    for name in (files.CHECKPOINTS, files.PLOTS, files.TENSORBOARD, PRETRAIN):
       shutil.rmtree(workdir / name, ignore_errors=True)
     for name in (
       METRICS_FILE, SUMMARY_FILE, TRACE_FILE, NONFINITE_FILE,

@@ -53,17 +53,18 @@ def difference(
   seeds = sorted(set(ours) & set(theirs))
   if not seeds:
     raise ValueError("no seed in common: nothing to pair")
-  gaps = np.array([ours[seed] - theirs[seed] for seed in seeds])
-  mean, low, high, n = estimate(gaps)
+  a, b = (np.array([side[seed] for seed in seeds]) for side in (ours, theirs))
+  n, mean = len(seeds), float((a - b).mean())
   if n < 2:
-    return Difference(mean, low, high, math.nan, math.nan, n)
-  spread = float(gaps.std(ddof=1))
-  if spread < 1e-12:
+    return Difference(mean, *[math.nan] * 4, n)
+  spread = float((a - b).std(ddof=1))
+  if spread < 1e-12:  # There is no t test of equal differences.
     zero = abs(mean) < 1e-12
     effect = 0.0 if zero else math.copysign(math.inf, mean)
     return Difference(mean, mean, mean, float(zero), effect, n)
-  p = float(stats.ttest_1samp(gaps, 0.0).pvalue)
-  return Difference(mean, low, high, p, mean / spread, n)
+  test = stats.ttest_rel(a, b)
+  low, high = map(float, test.confidence_interval())
+  return Difference(mean, low, high, float(test.pvalue), mean / spread, n)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -85,7 +86,12 @@ Z = 1.959963984540054  # The two-sided 95% quantile of the normal distribution.
 
 
 def interval(accuracy: float, examples: int) -> tuple[float, float]:
-  """Wilson's 95% interval of a share of independent answers."""
+  """Wilson's 95% interval of a share of independent answers.
+
+  scipy's takes whole counts alone. The accuracy of a head per token is a mean
+  over answers, of which an example has several: the number of right examples
+  that it stands for is not whole, and the interval only approximate.
+  """
   centre = accuracy + Z * Z / (2 * examples)
   spread = Z * math.sqrt(
     accuracy * (1 - accuracy) / examples + (Z / (2 * examples)) ** 2

@@ -9,7 +9,11 @@ from typing import Any, TextIO
 
 from tensorboardX import SummaryWriter
 
-from nema_lc_jax.runs.files import METRICS_FILE
+from nema_lc_jax.runs.files import (
+  METRICS_FILE,
+  TENSORBOARD,
+  write_atomically,
+)
 
 
 class MetricWriter:
@@ -83,19 +87,14 @@ class MetricWriter:
     self._file = self._path.open("a", encoding="utf-8")
     if self._wants_tensorboard:
       self._tensorboard = SummaryWriter(
-        str(self._workdir / "tensorboard"), purge_step=self._purge_step
+        str(self._workdir / TENSORBOARD), purge_step=self._purge_step
       )
 
   def _keep(self, predicate) -> None:
     if not self._path.exists():
       return
     kept = [line for line, row in _parse(self._path) if predicate(row)]
-    new = self._path.with_suffix(".tmp")
-    with new.open("w", encoding="utf-8") as file:
-      file.writelines(line + "\n" for line in kept)
-      file.flush()
-      os.fsync(file.fileno())
-    new.replace(self._path)
+    write_atomically(self._path, "".join(line + "\n" for line in kept))
 
 
 def read_metrics(workdir: str | os.PathLike) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.runs.files import write_atomically
 from nema_lc_jax.stream.core import StreamState
 from nema_lc_jax.training.trees import named_leaves
 
@@ -24,7 +25,7 @@ def save(path: str | Path, state: StreamState, *, model: str = "") -> None:
     state: leaves [...], or with leading axes.
     model: of the parameters it was made with; `load` asks for the same.
   """
-  path, payload = Path(path), io.BytesIO()
+  payload = io.BytesIO()
   np.savez(
     payload, **{k: np.asarray(x) for k, x in named_leaves(state).items()}
   )
@@ -34,11 +35,8 @@ def save(path: str | Path, state: StreamState, *, model: str = "") -> None:
     "sha256": hashlib.sha256(payload.getvalue()).hexdigest(),
     "model": model,
   }
-  temporary = path.with_name(path.name + ".tmp")
-  with temporary.open("wb") as file:
-    file.write(json.dumps(header).encode() + b"\n")
-    file.write(payload.getvalue())
-  temporary.replace(path)
+  first = json.dumps(header).encode() + b"\n"
+  write_atomically(path, first + payload.getvalue())
 
 
 def load(

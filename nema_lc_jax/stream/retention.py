@@ -25,7 +25,7 @@ from nema_lc_jax.errors import ConfigError, RunError, one_line
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.plotting import style
 from nema_lc_jax.runs import config_json
-from nema_lc_jax.runs.files import write_json
+from nema_lc_jax.runs.files import RETENTION, write_json
 from nema_lc_jax.stream.core import make_stream
 from nema_lc_jax.training import restore
 from nema_lc_jax.training.experiment import (
@@ -176,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
       streams=args.streams,
       oldest=args.oldest,
     )
-    folder = Path(args.out or Path(args.workdir) / "retention")
+    folder = Path(args.out or Path(args.workdir) / RETENTION)
     written = draw(found, folder)
     report = folder / "retention.json"
     write_json(report, found)

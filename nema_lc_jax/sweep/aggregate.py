@@ -2,32 +2,21 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.runs import intervals
 from nema_lc_jax.runs.intervals import Difference, Estimate
-from nema_lc_jax.sweep.plan import Cell, Run, Setting
+from nema_lc_jax.runs.metric_names import BY_TASK, SLOTS, TRUTH, of_kind
+from nema_lc_jax.runs.summary import Summary
+from nema_lc_jax.sweep.plan import Cell, PlannedRun, Setting
 
 # Means over seeds that the CSV has beside accuracy, from the test metrics.
-METRICS = (
-  "write_precision",
-  "write_recall",
-  "premature_forget_rate",
-  "stale_read_rate",
-  "memory_utilisation",
-  "memory_age",
-  "write_rate",
-  "update_rate",
-  "forget_rate",
-  "churn",
-  "mean_error",
-  "failed_tasks",
-)
+METRICS = of_kind(TRUTH) + of_kind(SLOTS) + of_kind(BY_TASK)
 
-Done = Sequence[tuple[Run, Mapping[str, Any]]]  # runs and their summaries
+Done = Sequence[tuple[PlannedRun, Summary]]  # runs that are finished
 
 
 class Row(NamedTuple):
@@ -38,7 +27,7 @@ class Row(NamedTuple):
   by_length: Mapping[str, Estimate]
   oracle: Mapping[str, float]  # mean over seeds, by length
   # The reference minus this one, and p after Holm; None for the reference.
-  behind: Difference | None
+  gap: Difference | None
   p_holm: float
   collapsed: int  # runs that warned of their memory
   learning_rate: float
@@ -48,7 +37,7 @@ class Row(NamedTuple):
   commits: tuple[str, ...]
 
 
-def cells_of(done: Done) -> dict[Cell, list[tuple[Run, Mapping[str, Any]]]]:
+def cells_of(done: Done) -> dict[Cell, list[tuple[PlannedRun, Summary]]]:
   """Finished runs by cell, in the order of the sweep."""
   cells: dict[Cell, list] = {}
   for run, summary in done:
@@ -69,21 +58,21 @@ def make_rows(done: Done, *, reference: str) -> list[Row]:
   cells = cells_of(done)
   require_same_data(cells)
   accuracies = {
-    cell: {run.seed: summary["test_accuracy"] for run, summary in runs}
+    cell: {run.seed: summary.test_accuracy for run, summary in runs}
     for cell, runs in cells.items()
   }
-  behind: dict[Cell, Difference] = {}
+  gaps: dict[Cell, Difference] = {}
   for cell, theirs in accuracies.items():
     other = Cell(reference, cell.setting)
     if cell.policy == reference:
       other = Cell(reference)
     ours = accuracies.get(other, {})
     if other != cell and set(ours) & set(theirs):
-      behind[cell] = intervals.difference(ours, theirs)
-  adjusted = intervals.holm([gap.p for gap in behind.values()])
-  p_holm = dict(zip(behind, adjusted, strict=True))
+      gaps[cell] = intervals.difference(ours, theirs)
+  adjusted = intervals.holm([gap.p for gap in gaps.values()])
+  p_holm = dict(zip(gaps, adjusted, strict=True))
   return [
-    _row(cell, runs, behind.get(cell), p_holm.get(cell, math.nan))
+    _row(cell, runs, gaps.get(cell), p_holm.get(cell, math.nan))
     for cell, runs in cells.items()
   ]
 
@@ -95,10 +84,10 @@ def of_data(cell: Cell) -> Setting:
 
 def require_same_data(cells: Mapping[Cell, Done]) -> None:
   """Raises ConfigError unless cells on the same data really had the same."""
-  first: dict[Setting, tuple[Run, str]] = {}
+  first: dict[Setting, tuple[PlannedRun, str]] = {}
   for cell, runs in cells.items():
     for run, summary in runs:
-      found = summary["data_fingerprint"]
+      found = summary.data_fingerprint
       other, wanted = first.setdefault(of_data(cell), (run, found))
       if found != wanted:
         raise ConfigError(
@@ -108,34 +97,31 @@ def require_same_data(cells: Mapping[Cell, Done]) -> None:
         )
 
 
-def _row(
-  cell: Cell, runs: Done, behind: Difference | None, p_holm: float
-) -> Row:
+def _row(cell: Cell, runs: Done, gap: Difference | None, p_holm: float) -> Row:
   summaries = [summary for _, summary in runs]
-  mean = lambda name: float(np.mean([s[name] for s in summaries]))
   by_length = {
     times: intervals.estimate(
-      [s["test_accuracy_by_length"][times] for s in summaries]
+      [s.test_accuracy_by_length[times] for s in summaries]
     )
-    for times in summaries[0]["test_accuracy_by_length"]
+    for times in summaries[0].test_accuracy_by_length
   }
-  oracles = [s["oracle_accuracy_by_length"] or {} for s in summaries]
-  found = [s["test_metrics"] for s in summaries]
+  oracles = [s.oracle_accuracy_by_length or {} for s in summaries]
+  found = [s.test_metrics for s in summaries]
   return Row(
     cell=cell,
-    accuracy=intervals.estimate([s["test_accuracy"] for s in summaries]),
+    accuracy=intervals.estimate([s.test_accuracy for s in summaries]),
     by_length=by_length,
     oracle={t: float(np.mean([o[t] for o in oracles])) for t in oracles[0]},
-    behind=behind,
+    gap=gap,
     p_holm=p_holm,
-    collapsed=sum(bool(s["memory_warning"]) for s in summaries),
-    learning_rate=summaries[0]["config"]["train"]["learning_rate"],
-    num_parameters=summaries[0]["num_parameters"],
-    wall_seconds=mean("wall_seconds"),
+    collapsed=sum(bool(s.memory_warning) for s in summaries),
+    learning_rate=summaries[0].config["train"]["learning_rate"],
+    num_parameters=summaries[0].num_parameters,
+    wall_seconds=float(np.mean([s.wall_seconds for s in summaries])),
     metrics={
       name: float(np.mean([m[name] for m in found]))
       for name in METRICS
       if all(name in m for m in found)
     },
-    commits=tuple(sorted({str(s["git_commit"]) for s in summaries})),
+    commits=tuple(sorted({str(s.git_commit) for s in summaries})),
   )

@@ -11,8 +11,9 @@ from matplotlib.ticker import NullLocator
 from nema_lc_jax.plotting import style
 from nema_lc_jax.plotting.compare import compare
 from nema_lc_jax.runs.intervals import estimate
+from nema_lc_jax.runs.summary import Summary
 from nema_lc_jax.sweep.aggregate import Done, cells_of
-from nema_lc_jax.sweep.plan import Cell, Run
+from nema_lc_jax.sweep.plan import Cell
 
 FOLDER = "figures"
 
@@ -22,14 +23,15 @@ def draw(done: Done, out: Path) -> list[Path]:
   cells, written = cells_of(done), []
   folder = out / FOLDER
   folder.mkdir(parents=True, exist_ok=True)
-  task = done[0][1]["task"]
+  task = done[0][1].task
   for setting in dict.fromkeys(cell.setting for cell in cells):
     here = {c.policy: runs for c, runs in cells.items() if c.setting == setting}
     name = _file_name(setting)
     title = " · ".join(filter(None, (task, Cell("", setting).setting_name)))
     with style.STYLE():
-      if any(len(s["test_accuracy_by_length"]) > 1 for _, s in done):
-        figure = by_length(here, title)
+      if any(len(s.test_accuracy_by_length) > 1 for _, s in done):
+        summaries = {p: [s for _, s in runs] for p, runs in here.items()}
+        figure = by_length(summaries, title)
         written += style.save(figure, folder, f"accuracy_by_length{name}")
     if not setting:
       written += compare(
@@ -64,18 +66,16 @@ def _is_number(value: Any) -> bool:
   return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def by_length(
-  groups: Mapping[str, Sequence[tuple[Run, Mapping[str, Any]]]], title: str
-) -> Figure:
+def by_length(groups: Mapping[str, Sequence[Summary]], title: str) -> Figure:
   """Accuracy against text length, a line per policy, with the oracle's."""
   curves = {}
-  for policy, runs in groups.items():
-    found = [summary["test_accuracy_by_length"] for _, summary in runs]
+  for policy, summaries in groups.items():
+    found = [summary.test_accuracy_by_length for summary in summaries]
     curves[policy] = {int(t): [f[t] for f in found] for t in found[0]}
   oracles = [
-    summary["oracle_accuracy_by_length"] or {}
-    for runs in groups.values()
-    for _, summary in runs
+    summary.oracle_accuracy_by_length or {}
+    for summaries in groups.values()
+    for summary in summaries
   ]
   extra = {int(t): [o[t] for o in oracles] for t in oracles[0]}
   figure = _curves(curves, f"Test accuracy by length · {title}", extra)
@@ -84,7 +84,7 @@ def by_length(
 
 
 def by_field(
-  cells: Mapping[Cell, Sequence[tuple[Run, Mapping[str, Any]]]],
+  cells: Mapping[Cell, Done],
   field: str,
   task: str,
 ) -> Figure:
@@ -103,12 +103,12 @@ def by_field(
     setting = dict(cell.setting)
     others = {k: v for k, v in setting.items() if k != field}
     if field in setting and all(first[k] == v for k, v in others.items()):
-      values = [summary["test_accuracy"] for _, summary in runs]
+      values = [summary.test_accuracy for _, summary in runs]
       curves.setdefault(cell.policy, {})[setting[field]] = values
       oracle.setdefault(setting[field], []).extend(
-        summary["oracle_accuracy_by_length"]["1"]
+        summary.oracle_accuracy_by_length["1"]
         for _, summary in runs
-        if summary["oracle_accuracy_by_length"]
+        if summary.oracle_accuracy_by_length
       )
   fixed = {k: v for k, v in first.items() if k != field}
   note = "".join(f" · {k}={v}" for k, v in fixed.items())

@@ -47,7 +47,7 @@ class Cell(NamedTuple):
     return " · ".join(filter(None, (self.policy, self.setting_name)))
 
 
-class Run(NamedTuple):
+class PlannedRun(NamedTuple):
   """One training run of a sweep."""
 
   cell: Cell
@@ -75,7 +75,7 @@ class Plan(NamedTuple):
 
   def runs(
     self, config: ConfigDict, rates: Mapping[str, float]
-  ) -> Iterator[Run]:
+  ) -> Iterator[PlannedRun]:
     """The runs of the result; policies in `rates` have their own rate."""
     # Seeds outside: a sweep that is cut short has few seeds of everything.
     for seed, cell in itertools.product(self.seeds, self.cells):
@@ -84,7 +84,7 @@ class Plan(NamedTuple):
         changes["train.learning_rate"] = rates[cell.policy]
       yield _run(config, cell, seed, changes, "runs")
 
-  def tuning_runs(self, config: ConfigDict) -> Iterator[Run]:
+  def tuning_runs(self, config: ConfigDict) -> Iterator[PlannedRun]:
     """Each policy with each learning rate, in the setting of the config."""
     policies = dict.fromkeys(cell.policy for cell in self.cells)
     for seed, rate, policy in itertools.product(
@@ -112,7 +112,7 @@ def _run(
   seed: int,
   changes: Mapping[str, Any],
   section: str,
-) -> Run:
+) -> PlannedRun:
   own = changed(config, {"seed": seed, **changes})
   names = [cell.policy.replace(":", ".")]
   names += [f"{field}={value}" for field, value in cell.setting]
@@ -121,7 +121,7 @@ def _run(
   # No path separators, blanks or brackets: values may be tuples.
   safe = "-".join("".join(c for c in n if c.isalnum() or c in "._=,-")
                   for n in names)  # fmt: skip
-  return Run(cell, seed, own, f"{section}/{safe}/seed{seed}")
+  return PlannedRun(cell, seed, own, f"{section}/{safe}/seed{seed}")
 
 
 def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:

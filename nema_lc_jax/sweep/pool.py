@@ -170,6 +170,5 @@ def _train(job: Job) -> str:
     summary = train.run(config_from_json(json.loads(job.config)), job.workdir)
   release_programs()
   return (
-    f"test accuracy {summary['test_accuracy']:.4f},"
-    f" {summary['wall_seconds']:.0f} s"
+    f"test accuracy {summary.test_accuracy:.4f}, {summary.wall_seconds:.0f} s"
   )

@@ -19,6 +19,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from nema_lc_jax.errors import RunError
+from nema_lc_jax.runs.files import CHECKPOINTS, write_atomically
 from nema_lc_jax.training import distributed
 from nema_lc_jax.training.trees import named_leaves
 
@@ -50,7 +51,7 @@ class Checkpoints:
 
   def __init__(self, workdir: str | os.PathLike, kind: str, *, keep: int):
     """`kind` is LATEST or BEST; the `keep` newest ones are kept."""
-    self._folder = Path(workdir).absolute() / "checkpoints" / kind
+    self._folder = Path(workdir).absolute() / CHECKPOINTS / kind
     self._manager = ocp.CheckpointManager(
       self._folder, options=ocp.CheckpointManagerOptions(max_to_keep=keep)
     )
@@ -162,10 +163,8 @@ class Checkpoints:
     return self._folder / f"{step}.sha256.json"
 
   def _write_manifest(self, step: int) -> None:
-    path = self._manifest(step)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(_sums(self._folder / str(step)), indent=1))
-    temporary.replace(path)
+    sums = _sums(self._folder / str(step))
+    write_atomically(self._manifest(step), json.dumps(sums, indent=1))
     kept = {self._manifest(s) for s in self._manager.all_steps()}
     for old in set(self._folder.glob("*.sha256.json")) - kept:
       old.unlink()

@@ -2,28 +2,14 @@
 
 from clu import metrics as clu_metrics
 
+from nema_lc_jax.runs import metric_names
+from nema_lc_jax.runs.metric_names import BUDGET, LOSS, SLOTS, TASK
 from nema_lc_jax.training.losses import Sums
 
-LIFECYCLE = (
-  "write_loss",
-  "forget_loss",
-  "stability_loss",
-  "memory_utilisation",
-  "memory_age",
-  "write_rate",
-  "update_rate",
-  "forget_rate",
-  "budget_used",
-  "churn",
-)
+LIFECYCLE = metric_names.of_kind(LOSS, SLOTS, BUDGET)
 # Of tasks that know the truth.
-TRUTH = (
-  "write_precision",
-  "write_recall",
-  "premature_forget_rate",
-  "stale_read_rate",
-)
-NAMES = ("loss", "task_loss", "accuracy", *LIFECYCLE, *TRUTH)
+TRUTH = metric_names.of_kind(metric_names.TRUTH)
+NAMES = (*metric_names.of_kind(TASK), *LIFECYCLE, *TRUTH)
 TRAIN_NAMES = (*NAMES, "learning_rate", "grad_norm")
 
 EvalMetrics = clu_metrics.Collection.create(

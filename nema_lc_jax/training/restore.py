@@ -37,18 +37,24 @@ def restore_best(experiment: Experiment, workdir: str | Path) -> TrainState:
 
 
 def open_run(
-  workdir: str | Path, config: ConfigDict
+  workdir: str | Path, config: ConfigDict | None = None
 ) -> tuple[Experiment, TrainState]:
-  """A run's experiment with the data of `config`, and its best state.
+  """A run's experiment and its best state.
 
-  If these are to be the run's own, and have changed, that is said.
+  If the data are to be the run's own, and have changed, a warning says so.
+
+  Args:
+    workdir: folder of the run.
+    config: in place of the run's own, for other data.
 
   Raises:
     ValueError, RunError: in one line, if there is no such run, or its model is
       another one than this version's.
   """
+  trained = load_config(workdir)
+  config = trained if config is None else config
   experiment = make_experiment(config, load_interface(workdir))
-  own = config.data.to_json() == load_config(workdir).data.to_json()
+  own = config.data.to_json() == trained.data.to_json()
   changed = other_data(workdir, experiment.dataset.fingerprint)
   if own and changed:
     logging.warning(changed)

@@ -1,4 +1,4 @@
-"""What a finished run leaves behind: summary.json and the memory trace."""
+"""What a finished run leaves behind: its summary and the memory trace."""
 
 import json
 from pathlib import Path
@@ -11,6 +11,7 @@ from nema_lc_jax import data
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.runs import by_task
 from nema_lc_jax.runs.naming import contestant
+from nema_lc_jax.runs.summary import Summary
 from nema_lc_jax.runs.trace import operations
 from nema_lc_jax.training.experiment import Experiment, num_parameters
 from nema_lc_jax.training.provenance import (
@@ -54,38 +55,39 @@ def describe(experiment: Experiment, workdir: str) -> list[str]:
 
 def make_summary(
   experiment: Experiment, state: Any, test: dict[str, Any], **more: Any
-) -> dict[str, Any]:
+) -> Summary:
   """The summary of a finished run.
 
   Args:
     experiment: the run.
     state: the final TrainState (not the best one), of NumPy arrays.
     test: of `evaluate.on_and_off` on the test split, with the best state.
-    **more: further fields.
+    **more: the fields that are not of these.
   """
   config, dataset = experiment.config, experiment.dataset
-  return {
-    "task": dataset.name,
-    "policy": contestant(config),
-    "seed": config.seed,
-    "test_accuracy": test["accuracy"],
-    "test_accuracy_interval": test["interval"],
-    "test_accuracy_memory_off": test.get("accuracy_memory_off"),
-    "test_memory_gain_interval": test.get("memory_gain_interval"),
-    "test_examples": test["metrics"]["examples"],
-    "test_error_by_task": test.get("error_by_task"),
-    "test_metrics": test["metrics"],
-    "baselines": dataset.baselines("test", config.data.length),
-    "num_parameters": num_parameters(state.params),
-    "params_sha256": params_sha256(state.params),
-    "data_fingerprint": dataset.fingerprint,
-    "steps": int(state.step),
-    "skipped_steps": int(state.opt_state.total_notfinite),
-    "versions": versions(),
-    "hardware": hardware(),
-    "git_commit": git_commit(),
-    "config": json.loads(config.to_json()),
-  } | more
+  return Summary(
+    task=dataset.name,
+    policy=contestant(config),
+    seed=config.seed,
+    test_accuracy=test["accuracy"],
+    test_accuracy_interval=test["interval"],
+    test_accuracy_memory_off=test.get("accuracy_memory_off"),
+    test_memory_gain_interval=test.get("memory_gain_interval"),
+    test_examples=test["metrics"]["examples"],
+    test_error_by_task=test.get("error_by_task"),
+    test_metrics=test["metrics"],
+    baselines=dataset.baselines("test", config.data.length),
+    num_parameters=num_parameters(state.params),
+    params_sha256=params_sha256(state.params),
+    data_fingerprint=dataset.fingerprint,
+    steps=int(state.step),
+    skipped_steps=int(state.opt_state.total_notfinite),
+    versions=versions(),
+    hardware=hardware(),
+    git_commit=git_commit(),
+    config=json.loads(config.to_json()),
+    **more,
+  )
 
 
 def write_trace(experiment: Experiment, params: Params, path: Path) -> None:
@@ -131,22 +133,22 @@ def write_trace(experiment: Experiment, params: Params, path: Path) -> None:
   np.savez_compressed(path, **trace)
 
 
-def print_summary(summary: dict[str, Any], workdir: Path) -> None:
+def print_summary(summary: Summary, workdir: Path) -> None:
   """Prints what a finished run has reached."""
-  low, high = summary["test_accuracy_interval"]
+  low, high = summary.test_accuracy_interval
   print(
-    f"test accuracy {summary['test_accuracy']:.4f}, 95% interval [{low:.4f},"
-    f" {high:.4f}], {summary['test_examples']:,} examples, best checkpoint of"
-    f" step {summary['best_step']}"
+    f"test accuracy {summary.test_accuracy:.4f}, 95% interval [{low:.4f},"
+    f" {high:.4f}], {summary.test_examples:,} examples, best checkpoint of"
+    f" step {summary.best_step}"
   )
-  if (off := summary["test_accuracy_memory_off"]) is not None:
+  if (off := summary.test_accuracy_memory_off) is not None:
     print(f"  memory off: {off:.4f}")
-  for name, accuracy in summary["baselines"].items():
+  for name, accuracy in summary.baselines.items():
     print(f"  {name}: {accuracy:.4f}")
-  if summary["test_error_by_task"]:
-    print(by_task.line(summary["test_error_by_task"]))
+  if summary.test_error_by_task:
+    print(by_task.line(summary.test_error_by_task))
   print(
-    f"{summary['wall_seconds']:.0f} s; summary, metrics and plots in {workdir}"
+    f"{summary.wall_seconds:.0f} s; summary, metrics and plots in {workdir}"
   )
-  if summary["memory_warning"]:
-    print(f"WARNING: {summary['memory_warning']}")
+  if summary.memory_warning:
+    print(f"WARNING: {summary.memory_warning}")

@@ -6,20 +6,15 @@ train stage by stage, test the best checkpoint once, write summary and plots.
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from ml_collections import ConfigDict
 
 from nema_lc_jax import plotting
 from nema_lc_jax.memory.types import Params
-from nema_lc_jax.runs.files import (
-  PRETRAIN,
-  SUMMARY_FILE,
-  TRACE_FILE,
-  write_json,
-)
-from nema_lc_jax.runs.folder import prepare
+from nema_lc_jax.runs.files import PRETRAIN, TRACE_FILE
+from nema_lc_jax.runs.folder import claim_folder
 from nema_lc_jax.runs.naming import default
+from nema_lc_jax.runs.summary import Summary
 from nema_lc_jax.training import distributed, evaluation, signals
 from nema_lc_jax.training.experiment import (
   Experiment,
@@ -38,7 +33,7 @@ from nema_lc_jax.training.summary import (
 
 def run(
   config: ConfigDict, workdir: str | None = None, *, force: bool = False
-) -> dict[str, Any]:
+) -> Summary:
   """Trains, or resumes, the run of a config in a folder.
 
   Args:
@@ -81,7 +76,7 @@ def _claim(experiment: Experiment, folder: Path, *, force: bool) -> None:
 
   def claim():
     if distributed.is_first():
-      prepare(
+      claim_folder(
         experiment.config,
         dataclasses.asdict(interface_of(experiment.dataset)),
         folder,
@@ -105,7 +100,7 @@ def _pretrain(
     return loop.state.params
 
 
-def _finish(loop: TrainLoop) -> dict[str, Any]:
+def _finish(loop: TrainLoop) -> Summary:
   """Tests the best state once; the first process writes summary and plots."""
   experiment, workdir = loop.experiment, loop.workdir
   best = loop.best.restore(experiment.parallel.template).state
@@ -134,6 +129,6 @@ def _finish(loop: TrainLoop) -> dict[str, Any]:
   if distributed.is_first():
     if experiment.has_memory:
       write_trace(experiment, params, workdir / TRACE_FILE)
-    write_json(workdir / SUMMARY_FILE, summary)
+    summary.write(workdir)
     plotting.plot_run(workdir)
   return summary

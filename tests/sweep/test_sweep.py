@@ -20,6 +20,7 @@ from scipy import stats
 from nema_lc_jax.sweep import __main__ as command
 from nema_lc_jax.sweep import pool
 from nema_lc_jax.sweep import run as runner
+from tests.summaries import a_summary
 
 # ml_collections loads config files in a way that Python gives up.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module")
@@ -354,7 +355,7 @@ def test_the_best_rate_is_that_of_the_best_mean(tmp_path, monkeypatch):
   def finished(run, out):
     rate = run.config.train.learning_rate
     score = reached[run.seed, rate]
-    return {"validation_accuracy": score, "git_commit": ""}
+    return a_summary(validation_accuracy=score)
 
   monkeypatch.setattr(runner, "_train", lambda *_: [])
   monkeypatch.setattr(runner, "_finished", finished)

@@ -72,7 +72,7 @@ def test_a_killed_pretraining_resumes_exactly(
   capsys.readouterr()
   resumed = train.run(config_of(), tmp_path)
   assert "masked_lm of recall, from step 3 to 6" in capsys.readouterr().out
-  assert resumed["params_sha256"] == whole[0]["params_sha256"]
+  assert resumed.params_sha256 == whole[0].params_sha256
   rows = read_metrics(tmp_path / "pretrain")
   steps = [row["step"] for row in rows if row["split"] == "train"]
   assert steps == [2, 3, 4, 6]
