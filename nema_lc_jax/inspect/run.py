@@ -34,7 +34,7 @@ def open_run(
     ValueError, RunError: in one line, if there is no such run, or if it has
       no memory.
   """
-  config = config_json.load_config(workdir) if config is None else config
+  config = config_json.read_config(workdir) if config is None else config
   require_memory(config)
   experiment, state = restore.open_run(workdir, config)
   return experiment, state.params
@@ -113,7 +113,7 @@ def show(
   Raises:
     ValueError, RunError: in one line, on what cannot be.
   """
-  config = config_json.load_config(workdir)
+  config = config_json.read_config(workdir)
   try:
     config.update_from_flattened_dict(overrides or {})
   except (AttributeError, KeyError, TypeError) as error:

@@ -5,8 +5,8 @@ from pathlib import Path
 from absl import logging
 from ml_collections import ConfigDict
 
-from nema_lc_jax.errors import RunError
-from nema_lc_jax.runs.config_json import load_config, read_json
+from nema_lc_jax.errors import ConfigError, RunError
+from nema_lc_jax.runs.config_json import read_config, read_json
 from nema_lc_jax.runs.files import INTERFACE_FILE
 from nema_lc_jax.runs.folder import other_data
 from nema_lc_jax.training import checkpoint
@@ -28,12 +28,15 @@ def restore_best(experiment: Experiment, workdir: str | Path) -> TrainState:
   """The best state of a run.
 
   Raises:
-    RunError: if the run has none yet, or it is of another model.
+    ConfigError: if the run has none yet, or it is of another model.
   """
   with checkpoint.Checkpoints(workdir, checkpoint.BEST, keep=1) as best:
-    restored = best.restore(state_template(experiment))
+    try:
+      restored = best.restore(state_template(experiment))
+    except RunError as error:  # No run had to stop: this one is only read.
+      raise ConfigError(str(error)) from None
   if restored is None:
-    raise RunError(f"{workdir} has no best checkpoint yet: train it first.")
+    raise ConfigError(f"{workdir} has no best checkpoint yet: train it first.")
   return restored.state
 
 
@@ -45,11 +48,11 @@ def open_run(
   If these are to be the run's own, and have changed, that is said.
 
   Raises:
-    ValueError, RunError: in one line, if there is no such run, or its model is
-      another one than this version's.
+    ConfigError: in one line, if there is no such run, or its model is another
+      one than this version's.
   """
   experiment = make_experiment(config, load_interface(workdir))
-  own = config.data.to_json() == load_config(workdir).data.to_json()
+  own = config.data.to_json() == read_config(workdir).data.to_json()
   changed = other_data(workdir, experiment.dataset.fingerprint)
   if own and changed:
     logging.warning(changed)

@@ -25,8 +25,8 @@ from tests.training.test_distributed import small_config as get_config
 # Main, but that it kills itself once it has saved a step.
 KILLED = """
 import os, signal, sys
-from absl import app
-from nema_lc_jax import main, train
+from nema_lc_jax import main
+from nema_lc_jax.training import train
 
 class Run(train._Run):
   def save(self, step, progress):
@@ -35,7 +35,7 @@ class Run(train._Run):
       os.kill(os.getpid(), signal.SIGKILL)
 
 train._Run = Run
-app.run(main.main, flags_parser=main._parse_flags)
+sys.exit(main.main())
 """
 
 
