@@ -54,8 +54,8 @@ def get_config() -> ConfigDict:
   # What mixes the tokens of a chunk: attention, or ssm (linear recurrences).
   c.model.sequence_mixer = "attention"
   c.model.gated_mlp = False  # whether MLPs have gated units
-  # How a token knows its place in a chunk: learned (a vector is added) or rotary
-  # (queries and keys are turned).
+  # How a token knows its place in a chunk: learned (a vector is added to it) or
+  # rotary (queries and keys are turned).
   c.model.position_embedding = "learned"
   # Tokens in the window of a convolution over the embeddings; 0: none.
   c.model.conv_kernel_size = 0

@@ -8,10 +8,20 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = [
-  *ROOT.glob("*.md"),
-  *ROOT.glob("docs/*.md"),
-  ROOT / "docs/results/README.md",
+PAGES = sorted(
+  {
+    *ROOT.glob("*.md"),
+    *ROOT.glob("docs/**/*.md"),
+    *ROOT.glob("launch/*.md"),
+  }
+)
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
+# (page, file, heading) of each link to a file or a heading of our own.
+LINKS = [
+  (page, file, heading)
+  for page in PAGES
+  for file, heading in LINK.findall(page.read_text())
+  if not file.startswith(("http:", "https:", "mailto:"))
 ]
 
 
@@ -37,19 +47,38 @@ def test_the_example_of_the_api_runs(capsys):
   assert all(jax.tree.leaves(jax.tree.map(lambda x: x.size, scope["params"])))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_file_that_a_page_links_to_exists(page):
-  links = re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", page.read_text())
-  assert links or page.name != "README.md"
-  for link in links:
-    assert (page.parent / link).exists(), link
+def anchors(page):
+  """The anchors of a page's headings, as GitHub makes them."""
+  text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.S | re.M)
+  found, seen = set(), {}
+  for heading in re.findall(r"^#+ (.+?)\s*$", text, re.M):
+    words = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
+    anchor = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+    count = seen[anchor] = seen.get(anchor, -1) + 1
+    found.add(f"{anchor}-{count}" if count else anchor)
+  return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_heading_that_a_page_links_to_exists(page):
-  links = re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", page.read_text())
-  for link, anchor in links:
-    target = page.parent / link if link else page
-    headings = re.findall(r"^#+ (.+)$", target.read_text(), re.M)
-    kept = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
-    assert anchor in [text.replace(" ", "-") for text in kept]
+@pytest.mark.parametrize(
+  ("page", "file", "heading"), LINKS, ids=lambda x: getattr(x, "name", x)
+)
+def test_what_a_page_links_to_exists(page, file, heading):
+  target = page.parent / file if file else page
+  assert target.exists()
+  if heading:
+    assert heading in anchors(target)
+
+
+def test_links_are_found():
+  assert ROOT / "README.md" in {page for page, _, _ in LINKS}
+  assert LINK.findall("[a](b.md#c-d), ![e](f/g.png), [h](#i)") == [
+    ("b.md", "c-d"),
+    ("f/g.png", ""),
+    ("", "i"),
+  ]
+
+
+def test_headings_have_the_anchors_of_github(tmp_path):
+  page = tmp_path / "page.md"
+  page.write_text("# A `b`, c's [d](e)\n```sh\n# no\n```\n## Two\n## Two\n")
+  assert anchors(page) == {"a-b-cs-d", "two", "two-1"}

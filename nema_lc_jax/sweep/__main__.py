@@ -18,17 +18,20 @@ from nema_lc_jax.sweep.run import Arguments, run
 
 EXAMPLES = """\
   python -m nema_lc_jax.sweep --config=configs/lifecycle_lc.py:rebind \\
-      --policies=none,fifo,lru,learned --seeds=5 --jobs=2
-      every policy on seeds 0 to 4, two runs at a time
-  ... --encoders=local,full,recurrent,ssm
-      beside them, models without slots, whose mlp_ratio is set so that they
-      have as many parameters as the memory model, within 10%
-  ... --learning_rates=5e-4,1e-3,2e-3
-      first finds each policy's best rate by validation accuracy, on a seed
-      that is not among those of the result; on several by --tuning_seeds=3
-  ... --grid 'config.memory.num_slots=2,4,8' --grid 'config.memory.budget=1,2'
+      --policies=none,fifo,lru,learned --seeds=5 --jobs=2 \\
+      --learning_rates=5e-4,1e-3,2e-3
+      every policy on seeds 0 to 4, two runs at a time; first each policy's best
+      learning rate is found by validation accuracy, on a seed that is not among
+      those of the result, or on several by --tuning_seeds=3
+  python -m nema_lc_jax.sweep --config=configs/lra_lc.py \\
+      --policies=learned --encoders=local,full,recurrent,ssm
+      beside the memory, models without slots, whose mlp_ratio is set so that
+      they have as many parameters, within 10%
+  python -m nema_lc_jax.sweep --config=configs/lifecycle_lc.py:rebind \\
+      --grid 'config.memory.num_slots=2,4,8' --grid 'config.memory.budget=1,2'
       every combination, for every policy
-  ... --policies=learned --ablate 'config.loss.write=0' \\
+  python -m nema_lc_jax.sweep --config=configs/lifecycle_lc.py:revoke \\
+      --policies=learned --ablate 'config.loss.write=0' \\
       --ablate 'config.memory.controller.ablate_input=age,usage'
       the config as it is, and with one change at a time
 """
