@@ -2,25 +2,40 @@
 
 python -m nema_lc_jax.main --config=configs/babi_lc.py:TASK \
     --config.data.dir=DIR
-  TASK is a number, 1 to 20, or joint: all tasks whose files are in DIR, the
-  unpacked tasks_1-20_v1-2 or a folder of qa<N>_*_{train,test}.txt. The end of a
-  run says the error of each task, their mean, and which are above 5%; of all
-  runs of single tasks, python -m nema_lc_jax.by_task runs/babi-[0-9]*
-Published, one model for all 20 tasks: DNC, mean error 16.7% and 11.2 tasks
-above 5%, means over runs (the best of 20: 3.8% and 2; Graves et al. 2016); more
-with python -m nema_lc_jax.by_task RUNS --published. Ours, on the 19 tasks at
-hand, without task 3, on which DNC's mean is 15.5%: 9.7%, 5 above 5% (fifo:
-9.0%, 4); seed 0, 65 minutes on one CPU core, commit 1b84a7f
-(docs/results/babi_joint; what limits it is in docs/learning.md). Single tasks:
-14.1% on these, 2, 6, 7, 9, 16, 17 and 19 above 5% (2 to 14 minutes each,
-seed 0, commit 333aad6; docs/results/babi_single).
+  DIR is the unpacked tasks_1-20_v1-2, or a folder of files
+  qa<N>_*_{train,test}.txt. The end of a run says the error of each task, their
+  mean, and which are above 5%.
+python -m nema_lc_jax.by_task RUNS --published
+  The table of finished runs, beside published numbers.
 """
 
 from ml_collections import ConfigDict
 
 from configs import default
 
-TASKS = tuple(map(str, range(1, 21)))
+# As Weston et al. 2015 (arXiv:1502.05698) call them.
+TASKS = {
+  "1": "one supporting fact",
+  "2": "two supporting facts",
+  "3": "three supporting facts",
+  "4": "relations of two arguments",
+  "5": "relations of three arguments",
+  "6": "yes/no questions",
+  "7": "counting",
+  "8": "lists and sets",
+  "9": "simple negation",
+  "10": "indefinite knowledge",
+  "11": "basic coreference",
+  "12": "conjunction",
+  "13": "compound coreference",
+  "14": "time reasoning",
+  "15": "basic deduction",
+  "16": "basic induction",
+  "17": "positional reasoning",
+  "18": "size reasoning",
+  "19": "path finding",
+  "20": "an agent's motivations",
+}
 # Words of the longest sentence or question, where they are more than 8.
 WIDE = {"10": 9, "17": 11, "18": 9, "19": 10}
 # Chunks for nearly all questions, where they are not 11.
@@ -30,19 +45,9 @@ CHUNKS = {
 }  # fmt: skip
 
 
-def get_config(variant: str = "joint") -> ConfigDict:
-  """The config of a variant: a task's number, or joint."""
-  variants = dict.fromkeys(TASKS, _task) | {"joint": _joint}
-  c = default.choose("configs/babi_lc.py", variant, variants)
-  c.data.task = variant
-  if variant != "joint":
-    _fit(c, CHUNKS.get(variant, 11), WIDE.get(variant, 8))
-  return c
-
-
 def _fit(c: ConfigDict, chunks: int, words: int) -> None:
   """Chunks of one sentence, and at first a slot for each, up to 64."""
-  c.data.sentence_length = words
+  c.data.sentence_length = words  # tokens per sentence, and so per chunk
   c.data.length = chunks * words
   c.model.chunk_length = words
   if chunks > c.memory.num_slots:
@@ -51,7 +56,7 @@ def _fit(c: ConfigDict, chunks: int, words: int) -> None:
 
 def _task(c: ConfigDict) -> ConfigDict:
   c.data.name = "babi"
-  c.data.num_eval = 1000
+  c.data.num_eval = 1000  # validation examples at most; None: all
   # Who gave and who got is a matter of order, of words side by side.
   c.model.num_layers = 0
   c.model.conv_kernel_size = 3
@@ -88,4 +93,20 @@ def _joint(c: ConfigDict) -> ConfigDict:
   c.train.log_every = 100
   c.train.eval_every = 2000
   c.train.checkpoint_every = 1000
+  return c
+
+
+VARIANTS = {
+  "joint": ("one model for all tasks whose files are there", _joint),
+  **{name: (line, _task) for name, line in TASKS.items()},
+}
+
+
+def get_config(variant: str = "joint") -> ConfigDict:
+  """The config of a variant: a task's number, or joint."""
+  c = default.choose("configs/babi_lc.py", variant, VARIANTS)
+  # 1 to 20, or joint: all tasks whose files are in data.dir.
+  c.data.task = variant
+  if variant != "joint":
+    _fit(c, CHUNKS.get(variant, 11), WIDE.get(variant, 8))
   return c

@@ -17,7 +17,8 @@ def get_config() -> ConfigDict:
   """The config."""
   c = default.get_config()
   c.data.name = "pytext"
-  c.data.length = 4096  # of each of two texts to match, and of the breakdown
+  # Of each of two texts to match, and of the breakdown.
+  c.data.length = 4096
   c.model.width = 64
   c.model.num_layers = 1
   c.model.num_layers_after = 1

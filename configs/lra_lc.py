@@ -7,46 +7,30 @@ python -m nema_lc_jax.main --config=configs/lra_lc.py
 LRA, for accelerators: lengths, batches, splits, and steps of the protocol
 (google-research/long-range-arena, lra_benchmarks/*/configs), models of about
 the reference's size. Ours choose the checkpoint on validation and test every
-example. Published test accuracies in %, in the order of
-  Transformer (LRA's README) | the same, trained longer (Nystromformer, table
-  3) | Luna-256 | Mega-chunk128 (Mega, table 2) | S4 v2 (Mega, table 2) | S5:
+example.
 
 python -m nema_lc_jax.main --config=configs/lra_lc.py:listops
-  Generated here once, in minutes; or --config.data.dir=lra_release.
-  36.37 | 37.10 | 37.98 | 58.8 | 59.60 | 62.15; ours: not run.
-  The operator at the root alone gives about as much as the first two: it is
-  printed with the result, as root_operator (35.3 when it was looked at).
+  Lists are generated here once, in minutes; or --config.data.dir=lra_release.
 python -m nema_lc_jax.main --config=configs/lra_lc.py:text \
     --config.data.dir=aclImdb
   Without dir: what tensorflow-datasets has prepared. Validation is ours, held
   out from training: LRA's reference has none, and chooses on the test.
-  64.27 | 65.02 | 65.78 | 90.2 | 86.82 | 89.31; ours: not run.
 python -m nema_lc_jax.main --config=configs/lra_lc.py:retrieval \
     --config.data.dir=lra_release
-  57.46 | 79.35 | 79.56 | 90.97 | 90.90 | 91.40; ours: not run.
 python -m nema_lc_jax.main --config=configs/lra_lc.py:image \
     --config.data.dir=cifar-10-batches-bin
   Without dir: what tensorflow-datasets has prepared.
-  42.44 | 38.20 | 47.86 | 85.8 | 88.65 | 88.00; ours: not run.
 python -m nema_lc_jax.main --config=configs/lra_lc.py:pathfinder \
     --config.data.dir=lra_release
-  71.40 | 74.16 | 78.55 | 94.4 | 94.20 | 95.33; ours: not run. Without dir,
-  images are drawn here, and numbers on them can't be compared with these.
+  Without dir, images are drawn here, and numbers on them can't be compared
+  with published ones.
 python -m nema_lc_jax.main --config=configs/lra_lc.py:pathx \
     --config.data.dir=lra_release
-  chance | - | - | 93.8 | 96.35 | 98.58; ours: not run.
 
-The same for 2 CPU cores, estimated to end within 15 minutes: shorter texts,
-fewer steps, parts of validation and test. Not to be compared with the above.
-Path-X has none: its images can't be shortened, and are not drawn here.
-Ours: text_small 0.705, beside 0.619 with full attention and 0.733 without a
-memory (four seeds, 5 to 14 minutes a run on one core, and one with a pause;
-commits 742bd98 and 543952c; docs/results/text_small). listops_small 0.334,
-beside 0.333 and 0.309, and the root operator's 0.337 (three seeds, 4 to 17
-minutes a run on one core beside other work, commits e9236fd and 543952c;
-docs/results/listops_small).
-pathfinder_small: chance (0.503, three seeds; full attention, too, 0.503, two
-seeds). The others not run.
+The same for 2 CPU cores, in about 15 minutes: shorter texts, fewer steps, parts
+of validation and test. Not to be compared with the above. Path-X has none: its
+images can't be shortened, and are not drawn here.
+
 python -m nema_lc_jax.main --config=configs/lra_lc.py:listops_small
 python -m nema_lc_jax.main --config=configs/lra_lc.py:text_small \
     --config.data.dir=aclImdb
@@ -62,18 +46,14 @@ from ml_collections import ConfigDict
 from configs import default
 
 
-def get_config(variant: str = "quick") -> ConfigDict:
-  """The config of a variant."""
-  return default.choose("configs/lra_lc.py", variant, VARIANTS)
-
-
 def _quick(c: ConfigDict) -> ConfigDict:
   c.data.name = "pytext"
   c.data.length = 1024
   c.data.gap = 256  # bytes between two windows of one file, at least
-  c.data.pairs = "in_batch"  # of training: all of a batch, or labelled ones
-  c.data.num_eval = 1000
-  c.data.num_test = 2000
+  # Pairs in training: in_batch (all of a batch) or labelled.
+  c.data.pairs = "in_batch"
+  c.data.num_eval = 1000  # validation examples
+  c.data.num_test = 2000  # test examples
   # Small: bytes are pooled into candidates as they are, and the layer works on
   # what the memory holds. Layers on bytes learn the training modules by heart.
   c.model.num_layers = 0
@@ -129,11 +109,10 @@ def _small(c: ConfigDict) -> ConfigDict:
 def _listops_data(c: ConfigDict) -> ConfigDict:
   c.data.name = "listops"
   c.data.length = 2000
-  # Of lists that are generated; with dir, they are the release's.
-  c.data.min_length = 500  # tokens, and at most
-  c.data.max_length = 2000
-  c.data.data_seed = 0
-  c.data.num_train = 96_000
+  c.data.min_length = 500  # generated lists have more tokens than this
+  c.data.max_length = 2000  # generated lists have fewer tokens than this
+  c.data.data_seed = 0  # seed of generated lists, the same for all runs
+  c.data.num_train = 96_000  # generated lists in training
   c.data.num_eval = 2000
   c.data.num_test = 2000
   return c
@@ -193,6 +172,8 @@ def _retrieval(c: ConfigDict) -> ConfigDict:
   c = _full(c)
   c.data.name = "aan"
   c.data.length = 4000
+  # How the release's texts are read: raw (as written, escapes included, as the
+  # reference does) or decoded.
   c.data.reading = "raw"
   c.model.width = 128
   c.model.chunk_length = 250
@@ -238,7 +219,7 @@ def _image_small(c: ConfigDict) -> ConfigDict:
 def _pathfinder(c: ConfigDict) -> ConfigDict:
   c = _full(c)
   c.data.name = "pathfinder"
-  c.data.resolution = 32
+  c.data.resolution = 32  # pixels per side: 32 or 128
   c.data.length = 32 * 32
   c.model.width = 32
   c.model.chunk_length = 64
@@ -273,16 +254,21 @@ def _pathfinder_small(c: ConfigDict) -> ConfigDict:
 
 
 VARIANTS = {
-  "quick": _quick,
-  "listops": _listops,
-  "text": _text,
-  "retrieval": _retrieval,
-  "image": _image,
-  "pathfinder": _pathfinder,
-  "pathx": _pathx,
-  "listops_small": _listops_small,
-  "text_small": _text_small,
-  "retrieval_small": _retrieval_small,
-  "image_small": _image_small,
-  "pathfinder_small": _pathfinder_small,
+  "quick": ("do two windows of bytes come from one Python module?", _quick),
+  "listops": ("the value of a nested list, up to 2,000 tokens", _listops),
+  "text": ("is a review of IMDb positive? 4,000 bytes", _text),
+  "retrieval": ("are two papers related? 2 x 4,000 bytes", _retrieval),
+  "image": ("CIFAR-10, 1,024 grey pixels", _image),
+  "pathfinder": ("are two dots on one curve? 1,024 pixels", _pathfinder),
+  "pathx": ("the same, 16,384 pixels", _pathx),
+  "listops_small": ("listops with up to 500 tokens", _listops_small),
+  "text_small": ("text with 512 bytes", _text_small),
+  "retrieval_small": ("retrieval with 2 x 1,024 bytes", _retrieval_small),
+  "image_small": ("image with fewer steps", _image_small),
+  "pathfinder_small": ("pathfinder with fewer steps", _pathfinder_small),
 }
+
+
+def get_config(variant: str = "quick") -> ConfigDict:
+  """The config of a variant."""
+  return default.choose("configs/lra_lc.py", variant, VARIANTS)

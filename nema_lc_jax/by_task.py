@@ -1,19 +1,24 @@
-"""Errors by task, for data sets whose examples say of which task they are.
+"""Prints the error of each task by policy, as a Markdown table.
 
-python -m nema_lc_jax.by_task RUN [RUN ...] [--published]
-
-The usual table of bAbI from finished runs of single tasks, or of all jointly,
-and beside it what others have published.
+An error is the mean over the runs that have it. Below are the mean over tasks,
+and which tasks are above 5%. It is the usual table of bAbI, from finished runs
+of single tasks, or of all jointly.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from nema_lc_jax.errors import one_line
 from nema_lc_jax.plotting.by_task import table
 from nema_lc_jax.runs.by_task import means, verdict
+from nema_lc_jax.runs.command_line import Parser, run_command
 from nema_lc_jax.runs.summary import Summary, read_summary
+
+EXAMPLES = """\
+  python -m nema_lc_jax.by_task runs/babi-[0-9]*
+      all runs of single tasks
+  python -m nema_lc_jax.by_task runs/babi-joint-* --published
+      runs of all tasks jointly, beside what others published
+"""
 
 
 def _groups(
@@ -35,30 +40,32 @@ def _groups(
   return groups
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-  """Prints a table of runs; 2 is a user's mistake."""
-  parser = argparse.ArgumentParser(
-    prog="python -m nema_lc_jax.by_task",
-    description="Prints the error of each task by policy, mean over the runs"
-    " that have it, the mean over tasks, and which are above 5%, as Markdown.",
+def make_parser() -> Parser:
+  """The flags."""
+  parser = Parser("nema_lc_jax.by_task", __doc__, EXAMPLES)
+  parser.add_argument(
+    "runs", nargs="+", metavar="RUN", help="folders of finished runs"
   )
-  parser.add_argument("runs", nargs="+", help="folders of finished runs")
   parser.add_argument(
     "--published",
     action="store_true",
     help="with columns of what others published, of one model for all 20 tasks"
     " of bAbI; their means are of the tasks that these runs have",
   )
-  args = parser.parse_args(argv)
-  try:
-    groups = _groups(args.runs, args.published)
-  except (OSError, ValueError) as error:
-    print(one_line(error), file=sys.stderr)
-    return 2
+  return parser
+
+
+def _main(argv: Sequence[str] | None) -> None:
+  args = make_parser().parse(argv)
+  groups = _groups(args.runs, args.published)
   print(table(groups, published=args.published), end="\n\n")
   for policy, found in groups.items():
     print(f"{policy}: {verdict(found)}")
-  return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Prints a table of runs, and returns the exit code."""
+  return run_command(lambda: _main(argv))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,4 @@ class StoppedError(RunError):
 
 def one_line(error: object) -> str:
   """What to print for a user's mistake."""
-  if isinstance(error, KeyError):
-    error = f"the config has no field {error}"
   return f"error: {' '.join(str(error).split())}"

@@ -1,14 +1,10 @@
 """Measures what the memory costs, beside other encoders, in one run.
 
-python -m nema_lc_jax.benchmark [--config=FILE] [--quick] [--out=FOLDER] \
-    [--lengths=1024,4096] [--contestants=memory,local] [--config.FIELD=VALUE]
-
 Training steps and inference at several lengths, a breakdown of the training
 step, the share of what the machine can do, what the overhead depends on, and
 the time to the first step. Contestants take turns on the same device.
 """
 
-import argparse
 import dataclasses
 import json
 import os
@@ -16,20 +12,28 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from absl import logging
 from ml_collections import ConfigDict
 
 from nema_lc_jax.benchmark import contestants, figures, machine, parts, tables
 from nema_lc_jax.benchmark.contestants import Limits, Race
 from nema_lc_jax.benchmark.first_step import compile_seconds
 from nema_lc_jax.benchmark.tables import Results
-from nema_lc_jax.errors import ConfigError, RunError, one_line
+from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.models import ModelConfig
 from nema_lc_jax.runs import files
-from nema_lc_jax.runs.command_line import load_config
+from nema_lc_jax.runs.command_line import FROM_FILE, Parser, run_command
 from nema_lc_jax.training import provenance
 from nema_lc_jax.training.experiment import Interface, model_fields
 
+EXAMPLES = """\
+  python -m nema_lc_jax.benchmark --quick
+      a first look, in a few minutes
+  python -m nema_lc_jax.benchmark --lengths=1024,4096 \\
+      --contestants=memory,local --parts=lengths --out=mine
+      training steps and inference of two of them, at two lengths
+  python -m nema_lc_jax.benchmark --config.model.chunk_batch_size=0
+      chunks side by side in place of one after the other
+"""
 CONFIG = "configs/benchmark_lc.py"
 PARTS = ("compile", "ceilings", "match", "lengths", "breakdown", "settings")
 # What is not given. Most of a quick run compiles, and settings do so most.
@@ -72,12 +76,14 @@ class Arguments:
   out: Path
 
 
-def make_parser() -> argparse.ArgumentParser:
-  """The flags; those of the config are parsed apart."""
-  parser = argparse.ArgumentParser(
-    prog="python -m nema_lc_jax.benchmark",
-    description="Measures what the memory costs, beside other encoders. Any"
-    " field of the config may be set, such as --config.memory.num_slots=128.",
+def make_parser() -> Parser:
+  """The flags."""
+  parser = Parser(
+    "nema_lc_jax.benchmark",
+    __doc__,
+    EXAMPLES,
+    config=FROM_FILE,
+    config_file=CONFIG,
   )
   add = parser.add_argument
   add(
@@ -112,22 +118,26 @@ def make_parser() -> argparse.ArgumentParser:
     metavar="GIB",
     help="of a program; by default the device's, or 80%% of the free memory",
   )
-  add("--vocab_size", type=int, default=257)
-  add("--num_classes", type=int, default=2)
-  add("--out", default="benchmark", help="folder of the results")
+  add("--vocab_size", type=int, default=257, help="token ids; default: 257")
+  add("--num_classes", type=int, default=2, help="default: 2")
+  add(
+    "--out",
+    default="benchmark",
+    metavar="DIR",
+    help="folder of the results; default: benchmark",
+  )
   add("--force", action="store_true", help="overwrite results that are there")
   return parser
 
 
-def parse(argv: Sequence[str]) -> Arguments:
+def parse(argv: Sequence[str] | None) -> Arguments:
   """Reads the command line.
 
   Raises:
     ConfigError: in one line, on anything that cannot be.
   """
-  parser = make_parser()
-  args, rest = parser.parse_known_args(argv)
-  config = load_config(parser.prog, rest, default=CONFIG)
+  args = make_parser().parse(argv)
+  config = args.config
   for name, value in (QUICK if args.quick else USUAL).items():
     if getattr(args, name) is None:
       setattr(args, name, value)
@@ -297,19 +307,17 @@ def _about(args: Arguments, record: dict) -> list[str]:
   ]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-  """Runs the benchmark; 2 is a user's mistake, 1 a run that had to stop."""
-  logging.set_verbosity(logging.WARNING)
-  try:
-    args = parse(sys.argv[1:] if argv is None else argv)
-    results = run(args, lambda line: print(line, flush=True))
-    written = write(args, results)
-  except (ValueError, OSError, RunError) as error:
-    print(one_line(error), file=sys.stderr)
-    return 1 if isinstance(error, RunError) else 2
+def _main(argv: Sequence[str] | None) -> None:
+  args = parse(argv)
+  results = run(args, lambda line: print(line, flush=True))
+  written = write(args, results)
   print((args.out / TABLE).read_text())
   print(f"wrote {', '.join(path.name for path in written)} to {args.out}")
-  return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the benchmark, and returns the exit code."""
+  return run_command(lambda: _main(argv))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 import nema_lc_jax
 from nema_lc_jax.benchmark.contestants import training_program
 from nema_lc_jax.errors import RunError
+from nema_lc_jax.runs.command_line import run_command
 from nema_lc_jax.runs.config_json import config_from_json
 from nema_lc_jax.training.experiment import Interface
 
@@ -68,8 +69,7 @@ def _process(task: str, cache: str) -> float:
   return float(done.stdout.split()[-1])
 
 
-def main() -> None:
-  """Reads what to train, and prints the seconds."""
+def _main() -> None:
   task = json.load(sys.stdin)
   began = time.perf_counter()
   program = training_program(
@@ -82,5 +82,10 @@ def main() -> None:
   print(time.perf_counter() - began)
 
 
+def main() -> int:
+  """Reads what to train, prints the seconds, and returns the exit code."""
+  return run_command(_main)
+
+
 if __name__ == "__main__":
-  main()
+  sys.exit(main())

@@ -1,62 +1,48 @@
-"""The command line of the inspector."""
+"""Shows what the memory of a trained model did with one example.
+
+It writes a page on which every slot at every step can be looked into, and a
+picture of it. Or, with --horizon, how long items stay in the memory in texts
+many times as long as in training.
+"""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ml_collections import ConfigDict
-
-from nema_lc_jax.errors import ConfigError, RunError, one_line
+from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.inspect.horizon import write_horizon
 from nema_lc_jax.inspect.record import require_memory
 from nema_lc_jax.inspect.run import inspect_example
-from nema_lc_jax.runs.config_json import load_config, override
+from nema_lc_jax.runs.command_line import FROM_RUN, Parser, run_command
 from nema_lc_jax.runs.files import INSPECT
 from nema_lc_jax.training.restore import open_run
 
-DESCRIPTION = """\
-Shows what the memory of a trained model did with one example: a page on which
-every slot at every step can be looked into, and a picture of it. Or, with
---horizon, how long items stay in the memory in texts many times as long as in
-training.
-"""
 EXAMPLES = """\
-examples:
   python -m nema_lc_jax.inspect --workdir runs/rebind --example 3
       writes runs/rebind/inspect/example_3.html and .png
   python -m nema_lc_jax.inspect --workdir runs/pytext --text my.py
       reads the bytes of a file, at most data.length of them
   python -m nema_lc_jax.inspect --workdir runs/rebind --horizon 64
       writes runs/rebind/inspect/horizon.png and .json
-
-Any field of the run's config may be overridden as in training, such as
---config.data.length=4096.
 """
 
 
-class _Parser(argparse.ArgumentParser):
-  """Mistakes become errors like all others: one line, exit code 2."""
-
-  def error(self, message):
-    """Raises ConfigError."""
-    raise ConfigError(f"{message}; see --help.")
-
-
-def _make_parser() -> argparse.ArgumentParser:
-  parser = _Parser(
-    prog="python -m nema_lc_jax.inspect",
-    description=DESCRIPTION,
-    epilog=EXAMPLES,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-    allow_abbrev=False,
-  )
-  parser.add_argument("--workdir", required=True, help="folder of the run")
+def make_parser() -> Parser:
+  """The flags."""
+  parser = Parser("nema_lc_jax.inspect", __doc__, EXAMPLES, config=FROM_RUN)
   parser.add_argument(
-    "--split", default="validation", choices=("validation", "test")
+    "--split",
+    default="validation",
+    choices=("validation", "test"),
+    help="default: validation",
   )
   parser.add_argument(
-    "--example", type=int, default=0, metavar="I", help="number in the split"
+    "--example",
+    type=int,
+    default=0,
+    metavar="I",
+    help="number in the split, from 0; default: 0",
   )
   parser.add_argument(
     "--text",
@@ -73,7 +59,11 @@ def _make_parser() -> argparse.ArgumentParser:
     help="look at texts N times as long as in training",
   )
   parser.add_argument(
-    "--examples", type=int, default=64, help="how many, for --horizon"
+    "--examples",
+    type=int,
+    default=64,
+    metavar="N",
+    help="how many, for --horizon; default: 64",
   )
   parser.add_argument(
     "--out", metavar="FILE", help="FILE.html, or with --horizon FILE.png"
@@ -81,23 +71,20 @@ def _make_parser() -> argparse.ArgumentParser:
   return parser
 
 
-def _parse(
-  argv: Sequence[str] | None,
-) -> tuple[argparse.Namespace, ConfigDict]:
-  parser = _make_parser()
-  args, rest = parser.parse_known_args(argv)
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+  args = make_parser().parse(argv)
   if args.horizon is not None and args.text:
     raise ConfigError("--text and --horizon don't go together.")
   suffix = ".html" if args.horizon is None else ".png"
   if args.out and Path(args.out).suffix != suffix:
     raise ConfigError(f"--out {args.out} must end in {suffix}.")
-  return args, override(load_config(args.workdir), [parser.prog, *rest])
+  return args
 
 
-def _write(args: argparse.Namespace, config: ConfigDict) -> list[Path]:
+def _write(args: argparse.Namespace) -> list[Path]:
   folder = Path(args.workdir) / INSPECT
-  require_memory(config)
-  experiment, state = open_run(args.workdir, config)
+  require_memory(args.config)
+  experiment, state = open_run(args.workdir, args.config)
   if args.horizon is not None:
     return write_horizon(
       experiment,
@@ -118,15 +105,13 @@ def _write(args: argparse.Namespace, config: ConfigDict) -> list[Path]:
   return found.save(args.out or folder / f"{name}.html")
 
 
+def _main(argv: Sequence[str] | None) -> None:
+  print("\n".join(map(str, _write(_parse(argv)))))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
   """Writes the files, prints their paths, and returns the exit code."""
-  try:
-    written = _write(*_parse(argv))
-  except (ValueError, OSError, RunError) as error:
-    print(one_line(error), file=sys.stderr)
-    return 2
-  print("\n".join(map(str, written)))
-  return 0
+  return run_command(lambda: _main(argv))
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def show(
   Raises:
     ValueError, RunError: in one line, on what cannot be.
   """
-  config = config_json.load_config(workdir)
+  config = config_json.read_config(workdir)
   try:
     config.update_from_flattened_dict(overrides or {})
   except (AttributeError, KeyError, TypeError) as error:

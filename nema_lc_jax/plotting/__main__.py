@@ -1,19 +1,18 @@
-"""The command line of the plots."""
+"""Draws the figures of a run, or of several against each other, as PNG and PDF.
 
-import argparse
+It reads what training left in a run's folder: metrics.jsonl, and, once the run
+has finished, summary.json and memory_trace.npz.
+"""
+
 import sys
 from collections.abc import Sequence
 
+from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.plotting import compare, plot_run
 from nema_lc_jax.plotting.published import TASKS
+from nema_lc_jax.runs.command_line import Parser, run_command
 
-DESCRIPTION = """\
-Draws the figures of a training run, or of several runs against each other, as
-PNG and PDF. It reads what training left in a run's folder: metrics.jsonl, and,
-once the run has finished, summary.json and memory_trace.npz.
-"""
 EXAMPLES = """\
-examples:
   python -m nema_lc_jax.plotting --workdir runs/learned_0
       redraws runs/learned_0/plots; also works while the run is training
   python -m nema_lc_jax.plotting --compare runs/fifo_* runs/learned_* --out fig
@@ -25,14 +24,9 @@ examples:
 """
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
   """The flags; `--workdir` or `--compare` is required."""
-  parser = argparse.ArgumentParser(
-    prog="python -m nema_lc_jax.plotting",
-    description=DESCRIPTION,
-    epilog=EXAMPLES,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = Parser("nema_lc_jax.plotting", __doc__, EXAMPLES)
   what = parser.add_mutually_exclusive_group(required=True)
   what.add_argument(
     "--workdir", metavar="DIR", help="the run to draw, into DIR/plots"
@@ -57,25 +51,25 @@ def make_parser() -> argparse.ArgumentParser:
   return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-  """Draws, and returns the exit code: 2 after a user's mistake."""
-  parser = make_parser()
-  args = parser.parse_args(argv)
+def _main(argv: Sequence[str] | None) -> None:
+  args = make_parser().parse(argv)
   if args.workdir and args.out:
-    parser.error("--out goes with --compare; --workdir writes into DIR/plots")
+    raise ConfigError(
+      "--out goes with --compare; --workdir writes into DIR/plots."
+    )
   if args.workdir and args.published is not None:
-    parser.error("--published goes with --compare")
-  try:
-    if args.workdir:
-      written = plot_run(args.workdir)
-    else:
-      out = args.out or "plots_compare"
-      written = compare(args.compare, out, published=args.published)
-  except (ValueError, OSError) as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
+    raise ConfigError("--published goes with --compare.")
+  if args.workdir:
+    written = plot_run(args.workdir)
+  else:
+    out = args.out or "plots_compare"
+    written = compare(args.compare, out, published=args.published)
   print(f"wrote {len(written)} files to {written[0].parent}")
-  return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Draws, and returns the exit code."""
+  return run_command(lambda: _main(argv))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from nema_lc_jax.runs.by_task import failed, summed_up
 # Errors in %, task by task, of one model for all 20 tasks (10,000 questions
 # each), means over several runs; and how many tasks a run fails in the mean.
 # Franke et al. 2018 (arXiv:1807.02658; github.com/JoergFranke/ADNC), who name
-# the others; LSTM is of Graves et al. 2016, from github.com/willsq/tf-DNC.
+# the others; LSTM is of Graves et al. 2016, from github.com/willsq/tf-DNC. The
+# best of DNC's 20 runs has a mean error of 3.8%, and fails 2 tasks.
 MODELS = ("LSTM", "DNC", "EntNet", "SDNC", "ADNC")
 
 PUBLISHED = {

@@ -1,9 +1,10 @@
 """A run's config as JSON, and what a command line changes in it."""
 
 import copy
+import difflib
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ FIXED = {
 UNSET = {"data.dir": str, "data.path": str, "model.bptt_chunks": int}
 
 
-def load_config(workdir: str | Path) -> ConfigDict:
+def read_config(workdir: str | Path) -> ConfigDict:
   """The config that a run was started with.
 
   Raises:
@@ -103,23 +104,109 @@ def first_difference(found: Any, wanted: Any, path: str = "config") -> str:
   return "no difference"
 
 
-def override(config: ConfigDict, argv: list[str]) -> ConfigDict:
+def field_names(config: ConfigDict) -> list[str]:
+  """The dotted names of all fields."""
+  names = []
+  for name in config:
+    if isinstance(config[name], ConfigDict):
+      names += [f"{name}.{below}" for below in field_names(config[name])]
+    else:
+      names.append(name)
+  return names
+
+
+def require_field(config: ConfigDict, path: str) -> None:
+  """Raises ConfigError, with what may be meant, if there is no such field."""
+  section = config
+  for name in path.split("."):
+    if not isinstance(section, ConfigDict) or name not in section:
+      break
+    section = section[name]
+  else:
+    return
+  if path in RENAMED:
+    raise ConfigError(f"config.{path} is now config.{RENAMED[path]}.")
+  if path in FIXED:
+    raise ConfigError(
+      f"config.{path} cannot be set any more: it is {FIXED[path]} in all runs."
+    )
+  names = field_names(config)
+  last = path.rpartition(".")[2]
+  meant = [name for name in names if name.rpartition(".")[2] == last]
+  meant = meant or difflib.get_close_matches(path, names, 1)
+  raise ConfigError(
+    f"there is no field config.{path};"
+    + (
+      f" did you mean config.{' or config.'.join(meant)}?"
+      if meant
+      else " --help lists all."
+    )
+  )
+
+
+# What a value of a type must be, for messages.
+KINDS = {
+  bool: "true or false",
+  int: "a whole number",
+  float: "a number",
+  tuple: "a tuple such as (1, 2)",
+}
+
+
+def override(
+  config: ConfigDict, fields: Iterable[tuple[str, str | None]]
+) -> ConfigDict:
   """A config with what `--config.FIELD=VALUE` of a command line sets.
 
+  Args:
+    config: is not changed.
+    fields: (name, value); the value is None where none was given, which only a
+      bool does without.
+
   Raises:
-    ConfigError: on an unknown field or argument, or a value of another type.
+    ConfigError: on an unknown field, or a value of another type.
   """
-  values = flags.FlagValues()
-  try:
-    holder = config_flags.DEFINE_config_dict(
-      "config", config, flag_values=values, sys_argv=argv
-    )
-    left = values(argv)[1:]
-  except (flags.Error, AttributeError, KeyError, TypeError) as error:
-    raise ConfigError(" ".join(str(error).split())) from None
-  if left:
-    raise ConfigError(f"unknown argument {left[0]!r}; see --help.")
+  given: dict[str, list[str | None]] = {}
+  for path, value in fields:
+    given.setdefault(path, []).append(value)
+  config = copy.deepcopy(config).lock()
+  for path, values in given.items():
+    # An element of a tuple is written FIELD[0].
+    field = path.partition("[")[0]
+    require_field(config, field)
+    try:
+      config = _set(config, path, values)
+    except (
+      flags.Error, AttributeError, KeyError, TypeError, ValueError, SyntaxError
+    ):  # fmt: skip
+      got = "no value" if None in values else repr(values[-1])
+      raise ConfigError(
+        f"config.{field} must be {_kind(config, field)}, got {got}."
+      ) from None
+  return config
+
+
+def _set(
+  config: ConfigDict, path: str, values: Iterable[str | None]
+) -> ConfigDict:
+  """The config with one field set; a tuple may be given value by value."""
+  flag = f"--config.{path}"
+  argv = ["", *(flag if v is None else f"{flag}={v}" for v in values)]
+  flag_values = flags.FlagValues()
+  holder = config_flags.DEFINE_config_dict(
+    "config", config, flag_values=flag_values, sys_argv=argv
+  )
+  flag_values(argv)
   return holder.value
+
+
+def _kind(config: ConfigDict, path: str) -> str:
+  """What a value of a field must be, in words."""
+  *sections, name = path.split(".")
+  section = functools.reduce(lambda c, s: c[s], sections, config)
+  if isinstance(section[name], ConfigDict):
+    return f"given field by field: {', '.join(section[name])}"
+  return KINDS.get(section.get_type(name), "a value of its type")
 
 
 def read_json(workdir: str | Path, name: str) -> dict[str, Any]:

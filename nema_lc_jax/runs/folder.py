@@ -76,7 +76,7 @@ def claim_folder(
       " overwrite it with --force."
     )
   if saved.exists():
-    found = json.loads(config_json.load_config(workdir).to_json())
+    found = json.loads(config_json.read_config(workdir).to_json())
     same = copy.deepcopy(found)
     same["train"] |= {name: wanted["train"][name] for name in LAYOUT}
     if same != wanted:

@@ -1,4 +1,9 @@
-"""The command line: reads standard input as one text, and prints answers."""
+"""Reads standard input as one text, however long, and prints answers.
+
+The best checkpoint of a run answers. Memory does not grow with what was read.
+At the end, tokens per second and the memory of the process go to standard
+error.
+"""
 
 import argparse
 import resource
@@ -8,17 +13,11 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
-from absl import logging
 
-from nema_lc_jax.errors import ConfigError, RunError, one_line
+from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.runs.command_line import Parser, run_command
 
-DESCRIPTION = """\
-Reads standard input, however long, with the best checkpoint of a run, and
-prints what the model answers. Memory does not grow with what was read. At the
-end, tokens per second and the memory of the process go to standard error.
-"""
 EXAMPLES = """\
-examples:
   python -m nema_lc_jax.stream --workdir runs/imdb < review.txt
       the answer to all of it
   tail -f log | python -m nema_lc_jax.stream --workdir RUN --every 4096
@@ -32,16 +31,11 @@ examples:
 READ = 1 << 16  # bytes at a time
 
 
-def _make_parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog="python -m nema_lc_jax.stream",
-    description=DESCRIPTION,
-    epilog=EXAMPLES,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-    allow_abbrev=False,
-  )
+def make_parser() -> Parser:
+  """The flags."""
+  parser = Parser("nema_lc_jax.stream", __doc__, EXAMPLES)
   add = parser.add_argument
-  add("--workdir", required=True, help="folder of the run")
+  add("--workdir", required=True, metavar="DIR", help="folder of the run")
   add(
     "--tokens",
     choices=("bytes", "ids"),
@@ -148,16 +142,7 @@ def _run(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Reads, answers, and returns the exit code."""
-  logging.set_verbosity(logging.WARNING)
-  args = _make_parser().parse_args(argv)
-  try:
-    _run(args)
-  except (ValueError, OSError, RunError) as error:
-    print(one_line(error), file=sys.stderr)
-    return 2
-  except KeyboardInterrupt:
-    return 130
-  return 0
+  return run_command(lambda: _run(make_parser().parse(argv)))
 
 
 if __name__ == "__main__":

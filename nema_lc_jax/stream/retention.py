@@ -1,6 +1,4 @@
-"""One memory carried across many documents: what is left of the old ones?
-
-python -m nema_lc_jax.stream.retention --workdir RUN [--documents 64]
+"""Carries one memory across many documents: what is left of the old ones?
 
 A worked example of continual use, for runs on the tasks about facts. Texts of
 the test split, without their questions, are pushed into one stream after the
@@ -9,7 +7,6 @@ before it, each in a copy of the stream. A question counts as long as no later
 document has said anything new of its key.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,13 +15,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from nema_lc_jax.errors import ConfigError, RunError, one_line
+from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.plotting import style
-from nema_lc_jax.runs import config_json
+from nema_lc_jax.runs.command_line import FROM_RUN, Parser, run_command
 from nema_lc_jax.runs.files import RETENTION, write_json
 from nema_lc_jax.stream.core import make_stream
 from nema_lc_jax.training import restore
@@ -33,6 +29,14 @@ from nema_lc_jax.training.experiment import (
   interface_of,
   model_fields,
 )
+
+EXAMPLES = """\
+  python -m nema_lc_jax.stream.retention --workdir=runs/rebind-learned-seed0
+      32 documents in each of 64 streams
+  python -m nema_lc_jax.stream.retention --workdir=RUN --documents=64 \\
+      --streams=32 --oldest=16
+      longer lives, and questions about older documents
+"""
 
 
 def measure(
@@ -148,43 +152,47 @@ def draw(found: dict[str, Any], folder: Path) -> list[Path]:
     return style.save(figure, folder, "retention")
 
 
+def make_parser() -> Parser:
+  """The flags."""
+  parser = Parser(
+    "nema_lc_jax.stream.retention", __doc__, EXAMPLES, config=FROM_RUN
+  )
+  for name, default, about in (
+    ("documents", 32, "read by each stream, one after another"),
+    ("streams", 64, "side by side"),
+    ("oldest", 8, "in documents, of the questions"),
+  ):
+    parser.add_argument(
+      f"--{name}",
+      type=int,
+      default=default,
+      metavar="N",
+      help=f"{about}; default: {default}",
+    )
+  parser.add_argument("--out", metavar="DIR", help="default: RUN/retention")
+  return parser
+
+
+def _main(argv: Sequence[str] | None) -> None:
+  args = make_parser().parse(argv)
+  experiment, state = restore.open_run(args.workdir, args.config)
+  found = measure(
+    experiment,
+    state.params,
+    documents=args.documents,
+    streams=args.streams,
+    oldest=args.oldest,
+  )
+  folder = Path(args.out or Path(args.workdir) / RETENTION)
+  written = draw(found, folder)
+  report = folder / "retention.json"
+  write_json(report, found)
+  print("\n".join(map(str, [*written, report])))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
   """Measures, draws, and returns the exit code."""
-  logging.set_verbosity(logging.WARNING)
-  parser = argparse.ArgumentParser(
-    prog="python -m nema_lc_jax.stream.retention",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-    allow_abbrev=False,
-  )
-  parser.add_argument("--workdir", required=True, help="folder of the run")
-  parser.add_argument("--documents", type=int, default=32)
-  parser.add_argument("--streams", type=int, default=64)
-  parser.add_argument(
-    "--oldest", type=int, default=8, help="in documents, of the questions"
-  )
-  parser.add_argument("--out", metavar="DIR", help="default: RUN/retention")
-  args, rest = parser.parse_known_args(argv)
-  try:
-    config = config_json.load_config(args.workdir)
-    config = config_json.override(config, [parser.prog, *rest])
-    experiment, state = restore.open_run(args.workdir, config)
-    found = measure(
-      experiment,
-      state.params,
-      documents=args.documents,
-      streams=args.streams,
-      oldest=args.oldest,
-    )
-    folder = Path(args.out or Path(args.workdir) / RETENTION)
-    written = draw(found, folder)
-    report = folder / "retention.json"
-    write_json(report, found)
-  except (ValueError, OSError, RunError) as error:
-    print(one_line(error), file=sys.stderr)
-    return 2
-  print("\n".join(map(str, [*written, report])))
-  return 0
+  return run_command(lambda: _main(argv))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class Stream:
       ValueError, RunError: in one line, if there is no such run, or if its
         model does not stream.
     """
-    config = config_json.load_config(workdir)
+    config = config_json.read_config(workdir)
     interface = restore.load_interface(workdir)
     fields = model_fields(config, interface)
     self.functions = make_stream(**fields)

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.models import BASELINES
 from nema_lc_jax.models.policies import policy_options
+from nema_lc_jax.runs.config_json import require_field
 from nema_lc_jax.training import matching
 from nema_lc_jax.training.experiment import interface_of, load_data
 
@@ -132,6 +133,7 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
   """
   own = config.copy_and_resolve_references().lock()
   for field, value in changes.items():
+    require_field(own, field)
     try:
       own.update_from_flattened_dict({field: value})
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -5,8 +5,8 @@ from pathlib import Path
 from absl import logging
 from ml_collections import ConfigDict
 
-from nema_lc_jax.errors import RunError
-from nema_lc_jax.runs.config_json import load_config, read_json
+from nema_lc_jax.errors import ConfigError, RunError
+from nema_lc_jax.runs.config_json import read_config, read_json
 from nema_lc_jax.runs.files import INTERFACE_FILE
 from nema_lc_jax.runs.folder import other_data
 from nema_lc_jax.training import checkpoint
@@ -27,12 +27,15 @@ def restore_best(experiment: Experiment, workdir: str | Path) -> TrainState:
   """The best state of a run.
 
   Raises:
-    RunError: if the run has none yet, or it is of another model.
+    ConfigError: if the run has none yet, or it is of another model.
   """
   with checkpoint.Checkpoints(workdir, checkpoint.BEST, keep=1) as best:
-    restored = best.restore(experiment.parallel.template)
+    try:
+      restored = best.restore(experiment.parallel.template)
+    except RunError as error:  # No run had to stop: this one is only read.
+      raise ConfigError(str(error)) from None
   if restored is None:
-    raise RunError(f"{workdir} has no best checkpoint yet: train it first.")
+    raise ConfigError(f"{workdir} has no best checkpoint yet: train it first.")
   return restored.state
 
 
@@ -48,10 +51,10 @@ def open_run(
     config: in place of the run's own, for other data.
 
   Raises:
-    ValueError, RunError: in one line, if there is no such run, or its model is
-      another one than this version's.
+    ConfigError: in one line, if there is no such run, or its model is another
+      one than this version's.
   """
-  trained = load_config(workdir)
+  trained = read_config(workdir)
   config = trained if config is None else config
   experiment = make_experiment(config, load_interface(workdir))
   own = config.data.to_json() == trained.data.to_json()

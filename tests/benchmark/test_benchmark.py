@@ -23,7 +23,7 @@ from nema_lc_jax.benchmark.contestants import (
 )
 from nema_lc_jax.benchmark.measure import Program, alternate, ratios, timing
 from nema_lc_jax.models import BASELINES
-from nema_lc_jax.runs.command_line import load_config
+from nema_lc_jax.runs.command_line import parse_config
 from nema_lc_jax.training.experiment import Interface
 from nema_lc_jax.training.matching import size_of
 
@@ -50,7 +50,7 @@ TINY = (
 
 def tiny_config():
   fields = [arg for arg in TINY if arg.startswith("--config.")]
-  return load_config("benchmark", fields, default=command.CONFIG)
+  return parse_config(command.CONFIG, fields)
 
 
 def case(contestant, samples=(), *, batch=2, status=MEASURED, **fields):
@@ -207,7 +207,7 @@ def test_the_cost_counts_every_turn_of_nested_scans():
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_contestants_have_as_many_parameters_as_the_memory(name):
-  config = load_config("benchmark", [], default=command.CONFIG)
+  config = parse_config(command.CONFIG)
   interface = Interface("classify", 257, 2)
   wanted = size_of(config, interface, encoder="memory")
   found = config_of(config, interface, name)
@@ -307,7 +307,7 @@ def test_a_tiny_run_leaves_its_files(tmp_path, capsys, monkeypatch):
     ("--config.model.encoder=ssm", "choose others with --contestants"),
     ("--config.memory.num_slots=0", "config.memory.num_slots must be at least"),
     ("--config.memory.slots=3", "slots"),
-    ("--what", "'what'"),
+    ("--what", "unknown flag --what"),
   ],
 )
 def test_a_mistake_gives_one_line(argument, message, capsys, tmp_path):

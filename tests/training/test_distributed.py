@@ -25,7 +25,6 @@ from tests.training.test_distributed import small_config as get_config
 # Main, but that it kills itself once it has saved a step.
 KILLED = """
 import os, signal, sys
-from absl import app
 from nema_lc_jax import main
 from nema_lc_jax.training import train
 
@@ -36,7 +35,7 @@ class Dying(train.TrainLoop):
       os.kill(os.getpid(), signal.SIGKILL)
 
 train.TrainLoop = Dying
-app.run(main.main, flags_parser=main._parse_flags)
+sys.exit(main.main())
 """
 
 
