@@ -66,7 +66,7 @@ def make_stream(**fields) -> Streaming:
       what is hidden.
   """
   model, c = build_model(**fields), ModelConfig(**fields)
-  if model.read_on is None:
+  if model.apply_segment is None:
     raise ValueError(
       f"a model with config.model.encoder={c.encoder!r} does not stream: it"
       " has no memory to go on from; 'memory' has."
@@ -177,7 +177,7 @@ def _read(
 ) -> tuple[Array, MemoryState]:
   """Features of the first `count` of the tokens, and the memory after."""
   valid = jnp.arange(len(tokens)) < count
-  features, memory = model.read_on(
+  features, memory = model.apply_segment(
     params,
     jax.random.key(state.seed),
     tokens,
