@@ -1,5 +1,7 @@
 """Learned policies: the write gates of NeMA-Lite, and NeMA-LC."""
 
+from collections.abc import Iterable
+
 import jax
 import jax.numpy as jnp
 
@@ -52,14 +54,17 @@ def _example(num_slots: int, num_candidates: int, width: int):
   return state, chunk
 
 
+def _check_choice(option: str, value: str, known: Iterable[str]) -> None:
+  if value not in known:
+    raise ValueError(
+      f"{option}={value!r} is unknown; known: {', '.join(map(repr, known))}."
+    )
+
+
 def _check_controller(hidden: int, ablate_input: str) -> None:
   if hidden < 1:
     raise ValueError(f"hidden must be at least 1, got {hidden}.")
-  if ablate_input not in controller.ABLATED_INPUTS:
-    known = ", ".join(map(repr, controller.ABLATED_INPUTS))
-    raise ValueError(
-      f"ablate_input={ablate_input!r} is unknown; known: {known}."
-    )
+  _check_choice("ablate_input", ablate_input, controller.ABLATED_INPUTS)
 
 
 def _straight_through(forward: Array, backward: Array) -> Array:
@@ -221,22 +226,15 @@ def learned(
   Raises:
     ValueError: on an option that is unknown or out of its range.
   """
-  if eviction not in EVICTION_RULES:
-    raise ValueError(
-      f"eviction={eviction!r} is unknown; known: {', '.join(EVICTION_RULES)}."
-    )
+  _check_controller(hidden, ablate_input)
+  _check_choice("eviction", eviction, EVICTION_RULES)
+  _check_choice("gradient_estimator", gradient_estimator, GRADIENT_ESTIMATORS)
   if not 0 <= max_decay <= 1:
     raise ValueError(f"max_decay must be in [0, 1], got {max_decay}.")
   if not 0 < soft_eviction_decay <= 1:
     raise ValueError(
       f"soft_eviction_decay must be in (0, 1], got {soft_eviction_decay}."
     )
-  if gradient_estimator not in GRADIENT_ESTIMATORS:
-    raise ValueError(
-      f"gradient_estimator={gradient_estimator!r} is unknown; known:"
-      f" {', '.join(GRADIENT_ESTIMATORS)}."
-    )
-  _check_controller(hidden, ablate_input)
   gate = controller.WriteGate(hidden, write_bias, ablate_input)
   # Retain is likely at first, and forget probable enough (0.045) to have a
   # gradient.
