@@ -25,7 +25,7 @@ from nema_lc_jax.memory import init_state, scan_chunks
 from nema_lc_jax.models import ModelConfig
 from nema_lc_jax.models import encoder as enc
 from nema_lc_jax.models.memory_layer import chunks_of, slot_policies
-from nema_lc_jax.models.pure import call, init
+from nema_lc_jax.models.pure import apply, init
 from nema_lc_jax.training.experiment import (
   Interface,
   load_data,
@@ -54,7 +54,7 @@ def scan_program(
   c = ModelConfig(**model_fields(config, interface))
   T, D, K = c.chunk_length, c.width, c.num_candidates
   N = length // T
-  policy, M = slot_policies(c).in_training(N, c.num_slots)
+  policy, M = slot_policies(c).for_training(N, c.num_slots)
 
   def one(params, query, content, key):
     valid, bias = jnp.ones((N, T), bool), jnp.full(N, 0.3)
@@ -100,7 +100,7 @@ def head_program(
   def loss(learned):
     params, x = learned
     pool = functools.partial(enc.mean_pool, weights=jnp.ones((1, length)))
-    logits = call(head, params, jax.vmap(pool)(x))
+    logits = apply(head, params, jax.vmap(pool)(x))
     return optax.softmax_cross_entropy_with_integer_labels(
       logits, labels
     ).mean()
