@@ -4,7 +4,9 @@ pytest --policy=my_module:my_policy tests/memory runs those tests on a policy of
 one's own, from a module in the current folder.
 """
 
+import fcntl
 import hashlib
+import json
 import os
 import platform
 import sys
@@ -80,6 +82,28 @@ def cache(tmp_path_factory):
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv("NEMA_LC_JAX_CACHE", str(folder))
     yield folder
+
+
+@pytest.fixture(scope="session")
+def finished(cache, tmp_path_factory):
+  """The folder of a run of `tiny_config`, and what `train.run` has returned.
+
+  It is trained once for all tests and all workers, so no test may change it.
+  """
+  folder = tmp_path_factory.getbasetemp()
+  if "PYTEST_XDIST_WORKER" in os.environ:
+    folder = folder.parent  # of the workers' folders
+  workdir, returned = folder / "finished", folder / "finished.json"
+  with (folder / "finished.lock").open("w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    if not returned.exists():
+      # Not at the top: most tests of the data need no jax.
+      from nema_lc_jax.training import train
+      from tests.helpers import tiny_config
+
+      summary = train.run(tiny_config(), str(workdir))
+      returned.write_text(json.dumps(summary))
+  return workdir, json.loads(returned.read_text())
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,8 +1,15 @@
 """Small runs that tests share."""
 
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
 from ml_collections import ConfigDict
 
 from configs import lifecycle_lc, toy_lc
+from nema_lc_jax.plotting import style
+from nema_lc_jax.training import train
 
 
 def tiny_config(variant: str = "recall", **train) -> ConfigDict:
@@ -30,3 +37,35 @@ def tiny_config(variant: str = "recall", **train) -> ConfigDict:
   c.train.checkpoint_every = 3
   c.train.update(train)
   return c
+
+
+def small_config() -> ConfigDict:
+  """A run that compiles in a few seconds: without a memory."""
+  c = tiny_config()
+  c.model.encoder = "local"
+  c.model.num_layers = 1
+  c.model.num_layers_after = 0
+  c.eval.length_multipliers = (1,)
+  return c
+
+
+@contextlib.contextmanager
+def figures(*names: str) -> Iterator[None]:
+  """Only the figures of these names are drawn.
+
+  To draw all figures of a run takes longer than to train a tiny one.
+  """
+  save = style.save
+
+  def save_some(figure, folder, name):
+    return save(figure, folder, name) if name in names else []
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(style, "save", save_some)
+    yield
+
+
+def run(config: ConfigDict, workdir) -> dict[str, Any]:
+  """Trains a run, and draws none of its figures."""
+  with figures():
+    return train.run(config, str(workdir))

@@ -9,10 +9,10 @@ from configs import babi_lc
 from nema_lc_jax import by_task as command
 from nema_lc_jax import data, models
 from nema_lc_jax.runs import by_task, naming
-from nema_lc_jax.training import train
 from nema_lc_jax.training.checks import _check_lengths, stages_of
 from nema_lc_jax.training.experiment import load_data
 from tests.data.text.test_babi import write
+from tests.helpers import run
 from tests.summaries import a_summary
 
 VARIANTS = (*babi_lc.TASKS, "joint")
@@ -68,7 +68,7 @@ def small(variant, folder):
 def test_from_files_to_the_table(tmp_path, capsys):
   files = write(tmp_path / "files", 1)
   write(files, 6, train=YES_NO, test=YES_NO)
-  joint = train.run(small("joint", files), str(tmp_path / "joint"))
+  joint = run(small("joint", files), tmp_path / "joint")
   assert list(joint.test_error_by_task) == ["1", "6"]
   printed = capsys.readouterr().out
   assert by_task.line(joint.test_error_by_task) in printed

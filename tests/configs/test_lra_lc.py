@@ -6,7 +6,6 @@ from configs import lra_lc
 from nema_lc_jax import data, models
 from nema_lc_jax.data.lra import aan
 from nema_lc_jax.plotting import __main__ as plotting
-from nema_lc_jax.training import train
 from nema_lc_jax.training.checks import _check_lengths, stages_of
 from nema_lc_jax.training.experiment import load_data
 
@@ -74,7 +73,7 @@ def test_retrieval_from_files_to_the_figure_and_the_published(tmp_path):
       steps=2, batch_size=4, eval_every=2, checkpoint_every=2,
       eval_batch_size=8, log_every=1, warmup_steps=1,
     )  # fmt: skip
-    train.run(c, str(tmp_path / encoder))
+    run(c, tmp_path / encoder)
     return str(tmp_path / encoder)
 
   runs = [run("memory"), run("full")]

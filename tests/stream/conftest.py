@@ -1,18 +1,13 @@
 import pytest
 
 from nema_lc_jax.runs import config_json
-from nema_lc_jax.training import restore, train
-from tests.helpers import tiny_config
+from nema_lc_jax.training import restore
 
 
 @pytest.fixture(scope="session")
-def workdir(tmp_path_factory):
-  """A run of two steps."""
-  folder = tmp_path_factory.mktemp("stream") / "run"
-  config = tiny_config(steps=2, curriculum=())
-  config.eval.length_multipliers = (1,)
-  train.run(config, str(folder))
-  return folder
+def workdir(finished):
+  """The folder of a run."""
+  return finished[0]
 
 
 @pytest.fixture(scope="session")

@@ -13,14 +13,14 @@ import pytest
 
 from nema_lc_jax import data
 from nema_lc_jax.runs.metrics_log import read_metrics
-from nema_lc_jax.training import distributed, sharding, train
-from tests.helpers import tiny_config
+from nema_lc_jax.training import distributed, sharding
+from tests.helpers import run, small_config
 
 ROOT = Path(__file__).parents[2]
 # A config file for main, small enough to compile at once; what the memory does
 # on many devices is in test_sharding.py.
 CONFIG = """
-from tests.training.test_distributed import small_config as get_config
+from tests.helpers import small_config as get_config
 """
 # Main, but that it kills itself once it has saved a step.
 KILLED = """
@@ -37,15 +37,6 @@ class Dying(train.TrainLoop):
 train.TrainLoop = Dying
 sys.exit(main.main())
 """
-
-
-def small_config():
-  config = tiny_config()
-  config.model.encoder = "local"
-  config.model.num_layers = 1
-  config.model.num_layers_after = 0
-  config.eval.length_multipliers = (1,)
-  return config
 
 
 def start(folder, *arguments, program=("-m", "nema_lc_jax.main")):
@@ -121,7 +112,7 @@ def assert_same(found, expected):
 def whole(tmp_path_factory):
   """A run of one process, on four devices: its folder and its summary."""
   workdir = tmp_path_factory.mktemp("whole") / "run"
-  return workdir, train.run(small_config(), str(workdir))
+  return workdir, run(small_config(), workdir)
 
 
 def test_two_processes_die_and_one_goes_on_with_the_same_numbers(
@@ -142,7 +133,7 @@ def test_two_processes_die_and_one_goes_on_with_the_same_numbers(
   monkeypatch.setattr(sharding, "LARGE", 32)
   config = small_config()
   config.train.fsdp = 4
-  found = train.run(config, str(pair / "run"))
+  found = run(config, pair / "run")
   assert found.test_examples == 40
   assert found.test_accuracy == expected.test_accuracy
   assert_same(numbers(pair / "run"), numbers(workdir))

@@ -11,7 +11,7 @@ from nema_lc_jax.training.experiment import (
   make_pretraining,
 )
 from nema_lc_jax.training.loop import TrainLoop
-from tests.helpers import tiny_config
+from tests.helpers import run, tiny_config
 
 
 def config_of(**pretrain):
@@ -36,7 +36,7 @@ def whole(tmp_path_factory):
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(TrainLoop, "run", noting)
-    summary = train.run(config_of(), tmp_path_factory.mktemp("whole"))
+    summary = run(config_of(), tmp_path_factory.mktemp("whole"))
   return summary, seen
 
 
@@ -70,7 +70,7 @@ def test_a_killed_pretraining_resumes_exactly(
     with pytest.raises(Killed):
       train.run(config_of(), tmp_path)
   capsys.readouterr()
-  resumed = train.run(config_of(), tmp_path)
+  resumed = run(config_of(), tmp_path)
   assert "masked_lm of recall, from step 3 to 6" in capsys.readouterr().out
   assert resumed.params_sha256 == whole[0].params_sha256
   rows = read_metrics(tmp_path / "pretrain")

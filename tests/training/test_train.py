@@ -25,8 +25,8 @@ from nema_lc_jax.runs.metrics_log import read_metrics
 from nema_lc_jax.runs.summary import read_summary
 from nema_lc_jax.training import checkpoint, train
 from nema_lc_jax.training import steps as steps
-from nema_lc_jax.training.experiment import make_experiment
-from tests.helpers import tiny_config
+from nema_lc_jax.training.experiment import Experiment, make_experiment
+from tests.helpers import figures, run, small_config, tiny_config
 
 ROOT = Path(__file__).parents[2]
 FIELDS = {
@@ -63,13 +63,6 @@ train.run(tiny_config(), sys.argv[1])
 """
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-  """A finished run: its folder and its summary."""
-  workdir = tmp_path_factory.mktemp("run") / "whole"
-  return workdir, train.run(tiny_config(), str(workdir))
-
-
 def test_a_run_leaves_what_is_promised(finished):
   workdir, summary = finished
   assert read_summary(workdir) == summary
@@ -98,9 +91,7 @@ def test_a_run_leaves_what_is_promised(finished):
 
 
 def test_a_run_without_slots_says_nothing_of_them(tmp_path):
-  config = tiny_config()
-  config.model.encoder = "local"
-  summary = train.run(config, str(tmp_path))
+  summary = train.run(small_config(), str(tmp_path))
   of_slots = FIELDS - {"step", "split", "loss", "task_loss", "accuracy"}
   for row in [*read_metrics(tmp_path), summary.test_metrics]:
     assert not of_slots & set(row)
@@ -155,7 +146,7 @@ def test_a_killed_run_resumes_bit_equal(finished, tmp_path):
       check=False,
     )
     assert process.returncode == -signal.SIGKILL, process.stderr[-2000:]
-  resumed = train.run(tiny_config(), str(killed))
+  resumed = run(tiny_config(), killed)
   assert resumed.params_sha256 == summary.params_sha256
   assert resumed.test_accuracy == summary.test_accuracy
   timeless = lambda rows: [
@@ -213,7 +204,8 @@ def test_too_many_non_finite_steps_stop_the_run(tmp_path, monkeypatch):
 
   monkeypatch.setattr(steps.losses, "total_loss", broken)
   # No other test has this config, so none gets programs made of this.
-  config = tiny_config(max_consecutive_nonfinite=1)
+  config = small_config()
+  config.train.max_consecutive_nonfinite = 1
   with pytest.raises(RunError, match=r"last 2 steps had non-finite"):
     train.run(config, str(tmp_path / "run"))
   with np.load(tmp_path / "run" / NONFINITE_FILE, allow_pickle=False) as left:
@@ -257,7 +249,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(
     train.run(tiny_config(), str(tmp_path / "run"))
   assert small_disk == [3, 6]
   monkeypatch.undo()
-  resumed = train.run(tiny_config(), str(tmp_path / "run"))
+  resumed = run(tiny_config(), tmp_path / "run")
   assert resumed.params_sha256 == finished[1].params_sha256
 
 
@@ -267,17 +259,24 @@ def test_a_run_that_is_told_to_goes_on_without_saving(
   finished, tmp_path, small_disk, capsys
 ):
   config = tiny_config(on_save_error="continue")
-  summary = train.run(config, str(tmp_path / "run"))
+  summary = run(config, tmp_path / "run")
   assert small_disk == [3, 6]
   assert "training goes on without it" in capsys.readouterr().err
   assert summary.params_sha256 == finished[1].params_sha256
 
 
-def test_a_collapsed_memory_is_reported(tmp_path, capsys):
-  config = tiny_config()
-  config.memory.controller.write_threshold = 1.0
-  config.train.learning_rate = 1e-6
-  summary = train.run(config, str(tmp_path / "run"))
+def test_a_collapsed_memory_is_reported(tmp_path, capsys, monkeypatch):
+  init = Experiment.init
+
+  def closed(self):
+    """The first state, with a gate that lets nothing into the memory."""
+    state = init(self)
+    logit = state.params["policy"]["gate"]["logit"]
+    logit["bias"] = logit["bias"] - 20.0
+    return state
+
+  monkeypatch.setattr(Experiment, "init", closed)
+  summary = run(tiny_config(learning_rate=1e-6), tmp_path / "run")
   assert "nothing is written (write rate 0)" in summary.memory_warning
   assert "same with the memory off" in summary.memory_warning
   printed = capsys.readouterr().out
@@ -288,7 +287,7 @@ def test_runs_of_several_seeds_are_compared(finished, tmp_path):
   workdir, _ = finished
   config = tiny_config()
   config.seed = 1
-  train.run(config, str(tmp_path / "other"))
+  run(config, tmp_path / "other")
   compare([workdir, tmp_path / "other"], tmp_path / "out")
   table = (tmp_path / "out" / "compare.csv").read_text()
   assert "learned,2," in table, table
@@ -407,7 +406,8 @@ def test_each_config_runs_from_end_to_end_when_shrunk(config, tmp_path):
     c.data.length = 2 * c.model.chunk_length
   else:
     c.data.num_eval, c.data.num_test = 8, 8
-  summary = train.run(c, str(tmp_path / "run"))
+  with figures("overview"):
+    summary = train.run(c, str(tmp_path / "run"))
   assert summary.steps == 2
   assert (tmp_path / "run" / "plots" / "overview.png").exists()
 
