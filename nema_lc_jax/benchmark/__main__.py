@@ -23,7 +23,7 @@ from nema_lc_jax.models import ModelConfig
 from nema_lc_jax.runs import files
 from nema_lc_jax.runs.command_line import FROM_FILE, Parser, run_command
 from nema_lc_jax.training import provenance
-from nema_lc_jax.training.experiment import Interface, model_fields
+from nema_lc_jax.training.experiment import TaskSpec, model_fields
 
 EXAMPLES = """\
   python -m nema_lc_jax.benchmark --quick
@@ -63,7 +63,7 @@ class Arguments:
   """The command line, checked."""
 
   config: ConfigDict
-  interface: Interface  # of one text
+  task: TaskSpec  # of one text
   lengths: tuple[int, ...]
   contestants: tuple[str, ...]
   parts: tuple[str, ...]
@@ -159,11 +159,11 @@ def parse(argv: Sequence[str] | None) -> Arguments:
       f"{out} holds results: choose another --out, or overwrite them with"
       " --force."
     )
-  interface = Interface("classify", args.vocab_size, args.num_classes)
-  _check_model(config, interface)
+  task = TaskSpec("classify", args.vocab_size, args.num_classes)
+  _check_model(config, task)
   return Arguments(
     config=config,
-    interface=interface,
+    task=task,
     lengths=lengths,
     contestants=_names("contestants", args.contestants, contestants.NAMES),
     parts=_names("parts", args.parts, PARTS),
@@ -205,7 +205,7 @@ def _lengths(text: str, config: ConfigDict) -> tuple[int, ...]:
   return lengths
 
 
-def _check_model(config: ConfigDict, interface: Interface) -> None:
+def _check_model(config: ConfigDict, task: TaskSpec) -> None:
   if config.model.encoder != "memory":
     raise ConfigError(
       f"config.model.encoder={config.model.encoder!r}: the config is the"
@@ -216,7 +216,7 @@ def _check_model(config: ConfigDict, interface: Interface) -> None:
       "config.train.batch_size must be at least 1, got"
       f" {config.train.batch_size}."
     )
-  ModelConfig(**model_fields(config, interface))
+  ModelConfig(**model_fields(config, task))
 
 
 def run(args: Arguments, say: Say) -> Results:
@@ -226,7 +226,7 @@ def run(args: Arguments, say: Say) -> Results:
   if "compile" in args.parts:
     # First, while no other process holds the device.
     say("time to the first step, in processes of their own")
-    results.compile_seconds = compile_seconds(config, args.interface, **size)
+    results.compile_seconds = compile_seconds(config, args.task, **size)
     say(f"seconds: {results.compile_seconds}")
   limit = args.memory_limit or machine.memory_limit()
   limits = Limits(limit, args.max_seconds, args.rounds, args.seconds)
@@ -239,23 +239,23 @@ def run(args: Arguments, say: Say) -> Results:
       f" {results.ceilings.bytes / 1e9:,.1f} GB/s"
     )
   if "match" in args.parts:
-    both = dataclasses.replace(args.interface, head="match")
+    both = dataclasses.replace(args.task, head="match")
     race = Race(config, both, HEADLINE, limits, say)
     results.cases += race.run(config.data.length)
     say("; ".join(tables.headline(results.cases)))
   if "lengths" in args.parts:
-    race = Race(config, args.interface, args.contestants, limits, say)
+    race = Race(config, args.task, args.contestants, limits, say)
     for length in args.lengths:
       results.cases += race.run(length)
   if "breakdown" in args.parts:
     say("parts of the training step")
     results.breakdown = parts.breakdown(
-      config, args.interface, limits, results.ceilings
+      config, args.task, limits, results.ceilings
     )
   if "settings" in args.parts:
     around = parts.AROUND_QUICK if args.quick else parts.AROUND
     results.sensitivity = parts.sensitivity(
-      config, args.interface, limits, around=around, say=say
+      config, args.task, limits, around=around, say=say
     )
   return results
 
@@ -273,7 +273,7 @@ def write(args: Arguments, results: Results) -> list[Path]:
     "hardware": provenance.hardware(),
     "git_commit": provenance.git_commit(),
     "flags": flags,
-    "interface": dataclasses.asdict(args.interface),
+    "interface": dataclasses.asdict(args.task),
     "config": json.loads(args.config.to_json()),
     "results": results.to_json(),
   }
@@ -299,7 +299,7 @@ def _about(args: Arguments, record: dict) -> list[str]:
     f"width {c.model.width}, {c.model.num_layers} +"
     f" {c.model.num_layers_after} layers, {c.model.num_heads} heads, chunks of"
     f" {c.model.chunk_length}, {schedule}, {c.model.dtype}, vocabulary"
-    f" {args.interface.vocab_size}, pool {c.model.pool!r}; policy"
+    f" {args.task.vocab_size}, pool {c.model.pool!r}; policy"
     f" {c.memory.policy}, {c.memory.num_slots} slots, budget"
     f" {c.memory.budget}, {c.memory.num_candidates} candidates",
     f"batches of at most {c.train.batch_size} texts of random tokens;"

@@ -11,7 +11,11 @@ from ml_collections import ConfigDict
 from nema_lc_jax.benchmark.measure import Program, alternate
 from nema_lc_jax.models import BASELINES
 from nema_lc_jax.training import steps as steps
-from nema_lc_jax.training.experiment import Interface, machinery, num_parameters
+from nema_lc_jax.training.experiment import (
+  TaskSpec,
+  build_steps,
+  num_parameters,
+)
 from nema_lc_jax.training.matching import matched_ratio
 from nema_lc_jax.training.steps import TrainState
 
@@ -64,7 +68,7 @@ class Limits:
 
 
 def config_of(
-  config: ConfigDict, interface: Interface, contestant: str
+  config: ConfigDict, task: TaskSpec, contestant: str
 ) -> ConfigDict:
   """The config of a contestant, of which `config` is the memory's.
 
@@ -75,58 +79,58 @@ def config_of(
   c.model.encoder = {"encoder": "local"}.get(contestant, contestant)
   if contestant in BASELINES:
     c.model.mlp_ratio = matched_ratio(
-      config, interface, encoder=contestant, policy=config.memory.policy
+      config, task, encoder=contestant, policy=config.memory.policy
     )
   return c
 
 
 def random_batch(
-  interface: Interface, batch: int, length: int
+  task: TaskSpec, batch: int, length: int
 ) -> dict[str, np.ndarray]:
   """A batch of random tokens and labels, without padding."""
   rng = np.random.default_rng(0)
   draw = lambda high, *shape: rng.integers(high, size=shape, dtype=np.int32)
   made = {
-    "inputs": draw(interface.vocab_size, batch, length),
+    "inputs": draw(task.vocab_size, batch, length),
     "mask": np.ones((batch, length), bool),
-    "label": draw(interface.num_classes, batch),
+    "label": draw(task.num_classes, batch),
   }
-  if interface.head == "match":
-    other = draw(interface.vocab_size, batch, length)
+  if task.head == "match":
+    other = draw(task.vocab_size, batch, length)
     made |= {"inputs2": other, "mask2": made["mask"]}
   return made
 
 
-def first_state(config: ConfigDict, interface: Interface) -> TrainState:
+def first_state(config: ConfigDict, task: TaskSpec) -> TrainState:
   """The state before training, on one device.
 
   What makes it is compiled once for all lengths and batches.
   """
-  _, parallel = machinery(config, interface)
-  state = parallel.init(np.uint32(0), np.float32(config.train.learning_rate))
+  steps = build_steps(config, task)
+  state = steps.init(np.uint32(0), np.float32(config.train.learning_rate))
   return jax.device_put(state, jax.devices()[0])
 
 
 def training_program(
-  config: ConfigDict, interface: Interface, *, batch: int, length: int
+  config: ConfigDict, task: TaskSpec, *, batch: int, length: int
 ) -> Program:
   """A training step with its optimizer, on random tokens."""
-  spec, _ = machinery(config, interface)
+  spec = build_steps(config, task).spec
   return Program(
     functools.partial(steps.train_step, spec=spec),
     lambda: (
-      first_state(config, interface),
-      jax.device_put(random_batch(interface, batch, length)),
+      first_state(config, task),
+      jax.device_put(random_batch(task, batch, length)),
     ),
     carry=True,
   )
 
 
 def forward_program(
-  config: ConfigDict, interface: Interface, *, batch: int, length: int
+  config: ConfigDict, task: TaskSpec, *, batch: int, length: int
 ) -> Program:
   """Logits of random tokens."""
-  model = machinery(config, interface)[0].model
+  model = build_steps(config, task).spec.model
 
   def forward(params, keys, batch):
     return model.apply(params, keys, batch).logits
@@ -134,9 +138,9 @@ def forward_program(
   return Program(
     forward,
     lambda: (
-      first_state(config, interface).params,
+      first_state(config, task).params,
       jax.random.split(jax.random.key(1), batch),
-      jax.device_put(random_batch(interface, batch, length)),
+      jax.device_put(random_batch(task, batch, length)),
     ),
   )
 
@@ -179,15 +183,15 @@ class Race:
   def __init__(
     self,
     config: ConfigDict,
-    interface: Interface,
+    task: TaskSpec,
     names: Sequence[str],
     limits: Limits,
     say: Callable[[str], None],
   ):
     """`config` is the memory's; `say` is told of progress."""
-    self.interface, self.limits, self.say = interface, limits, say
+    self.task, self.limits, self.say = task, limits, say
     self.batch = config.train.batch_size
-    self.configs = {name: config_of(config, interface, name) for name in names}
+    self.configs = {name: config_of(config, task, name) for name in names}
     # Seconds per token at the longest text so far.
     self._pace: dict[tuple[str, str], float] = {}
 
@@ -211,10 +215,10 @@ class Race:
     self, name: str, kind: str, length: int
   ) -> tuple[Case, Program | None]:
     config, limits = self.configs[name], self.limits
-    spec, _ = machinery(config, self.interface)
+    spec = build_steps(config, self.task).spec
     shapes = jax.eval_shape(spec.model.init, jax.random.key(0))
     case = Case(
-      head=self.interface.head,
+      head=self.task.head,
       length=length,
       contestant=name,
       kind=kind,
@@ -225,7 +229,7 @@ class Race:
       bytes=None,
     )
     make = lambda batch: PROGRAMS[kind](
-      config, self.interface, batch=batch, length=length
+      config, self.task, batch=batch, length=length
     )
     # Work grows with the tokens at least, so this is not too much.
     seconds = lambda: self._pace.get((name, kind), 0.0) * case.tokens

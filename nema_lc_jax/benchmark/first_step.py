@@ -19,11 +19,11 @@ from nema_lc_jax.benchmark.contestants import training_program
 from nema_lc_jax.errors import RunError
 from nema_lc_jax.runs.command_line import run_command
 from nema_lc_jax.runs.config_json import config_from_json
-from nema_lc_jax.training.experiment import Interface
+from nema_lc_jax.training.experiment import TaskSpec
 
 
 def compile_seconds(
-  config: ConfigDict, interface: Interface, *, batch: int, length: int
+  config: ConfigDict, task: TaskSpec, *, batch: int, length: int
 ) -> dict[str, float]:
   """Seconds to the first training step, imports apart.
 
@@ -37,7 +37,7 @@ def compile_seconds(
   task = json.dumps(
     {
       "config": config.to_json(),
-      "interface": dataclasses.asdict(interface),
+      "interface": dataclasses.asdict(task),
       "batch": batch,
       "length": length,
     }
@@ -74,7 +74,7 @@ def _main() -> None:
   began = time.perf_counter()
   program = training_program(
     config_from_json(json.loads(task["config"])),
-    Interface(**task["interface"]),
+    TaskSpec(**task["interface"]),
     batch=task["batch"],
     length=task["length"],
   )

@@ -27,9 +27,9 @@ from nema_lc_jax.models import encoder as enc
 from nema_lc_jax.models.memory_layer import chunks_of, slot_policies
 from nema_lc_jax.models.pure import apply, init
 from nema_lc_jax.training.experiment import (
-  Interface,
+  TaskSpec,
+  build_steps,
   load_data,
-  machinery,
   model_fields,
 )
 
@@ -44,14 +44,14 @@ AROUND_QUICK = {"memory.num_slots": (0.25,)}
 
 
 def scan_program(
-  config: ConfigDict, interface: Interface, *, batch: int, length: int
+  config: ConfigDict, task: TaskSpec, *, batch: int, length: int
 ) -> Program:
   """The memory's steps alone, forward and backward.
 
   Queries and candidates are given, and have gradients; so the projections
   that make them are not in it.
   """
-  c = ModelConfig(**model_fields(config, interface))
+  c = ModelConfig(**model_fields(config, task))
   T, D, K = c.chunk_length, c.width, c.num_candidates
   N = length // T
   policy, M = slot_policies(c).for_training(N, c.num_slots)
@@ -90,11 +90,11 @@ def scan_program(
 
 
 def head_program(
-  config: ConfigDict, interface: Interface, *, batch: int, length: int
+  config: ConfigDict, task: TaskSpec, *, batch: int, length: int
 ) -> Program:
   """The mean of all tokens and the head on it, forward and backward."""
   D = config.model.width
-  head = enc.Head(interface.num_classes, hidden=2 * D)
+  head = enc.Head(task.num_classes, hidden=2 * D)
   labels = jnp.zeros(batch, jnp.int32)
 
   def loss(learned):
@@ -112,16 +112,16 @@ def head_program(
   return Program(jax.grad(loss), jax.jit(make_args))
 
 
-def optimizer_program(config: ConfigDict, interface: Interface) -> Program:
+def optimizer_program(config: ConfigDict, task: TaskSpec) -> Program:
   """An update of all parameters from their gradients."""
-  spec, _ = machinery(config, interface)
+  spec = build_steps(config, task).spec
 
   def update(state, params, grads):
     directions, state = spec.tx.update(grads, state, params)
     return state, optax.apply_updates(params, directions)
 
   def make_args():
-    state = first_state(config, interface)
+    state = first_state(config, task)
     return state.opt_state, state.params, state.params
 
   return Program(update, make_args, carry=True)
@@ -154,11 +154,11 @@ def input_samples(config: ConfigDict, *, rounds: int) -> list[float]:
   return samples
 
 
-def _fit_memory(config: ConfigDict, interface: Interface, limits: Limits):
+def _fit_memory(config: ConfigDict, task: TaskSpec, limits: Limits):
   """See `fit`: the memory's training step at the config's own length."""
   length = config.data.length
   return fit(
-    lambda rows: training_program(config, interface, batch=rows, length=length),
+    lambda rows: training_program(config, task, batch=rows, length=length),
     batch=config.train.batch_size,
     limit=limits.bytes,
   )
@@ -178,23 +178,23 @@ class Breakdown:
 
 def breakdown(
   config: ConfigDict,
-  interface: Interface,
+  task: TaskSpec,
   limits: Limits,
   ceilings: Ceilings,
 ) -> Breakdown | None:
   """The parts of the memory's training step; None if it does not fit."""
-  memory, batch, _ = _fit_memory(config, interface, limits)
+  memory, batch, _ = _fit_memory(config, task, limits)
   if memory is None:
     return None
   length = config.data.length
-  encoder = config_of(config, interface, "encoder")
+  encoder = config_of(config, task, "encoder")
   size = {"batch": batch, "length": length}
   programs = {
     "memory": memory,
-    "encoder": training_program(encoder, interface, **size),
-    "scan": scan_program(config, interface, **size),
-    "head": head_program(config, interface, **size),
-    "optimizer": optimizer_program(config, interface),
+    "encoder": training_program(encoder, task, **size),
+    "scan": scan_program(config, task, **size),
+    "head": head_program(config, task, **size),
+    "optimizer": optimizer_program(config, task),
   }
   for name, program in programs.items():
     if name != "memory":
@@ -243,7 +243,7 @@ def settings(
 
 def sensitivity(
   config: ConfigDict,
-  interface: Interface,
+  task: TaskSpec,
   limits: Limits,
   *,
   around: Mapping[str, Sequence[float]],
@@ -253,7 +253,7 @@ def sensitivity(
 
   Empty if the memory's training step does not fit.
   """
-  fitting, batch, _ = _fit_memory(config, interface, limits)
+  fitting, batch, _ = _fit_memory(config, task, limits)
   if fitting is None:
     return []
   size = {"batch": batch, "length": config.data.length}
@@ -261,11 +261,11 @@ def sensitivity(
   rows = settings(config, around)
   for path, value, changed in rows:
     name, T = (path, value), changed.model.chunk_length
-    programs["memory", name] = training_program(changed, interface, **size)
-    programs["scan", name] = scan_program(changed, interface, **size)
+    programs["memory", name] = training_program(changed, task, **size)
+    programs["scan", name] = scan_program(changed, task, **size)
     if ("encoder", T) not in programs:
-      encoder = config_of(changed, interface, "encoder")
-      programs["encoder", T] = training_program(encoder, interface, **size)
+      encoder = config_of(changed, task, "encoder")
+      programs["encoder", T] = training_program(encoder, task, **size)
     say(f"compiled {path or 'as configured'} {value or ''}".rstrip())
   for program in programs.values():
     program.start()

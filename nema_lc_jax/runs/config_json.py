@@ -40,6 +40,8 @@ RENAMED_VALUES = {
   "pretrain.objective": {"masked": "masked_lm", "next": "causal_lm"},
   "train.on_save_error": {"go_on": "continue"},
 }
+# Heads of models that were renamed, old to new.
+RENAMED_HEADS = {"fill": "masked_lm", "predict": "causal_lm"}
 # Fields that no config sets any more, with the value that they have.
 FIXED = {
   "memory.controller.noise": 0.3,

@@ -8,7 +8,7 @@ from typing import Any
 
 CONFIG_FILE = "config.json"
 # What the model and its data agree on.
-INTERFACE_FILE = "interface.json"
+TASK_FILE = "interface.json"
 # The fingerprint of the data that a run was begun on.
 DATA_FILE = "data.json"
 METRICS_FILE = "metrics.jsonl"

@@ -41,7 +41,7 @@ LAYOUT = ("parallel", "fsdp", "on_save_error")
 
 def claim_folder(
   config: ConfigDict,
-  interface: Mapping[str, Any],
+  task: Mapping[str, Any],
   workdir: Path,
   *,
   fingerprint: str,
@@ -51,7 +51,7 @@ def claim_folder(
 
   Args:
     config: of the run.
-    interface: of its model and data.
+    task: fields of its TaskSpec.
     workdir: the folder.
     fingerprint: of its data.
     force: overwrite a run that is there.
@@ -67,7 +67,7 @@ def claim_folder(
       shutil.rmtree(workdir / name, ignore_errors=True)
     for name in (
       METRICS_FILE, SUMMARY_FILE, TRACE_FILE, NONFINITE_FILE,
-      files.INTERFACE_FILE, files.DATA_FILE, saved.name
+      files.TASK_FILE, files.DATA_FILE, saved.name
     ):  # fmt: skip
       (workdir / name).unlink(missing_ok=True)
   if (workdir / SUMMARY_FILE).exists():
@@ -95,4 +95,4 @@ def claim_folder(
   workdir.mkdir(parents=True, exist_ok=True)
   files.write_json(saved, wanted)
   files.write_json(workdir / files.DATA_FILE, {"fingerprint": fingerprint})
-  files.write_json(workdir / files.INTERFACE_FILE, dict(interface))
+  files.write_json(workdir / files.TASK_FILE, dict(task))

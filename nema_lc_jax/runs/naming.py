@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 
 def default(config: ConfigDict) -> str:
   """Where results go if no --workdir is given."""
-  return f"runs/{task_name(config)}-{contestant(config)}-seed{config.seed}"
+  return f"runs/{task_name(config)}-{method_name(config)}-seed{config.seed}"
 
 
 def task_name(config: ConfigDict) -> str:
@@ -14,7 +14,7 @@ def task_name(config: ConfigDict) -> str:
   return f"{config.data.name}-{task}" if task else config.data.name
 
 
-def contestant(config: ConfigDict) -> str:
+def method_name(config: ConfigDict) -> str:
   """What a run is compared as: its policy; without slots, its encoder."""
   model, memory = config.model, config.memory
   return memory.policy if model.encoder == "memory" else model.encoder

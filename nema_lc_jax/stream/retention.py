@@ -26,8 +26,8 @@ from nema_lc_jax.stream.core import make_stream
 from nema_lc_jax.training import restore
 from nema_lc_jax.training.experiment import (
   Experiment,
-  interface_of,
   model_fields,
+  task_spec,
 )
 
 EXAMPLES = """\
@@ -89,7 +89,7 @@ def measure(
   b, n, at = np.nonzero(truth[..., :-T] > 0)
   said[b, n, texts[b, n, at]] = True
 
-  stream = make_stream(**model_fields(config, interface_of(dataset)))
+  stream = make_stream(**model_fields(config, task_spec(dataset)))
   push = jax.jit(jax.vmap(stream.push, (None, 0, 0)))
   answer = jax.jit(jax.vmap(stream.answer, (None, 0, 0)))
   state = jax.vmap(stream.init)(jnp.arange(streams))

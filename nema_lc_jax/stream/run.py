@@ -41,15 +41,15 @@ class Stream:
         model does not stream.
     """
     config = config_json.read_config(workdir)
-    interface = restore.load_interface(workdir)
-    fields = model_fields(config, interface)
+    task = restore.read_task_spec(workdir)
+    fields = model_fields(config, task)
     self.functions = make_stream(**fields)
-    reader = make_reader(config, interface)
+    reader = make_reader(config, task)
     # Off the mesh that they were restored to: states would follow them there
     # after the first push, and programs be compiled twice.
     params = restore.restore_best(reader, workdir).params
     self.params = jax.tree.map(jnp.asarray, jax.device_get(params))
-    self.vocab_size = interface.vocab_size
+    self.vocab_size = task.vocab_size
     self.state: StreamState = self.functions.init(seed, num_slots)
     self.block = CHUNKS * config.model.chunk_length
     self._model = params_sha256(self.params)

@@ -17,7 +17,7 @@ from nema_lc_jax.models import BASELINES
 from nema_lc_jax.models.policies import policy_options
 from nema_lc_jax.runs.config_json import require_field
 from nema_lc_jax.training import matching
-from nema_lc_jax.training.experiment import interface_of, load_data
+from nema_lc_jax.training.experiment import load_data, task_spec
 
 # Seeds from here on are those of tuning runs, which no result uses.
 TUNING_SEED = 1000
@@ -251,7 +251,7 @@ def _mlp_ratios(
     return ratios
   for setting in dict.fromkeys(((), *(cell.setting for cell in cells))):
     own = changed(config, dict(setting))
-    interface = interface_of(load_data(own))
+    interface = task_spec(load_data(own))
     for encoder in encoders:
       ratios[Cell(encoder, setting)] = matching.matched_ratio(
         own, interface, encoder=encoder, policy=reference

@@ -40,10 +40,10 @@ def evaluate(
     times: how many times data.length a text has; where that is not 1, only
       the first eval.examples are evaluated, in smaller batches.
   """
-  step = experiment.parallel.eval_step(budget)
+  step = experiment.steps.eval_step(budget)
   total, seen = None, []
   for batch in eval_batches(experiment, split, times):
-    update, rows = step(params, experiment.parallel.put(batch))
+    update, rows = step(params, experiment.steps.put(batch))
     total = update if total is None else total.merge(update)
     seen.append(jax.device_get(rows))
   rows = jax.tree.map(lambda *parts: np.concatenate(parts), *seen)
@@ -151,7 +151,7 @@ def memory_verdict(
   per_chunk = min(memory.budget, memory.num_candidates)
   most = per_chunk / memory.num_candidates
   # Only a policy with parameters learns when to write.
-  policy = experiment.parallel.template.params["policy"]
+  policy = experiment.steps.template.params["policy"]
   learned = bool(jax.tree.leaves(policy))
   offered = c.data.length // c.model.chunk_length * per_chunk
   problems = []

@@ -38,14 +38,13 @@ class Experiment:
 
   config: ConfigDict
   dataset: data.Dataset | None  # None: a model without its data
-  spec: TrainSpec
-  parallel: CompiledSteps
+  steps: CompiledSteps
   stages: tuple[Stage, ...]
 
   @property
   def model(self) -> models.Model:
     """The model, as pure functions."""
-    return self.spec.model
+    return self.steps.spec.model
 
   @property
   def has_memory(self) -> bool:
@@ -69,13 +68,11 @@ class Experiment:
   def train_step(self, stage: Stage) -> Callable:
     """(state, batch) -> (state, metrics), compiled for a stage."""
     # Without a memory stages differ in no program: it is compiled once.
-    return self.parallel.train_step(
-      stage.num_slots if self.has_memory else None
-    )
+    return self.steps.train_step(stage.num_slots if self.has_memory else None)
 
   def init(self) -> TrainState:
     """The state before the first step."""
-    return self.parallel.init(self.config.seed, self.config.train.learning_rate)
+    return self.steps.init(self.config.seed, self.config.train.learning_rate)
 
 
 def _loss_weights(config: ConfigDict):
@@ -94,8 +91,8 @@ def _loss_weights(config: ConfigDict):
 
 
 @dataclasses.dataclass(frozen=True)
-class Interface:
-  """What a model and its data must agree on."""
+class TaskSpec:
+  """What a model and its data must agree on: head, vocabulary and classes."""
 
   head: str
   vocab_size: int
@@ -116,9 +113,9 @@ class Interface:
         )
 
 
-def interface_of(dataset: data.Dataset) -> Interface:
+def task_spec(dataset: data.Dataset) -> TaskSpec:
   """What a model for this data set must have."""
-  return Interface(dataset.head, dataset.vocab_size, dataset.num_classes)
+  return TaskSpec(dataset.head, dataset.vocab_size, dataset.num_classes)
 
 
 def load_data(config: ConfigDict) -> data.Dataset:
@@ -151,13 +148,13 @@ def build(config: ConfigDict) -> tuple[Experiment, Experiment | None]:
 
 
 def make_experiment(
-  config: ConfigDict, interface: Interface | None = None
+  config: ConfigDict, task: TaskSpec | None = None
 ) -> Experiment:
   """Everything that a config describes.
 
   Args:
     config: as configs/default.py makes it.
-    interface: of a trained model that is to read other data than it was
+    task: of a trained model that is to read other data than it was
       trained on; by default the data set's own.
 
   Raises:
@@ -165,19 +162,17 @@ def make_experiment(
   """
   stages = checked_stages(config)
   dataset = load_data(config)
-  interface = interface or interface_of(dataset)
-  interface.check(dataset)
-  return _assemble(config, stages, dataset, interface)
+  task = task or task_spec(dataset)
+  task.check(dataset)
+  return _assemble(config, stages, dataset, task)
 
 
-def model_fields(config: ConfigDict, interface: Interface) -> dict[str, object]:
+def model_fields(config: ConfigDict, task: TaskSpec) -> dict[str, object]:
   """The fields of a config's model, as `models.build_model` takes them."""
-  return (
-    dataclasses.asdict(interface) | dict(config.model) | dict(config.memory)
-  )
+  return dataclasses.asdict(task) | dict(config.model) | dict(config.memory)
 
 
-def make_reader(config: ConfigDict, interface: Interface) -> Experiment:
+def make_reader(config: ConfigDict, task: TaskSpec) -> Experiment:
   """A trained model without its data (None), to read something else.
 
   Its parameters are whole, however they were sharded in training.
@@ -187,7 +182,7 @@ def make_reader(config: ConfigDict, interface: Interface) -> Experiment:
   """
   config = config.copy_and_resolve_references()
   config.train.fsdp = 1
-  return _assemble(config, (), None, interface)
+  return _assemble(config, (), None, task)
 
 
 def make_pretraining(experiment: Experiment) -> Experiment:
@@ -210,7 +205,7 @@ def make_pretraining(experiment: Experiment) -> Experiment:
     seed=config.seed,
   )
   stages = checked_stages(config)
-  return _assemble(config, stages, dataset, interface_of(dataset))
+  return _assemble(config, stages, dataset, task_spec(dataset))
 
 
 def with_pretrained(pretrained: Params, params: Params) -> Params:
@@ -222,16 +217,15 @@ def _assemble(
   config: ConfigDict,
   stages: tuple[Stage, ...],
   dataset: data.Dataset | None,
-  interface: Interface,
+  task: TaskSpec,
 ) -> Experiment:
-  spec, parallel = machinery(config, interface)
-  return Experiment(config, dataset, spec, parallel, stages)
+  return Experiment(config, dataset, build_steps(config, task), stages)
 
 
-def machinery(
-  config: ConfigDict, interface: Interface
-) -> tuple[TrainSpec, CompiledSteps]:
-  """What computes a config's steps, whatever data it is given.
+def build_steps(config: ConfigDict, task: TaskSpec) -> CompiledSteps:
+  """The steps of a config's model, compiled on first use.
+
+  Configs that differ in data, seed or learning rate share them.
 
   Raises:
     ValueError: in one line, on a model that cannot be.
@@ -240,15 +234,13 @@ def machinery(
   programs["train"] = {
     k: v for k, v in config.train.items() if k not in NO_PROGRAM
   }
-  return _machinery(interface, ConfigDict(programs).to_json())
+  return _build_steps(task, ConfigDict(programs).to_json())
 
 
 # A process that runs many seeds, as a sweep's does, traces and compiles once.
 @functools.lru_cache(maxsize=16)
-def _machinery(
-  interface: Interface, fields: str
-) -> tuple[TrainSpec, CompiledSteps]:
-  """What computes, from the config's fields (JSON) that it depends on."""
+def _build_steps(task: TaskSpec, fields: str) -> CompiledSteps:
+  """The same, from the config's fields (JSON) that programs depend on."""
   config = ConfigDict(json.loads(fields))
   train = config.train
   schedule = learning_rate_schedule(
@@ -257,7 +249,7 @@ def _machinery(
     schedule=train.schedule,
   )
   spec = TrainSpec(
-    model=models.build_model(**model_fields(config, interface)),
+    model=models.build_model(**model_fields(config, task)),
     tx=make_optimizer(
       weight_decay=train.weight_decay,
       clip_norm=train.clip_norm,
@@ -267,7 +259,7 @@ def _machinery(
     loss_weights=_loss_weights(config),
     budget=config.memory.budget,
   )
-  return spec, CompiledSteps(
+  return CompiledSteps(
     spec,
     kind=train.parallel,
     fsdp=train.get("fsdp", 1),  # Older runs have no such field.

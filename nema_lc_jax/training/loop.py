@@ -68,7 +68,7 @@ class TrainLoop:
 
   def _restore(self) -> None:
     restored = self.latest.restore(
-      self.experiment.parallel.template,
+      self.experiment.steps.template,
       data=lambda step: self.experiment.batches(self.experiment.stage_at(step)),
     )
     if restored is None:
@@ -92,7 +92,7 @@ class TrainLoop:
 
   def run(self) -> None:
     """Trains from the step that was restored to the end."""
-    train, steps = self.train, self.experiment.parallel
+    train, steps = self.train, self.experiment.steps
     self.progress = (
       Progress(train.steps, initial=self.first_step)
       if distributed.is_first()
@@ -202,7 +202,7 @@ class TrainLoop:
     if skipped <= self.train.max_consecutive_nonfinite:
       return
     path = self.workdir / NONFINITE_FILE
-    state = self.experiment.parallel.fetch(self.state)
+    state = self.experiment.steps.fetch(self.state)
     if distributed.is_first():
       arrays = {f"batch.{name}": x for name, x in rows.items()}
       for name, x in named_leaves(state).items():

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from nema_lc_jax import models
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.training.experiment import (
-  Interface,
+  TaskSpec,
   model_fields,
   num_parameters,
 )
@@ -18,20 +18,20 @@ from nema_lc_jax.training.experiment import (
 TOLERANCE = 0.1
 
 
-def size_of(config: ConfigDict, interface: Interface, **changes) -> int:
+def size_of(config: ConfigDict, task: TaskSpec, **changes) -> int:
   """Number of parameters of a config's model.
 
   Args:
     config: as configs/default.py makes it.
-    interface: of its data.
+    task: of its data.
     **changes: fields of `models.ModelConfig` in place of the config's.
   """
-  model = models.build_model(**model_fields(config, interface) | changes)
+  model = models.build_model(**model_fields(config, task) | changes)
   return num_parameters(jax.eval_shape(model.init, jax.random.key(0)))
 
 
 def matched_ratio(
-  config: ConfigDict, interface: Interface, *, encoder: str, policy: str
+  config: ConfigDict, task: TaskSpec, *, encoder: str, policy: str
 ) -> float:
   """The `mlp_ratio` that gives an encoder the size of the memory model.
 
@@ -39,7 +39,7 @@ def matched_ratio(
 
   Args:
     config: of the memory model.
-    interface: of its data.
+    task: of its data.
     encoder: one of `models.BASELINES`.
     policy: of the memory model.
 
@@ -50,9 +50,9 @@ def matched_ratio(
   # Rounded up, since models round the product down.
   ratio = lambda hidden: math.ceil(1e4 * hidden / width) / 1e4
   size = lambda hidden: size_of(
-    config, interface, encoder=encoder, mlp_ratio=ratio(hidden)
+    config, task, encoder=encoder, mlp_ratio=ratio(hidden)
   )
-  wanted = size_of(config, interface, encoder="memory", policy=policy)
+  wanted = size_of(config, task, encoder="memory", policy=policy)
   # Sizes grow by as much with every hidden unit.
   least, more = size(width), size(2 * width)
   hidden = width

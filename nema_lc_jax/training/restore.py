@@ -6,21 +6,27 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from nema_lc_jax.errors import ConfigError, RunError
-from nema_lc_jax.runs.config_json import read_config, read_json
-from nema_lc_jax.runs.files import INTERFACE_FILE
+from nema_lc_jax.runs.config_json import (
+  RENAMED_HEADS,
+  read_config,
+  read_json,
+)
+from nema_lc_jax.runs.files import TASK_FILE
 from nema_lc_jax.runs.folder import other_data
 from nema_lc_jax.training import checkpoint
 from nema_lc_jax.training.experiment import (
   Experiment,
-  Interface,
+  TaskSpec,
   make_experiment,
 )
 from nema_lc_jax.training.steps import TrainState
 
 
-def load_interface(workdir: str | Path) -> Interface:
+def read_task_spec(workdir: str | Path) -> TaskSpec:
   """What the model of a run was built for."""
-  return Interface(**read_json(workdir, INTERFACE_FILE))
+  found = read_json(workdir, TASK_FILE)
+  head = RENAMED_HEADS.get(found["head"], found["head"])
+  return TaskSpec(**found | {"head": head})
 
 
 def restore_best(experiment: Experiment, workdir: str | Path) -> TrainState:
@@ -31,7 +37,7 @@ def restore_best(experiment: Experiment, workdir: str | Path) -> TrainState:
   """
   with checkpoint.Checkpoints(workdir, checkpoint.BEST, keep=1) as best:
     try:
-      restored = best.restore(experiment.parallel.template)
+      restored = best.restore(experiment.steps.template)
     except RunError as error:  # No run had to stop: this one is only read.
       raise ConfigError(str(error)) from None
   if restored is None:
@@ -56,7 +62,7 @@ def open_run(
   """
   trained = read_config(workdir)
   config = trained if config is None else config
-  experiment = make_experiment(config, load_interface(workdir))
+  experiment = make_experiment(config, read_task_spec(workdir))
   own = config.data.to_json() == trained.data.to_json()
   changed = other_data(workdir, experiment.dataset.fingerprint)
   if own and changed:

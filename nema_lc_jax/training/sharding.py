@@ -41,7 +41,8 @@ def layout(shape: Sequence[int], fsdp: int) -> PartitionSpec:
 class CompiledSteps:
   """The steps of a run, compiled for all devices of all processes.
 
-  `template` is the abstract TrainState, with the sharding of every leaf.
+  `spec` is what they have in common; `template` is the abstract TrainState,
+  with the sharding of every leaf.
   """
 
   def __init__(self, spec: TrainSpec, *, kind: str = "jit", fsdp: int = 1):
@@ -58,7 +59,7 @@ class CompiledSteps:
         divide, and on pmap with either of several processes or `fsdp`.
     """
     _require(kind, fsdp)
-    self._spec, self._kind, self._fsdp = spec, kind, fsdp
+    self.spec, self._kind, self._fsdp = spec, kind, fsdp
     # Auto axes: under the default explicit ones an embedding lookup is an
     # error.
     mesh = jax.make_mesh(
@@ -90,7 +91,7 @@ class CompiledSteps:
   def _train_step(self, num_slots: int | None) -> Callable:
     """(state, batch) -> (state, metrics); jit donates the state."""
     step = functools.partial(
-      steps.train_step, spec=self._spec, num_slots=num_slots
+      steps.train_step, spec=self.spec, num_slots=num_slots
     )
     if self._kind == "pmap":
       return _pmap(step)
@@ -105,7 +106,7 @@ class CompiledSteps:
 
   def _eval_step(self, budget: int | None) -> Callable:
     """(params, batch) -> (metrics, rows)."""
-    step = functools.partial(steps.eval_step, spec=self._spec, budget=budget)
+    step = functools.partial(steps.eval_step, spec=self.spec, budget=budget)
     compiled = jax.jit(
       lambda params, batch: step(self._whole(params), batch),
       in_shardings=(self._layout.params, self._rows),

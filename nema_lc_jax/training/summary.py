@@ -10,7 +10,7 @@ import numpy as np
 from nema_lc_jax import data
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.runs import by_task
-from nema_lc_jax.runs.naming import contestant
+from nema_lc_jax.runs.naming import method_name
 from nema_lc_jax.runs.summary import Summary
 from nema_lc_jax.runs.trace import operations
 from nema_lc_jax.training.experiment import Experiment, num_parameters
@@ -25,7 +25,7 @@ from nema_lc_jax.training.provenance import (
 def describe(experiment: Experiment, workdir: str) -> list[str]:
   """The first lines of a run: what, on which data, where, how large."""
   c, d = experiment.config, experiment.dataset
-  size = num_parameters(experiment.parallel.template.params)
+  size = num_parameters(experiment.steps.template.params)
   devices = jax.devices()
   memory = {
     "memory": f"policy {c.memory.policy}, {c.memory.num_slots} slots, budget"
@@ -67,7 +67,7 @@ def make_summary(
   config, dataset = experiment.config, experiment.dataset
   return Summary(
     task=dataset.name,
-    policy=contestant(config),
+    policy=method_name(config),
     seed=config.seed,
     test_accuracy=test["accuracy"],
     test_accuracy_interval=test["interval"],

@@ -19,7 +19,7 @@ from nema_lc_jax.training import distributed, evaluation, signals
 from nema_lc_jax.training.experiment import (
   Experiment,
   build,
-  interface_of,
+  task_spec,
   with_pretrained,
 )
 from nema_lc_jax.training.loop import TrainLoop
@@ -78,7 +78,7 @@ def _claim(experiment: Experiment, folder: Path, *, force: bool) -> None:
     if distributed.is_first():
       claim_folder(
         experiment.config,
-        dataclasses.asdict(interface_of(experiment.dataset)),
+        dataclasses.asdict(task_spec(experiment.dataset)),
         folder,
         fingerprint=fingerprint,
         force=force,
@@ -103,13 +103,13 @@ def _pretrain(
 def _finish(loop: TrainLoop) -> Summary:
   """Tests the best state once; the first process writes summary and plots."""
   experiment, workdir = loop.experiment, loop.workdir
-  best = loop.best.restore(experiment.parallel.template).state
+  best = loop.best.restore(experiment.steps.template).state
   test = evaluation.on_and_off(experiment, best.params, "test")
   loop.writer.write(int(best.step), "test", test["metrics"])
   lengths = evaluation.by_length(
     experiment, best.params, "test", test["metrics"]
   )
-  fetch = experiment.parallel.fetch
+  fetch = experiment.steps.fetch
   params, state = fetch(best.params), fetch(loop.state)
   verdict = evaluation.memory_verdict(experiment, test)
   summary = make_summary(

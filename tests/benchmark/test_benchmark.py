@@ -24,12 +24,12 @@ from nema_lc_jax.benchmark.contestants import (
 from nema_lc_jax.benchmark.measure import Program, alternate, ratios, timing
 from nema_lc_jax.models import BASELINES
 from nema_lc_jax.runs.command_line import parse_config
-from nema_lc_jax.training.experiment import Interface
+from nema_lc_jax.training.experiment import TaskSpec
 from nema_lc_jax.training.matching import size_of
 
 # ml_collections loads config files in a way that Python gives up.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module")
-INTERFACE = Interface("classify", 16, 2)
+INTERFACE = TaskSpec("classify", 16, 2)
 TINY = (
   "--config.model.width=8",
   "--config.model.num_heads=2",
@@ -208,12 +208,12 @@ def test_the_cost_counts_every_turn_of_nested_scans():
 @pytest.mark.parametrize("name", BASELINES)
 def test_contestants_have_as_many_parameters_as_the_memory(name):
   config = parse_config(command.CONFIG)
-  interface = Interface("classify", 257, 2)
-  wanted = size_of(config, interface, encoder="memory")
-  found = config_of(config, interface, name)
+  task = TaskSpec("classify", 257, 2)
+  wanted = size_of(config, task, encoder="memory")
+  found = config_of(config, task, name)
   assert found.model.encoder == name
-  assert abs(size_of(found, interface) - wanted) <= 0.1 * wanted
-  bare = config_of(config, interface, "encoder")
+  assert abs(size_of(found, task) - wanted) <= 0.1 * wanted
+  bare = config_of(config, task, "encoder")
   assert bare.model.mlp_ratio == config.model.mlp_ratio
 
 

@@ -11,7 +11,7 @@ from nema_lc_jax.models import BASELINES
 from nema_lc_jax.sweep import plan
 from nema_lc_jax.sweep.plan import Cell, make_plan
 from nema_lc_jax.training import matching
-from nema_lc_jax.training.experiment import interface_of, load_data
+from nema_lc_jax.training.experiment import load_data, task_spec
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +217,7 @@ def test_encoders_run_beside_policies_at_the_size_of_the_reference(config):
   )
   names = ["fifo", *BASELINES]
   assert [cell.policy for cell in found.cells] == names
-  interface = interface_of(load_data(config))
+  interface = task_spec(load_data(config))
   wanted = matching.size_of(config, interface, policy="learned")
   runs = list(found.runs(config, {"ssm": 0.5}))
   assert [run.folder for run in runs] == [f"runs/{n}/seed0" for n in names]
@@ -252,7 +252,7 @@ def test_encoders_have_the_size_of_the_memory_model_in_each_setting(config):
     grid=["model.width=32,64"],
     reference="fifo",
   )
-  interface = interface_of(load_data(config))
+  interface = task_spec(load_data(config))
   runs = [r.config for r in found.runs(config, {})]
   for memory, local in zip(runs[::2], runs[1::2], strict=True):
     assert memory.model.width == local.model.width

@@ -190,10 +190,10 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
 def test_seeds_and_learning_rates_share_their_programs():
   other = tiny_config(learning_rate=0.5)
   other.seed = 1
-  one = make_experiment(tiny_config()).parallel
-  assert make_experiment(other).parallel is one
+  one = make_experiment(tiny_config()).steps
+  assert make_experiment(other).steps is one
   other.memory.budget = 1
-  assert make_experiment(other).parallel is not one
+  assert make_experiment(other).steps is not one
 
 
 def test_too_many_non_finite_steps_stop_the_run(tmp_path, monkeypatch):
