@@ -31,7 +31,7 @@ def single_device(experiment):
   step = jax.jit(
     functools.partial(steps.train_step, spec=experiment.steps.spec)
   )
-  init = functools.partial(steps.init_train_state, spec)
+  init = functools.partial(steps.init_train_state, experiment.steps.spec)
   state = jax.jit(init)(0, 1e-3)
   for batch in batches(experiment):
     state, values = step(state, batch)
