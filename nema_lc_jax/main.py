@@ -22,9 +22,10 @@ def make_parser() -> Parser:
   add = parser.add_argument
   add("--workdir", metavar="DIR", help="default: runs/TASK-POLICY-seedSEED")
   add("--force", action="store_true", help="overwrite a run that is there")
-  about = "be one process of several; TPU pods, SLURM and Open MPI say which"
-  add("--distributed", action="store_true", help=f"{about}, else three flags:")
-  add("--coordinator", metavar="HOST:PORT", help="where process 0 listens")
+  about = "be one process of several; see launch/README.md"
+  add("--distributed", action="store_true", help=about)
+  about = "where process 0 listens; not on TPU pods, SLURM and Open MPI"
+  add("--coordinator", metavar="HOST:PORT", help=about)
   add("--num_processes", type=int, metavar="N", help="how many there are")
   add("--process_id", type=int, metavar="I", help="which this one is, from 0")
   about = "end if a process has been silent for so long; default: 60"
