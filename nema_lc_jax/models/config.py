@@ -141,8 +141,8 @@ class ModelConfig:
       )
     if self.pools_slots and self.uses_ssm and self.num_layers_after:
       raise ValueError(
-        "config.model.sequence_mixer='ssm' needs an order, which slots do not"
-        " have: with config.model.pool='slots' it needs"
+        "config.model.sequence_mixer='ssm' needs an order, and slots have none:"
+        " with config.model.pool='slots' it needs"
         " config.model.num_layers_after=0, got"
         f" {self.num_layers_after}."
       )
