@@ -1,4 +1,4 @@
-"""Errors by task, for data sets whose examples say of which task they are."""
+"""Errors by task, for data sets whose examples name their task."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,30 +10,32 @@ from nema_lc_jax.runs.summary import Summary
 FAILED = 0.05
 
 
-def errors(right: np.ndarray, tasks: np.ndarray) -> dict[str, float]:
-  """The share of wrong answers of each task, by its number in words.
+def errors(correct: np.ndarray, tasks: np.ndarray) -> dict[str, float]:
+  """The share of wrong answers of each task, by its number as a string.
 
   Args:
-    right: share of right answers of each example [n].
-    tasks: number of the task of each example [n].
+    correct: [n], share of correct answers of each example.
+    tasks: [n], number of the task of each example.
   """
   return {
-    str(task): float(np.mean(1 - right[tasks == task]))
+    str(task): float(np.mean(1 - correct[tasks == task]))
     for task in np.unique(tasks)
   }
 
 
 def means(summaries: Iterable[Summary]) -> dict[str, float]:
-  """The mean error of each task over the runs that have it, in order."""
-  found: dict[str, list[float]] = {}
+  """The mean error of each task over the runs that have it, by task."""
+  errors: dict[str, list[float]] = {}
   for summary in summaries:
     for task, error in (summary.test_error_by_task or {}).items():
-      found.setdefault(task, []).append(error)
-  return {task: float(np.mean(found[task])) for task in sorted(found, key=int)}
+      errors.setdefault(task, []).append(error)
+  return {
+    task: float(np.mean(errors[task])) for task in sorted(errors, key=int)
+  }
 
 
 def summed_up(found: Mapping[str, float]) -> dict[str, float]:
-  """Means over tasks, which all count the same, from `errors`."""
+  """The mean over tasks of `errors`, and the number of failed tasks."""
   return {
     "mean_error": float(np.mean(list(found.values()))),
     "failed_tasks": float(len(failed(found))),
@@ -46,13 +48,13 @@ def failed(found: Mapping[str, float]) -> list[str]:
 
 
 def line(found: Mapping[str, float]) -> str:
-  """What to print of `errors`."""
+  """The line that a run prints of its `errors`."""
   each = ", ".join(f"{task}: {error:.1%}" for task, error in found.items())
   return f"error by task {each}; {verdict(found)}"
 
 
 def verdict(found: Mapping[str, float]) -> str:
-  """The mean of `errors`, and the tasks that are failed."""
+  """The mean of `errors` and the failed tasks, in words."""
   over = failed(found)
   return (
     f"mean {summed_up(found)['mean_error']:.1%}; above {FAILED:.0%}, failed:"

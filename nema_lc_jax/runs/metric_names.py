@@ -2,23 +2,23 @@
 
 from typing import NamedTuple
 
-# What a metric is of.
+# The kinds of metrics.
 TASK = "task"
 LOSS = "lifecycle losses"
-SLOTS = "what the memory does"
-BUDGET = "what it spends"
-TRUTH = "what it does, against the ground truth"
+SLOTS = "memory operations"
+BUDGET = "use of the budget"
+TRUTH = "memory operations compared with the ground truth"
 BY_TASK = "data sets of several tasks"
 COST = "cost"
 
 
 class Metric(NamedTuple):
-  """What a metric is of, and how figures name it."""
+  """The kind of a metric, and its names in figures."""
 
   kind: str
   title: str  # of a panel that shows it alone
-  # Of a rate, its label among other rates, and the operation whose colour it
-  # has.
+  # For rates: the label among other rates, and the operation that gives the
+  # colour.
   label: str = ""
   operation: str = ""
 
