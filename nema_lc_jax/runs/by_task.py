@@ -25,38 +25,38 @@ def errors(correct: np.ndarray, tasks: np.ndarray) -> dict[str, float]:
 
 def means(summaries: Iterable[Summary]) -> dict[str, float]:
   """The mean error of each task over the runs that have it, by task."""
-  errors: dict[str, list[float]] = {}
+  collected: dict[str, list[float]] = {}
   for summary in summaries:
     for task, error in (summary.test_error_by_task or {}).items():
-      errors.setdefault(task, []).append(error)
+      collected.setdefault(task, []).append(error)
   return {
-    task: float(np.mean(errors[task])) for task in sorted(errors, key=int)
+    task: float(np.mean(collected[task])) for task in sorted(collected, key=int)
   }
 
 
-def summed_up(found: Mapping[str, float]) -> dict[str, float]:
+def summed_up(errors: Mapping[str, float]) -> dict[str, float]:
   """The mean over tasks of `errors`, and the number of failed tasks."""
   return {
-    "mean_error": float(np.mean(list(found.values()))),
-    "failed_tasks": float(len(failed(found))),
+    "mean_error": float(np.mean(list(errors.values()))),
+    "failed_tasks": float(len(failed(errors))),
   }
 
 
-def failed(found: Mapping[str, float]) -> list[str]:
+def failed(errors: Mapping[str, float]) -> list[str]:
   """The tasks with an error above 5%."""
-  return [task for task, error in found.items() if error > FAILED]
+  return [task for task, error in errors.items() if error > FAILED]
 
 
-def line(found: Mapping[str, float]) -> str:
+def line(errors: Mapping[str, float]) -> str:
   """The line that a run prints of its `errors`."""
-  each = ", ".join(f"{task}: {error:.1%}" for task, error in found.items())
-  return f"error by task {each}; {verdict(found)}"
+  each = ", ".join(f"{task}: {error:.1%}" for task, error in errors.items())
+  return f"error by task {each}; {verdict(errors)}"
 
 
-def verdict(found: Mapping[str, float]) -> str:
+def verdict(errors: Mapping[str, float]) -> str:
   """The mean of `errors` and the failed tasks, in words."""
-  over = failed(found)
+  above = failed(errors)
   return (
-    f"mean {summed_up(found)['mean_error']:.1%}; above {FAILED:.0%}, failed:"
-    f" {len(over)} of {len(found)} ({', '.join(over) or 'none'})"
+    f"mean {summed_up(errors)['mean_error']:.1%}; above {FAILED:.0%}, failed:"
+    f" {len(above)} of {len(errors)} ({', '.join(above) or 'none'})"
   )

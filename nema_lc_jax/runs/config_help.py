@@ -175,10 +175,10 @@ docs/configuration.md` from the comments in configs/; do not edit. -->
 
 A config describes a run. `--config=FILE[:VARIANT]` names a config, and
 `--config.FIELD=VALUE` changes any field, such as `--config.memory.num_slots=32`
-or `--config.train.curriculum='((0.5, 256, 16),)'`. A run saves its config in its
-folder as `config.json`. `python -m nema_lc_jax.main --list` prints the configs,
-and `python -m nema_lc_jax.main --config=configs/toy_lc.py --help` the fields
-with that config's values.
+or `--config.train.curriculum='((0.5, 256, 16),)'`. A run saves its config as
+`config.json` in its folder. `python -m nema_lc_jax.main --list` prints the
+configs, and `python -m nema_lc_jax.main --config=configs/toy_lc.py --help` the
+fields with that config's values.
 """
 
 

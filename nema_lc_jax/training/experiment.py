@@ -56,7 +56,7 @@ class Experiment:
     return next((s for s in self.stages if step < s.stop), self.stages[-1])
 
   def batches(self, stage: Stage) -> grain.DatasetIterator:
-    """This process's rows of the batches of a stage, which has its own order."""
+    """This process's rows of a stage's batches; the order differs by stage."""
     return data.train_iterator(
       self.dataset,
       batch_size=self.config.train.batch_size,
