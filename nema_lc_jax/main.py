@@ -22,10 +22,10 @@ def make_parser() -> Parser:
   add = parser.add_argument
   add("--workdir", metavar="DIR", help="default: runs/TASK-POLICY-seedSEED")
   add("--force", action="store_true", help="overwrite an existing run")
-  about = "run as one of several processes; add the next three flags unless"
-  about += " TPU pods, SLURM or Open MPI set them"
+  about = "run as one of several processes; see launch/README.md"
   add("--distributed", action="store_true", help=about)
-  add("--coordinator", metavar="HOST:PORT", help="address of process 0")
+  about = "address of process 0; not on TPU pods, SLURM and Open MPI"
+  add("--coordinator", metavar="HOST:PORT", help=about)
   add("--num_processes", type=int, metavar="N", help="number of processes")
   add("--process_id", type=int, metavar="I", help="its index, from 0")
   about = "exit if a process sends no heartbeat for this long; default: 60"

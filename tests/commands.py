@@ -43,6 +43,8 @@ COMMANDS = {
 BARE = ("nema_lc_jax.runs.config_help",)
 # Flags of other programs that pages name.
 FOREIGN = ("--policy",)
+# Two plain words after a flag: a message that begins with it.
+PROSE = re.compile(r"^--\w+ [a-z]+ [a-z]+\b")
 # A value that stands for one of the reader's: RUN, DIR, $i, ${SEEDS}.
 STANDS_FOR = re.compile(r"[A-Z][A-Z0-9_]*|\$.*|")
 
@@ -115,7 +117,7 @@ def found_in(text: str) -> Iterator[tuple[str, list[str]]]:
   for span in spans:
     if "-m nema_lc_jax" in span:
       yield from commands_in(span)
-    elif re.match(r"--[a-z]", span):
+    elif re.match(r"--[a-z]", span) and not PROSE.search(span):
       yield "", shlex.split(span)
 
 
@@ -204,6 +206,8 @@ def _parse(module: str, arguments: list[str], run: ConfigDict) -> None:
       return
   for text in (*getattr(args, "grid", ()), *getattr(args, "ablate", ())):
     field, values = plan._values(text)
+    if STANDS_FOR.fullmatch(field):
+      continue
     for value in values:
       plan.changed(args.config, {field: value})
 

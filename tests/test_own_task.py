@@ -84,13 +84,13 @@ def test_it_is_trained_evaluated_and_inspected(tmp_path, capsys):
   c.eval.length_multipliers = (1,)
   workdir = tmp_path / "run"
   summary = train.run(c, str(workdir))
-  assert summary["task"] == "said"
-  assert summary["oracle_accuracy_by_length"]["1"] == 1
+  assert summary.task == "said"
+  assert summary.oracle_accuracy_by_length["1"] == 1
   capsys.readouterr()
 
   assert evaluate.main(["--workdir", str(workdir), "--split=test"]) == 0
   told = json.loads(capsys.readouterr().out)
-  assert told["accuracy"] == summary["test_accuracy_by_length"]["1"]
+  assert told["accuracy"] == summary.test_accuracy_by_length["1"]
   assert told["baselines"]["chance"] == 1 / 8
 
   page = tmp_path / "page.html"
