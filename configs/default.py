@@ -1,19 +1,19 @@
-"""Every field of a run, with its default. Other configs override a few.
+"""The fields of all runs, with their defaults; other configs override some.
 
-The comment above a field or behind it is its description: `--help` and
-docs/configuration.md show it.
+The comment above or behind a field is its description in `--help` and in
+docs/configuration.md.
 """
 
 from collections.abc import Callable, Mapping
 
 from ml_collections import ConfigDict, config_dict
 
-# A config's variants by name: one line about each, and what it changes.
+# A config's variants by name: a description, and a function that sets fields.
 Variants = Mapping[str, tuple[str, Callable[[ConfigDict], ConfigDict]]]
 
 
 def choose(file: str, variant: str, variants: Variants) -> ConfigDict:
-  """The default config, as one of the variants of a config file changes it."""
+  """The default config, changed by a variant of a config file."""
   if variant not in variants:
     raise ValueError(
       f"{file} has no variant {variant!r}; it has: {', '.join(variants)}."
@@ -22,155 +22,154 @@ def choose(file: str, variant: str, variants: Variants) -> ConfigDict:
 
 
 def get_config() -> ConfigDict:
-  """The fields that all runs have; a config adds its task's data options."""
+  """The fields of all runs; a config adds the options of its data set."""
   c = ConfigDict()
-  # Seed of the parameters, of the order of batches, and of generated examples;
-  # a whole number from 0.
+  # Seed of parameters, batch order and generated examples; an integer >= 0.
   c.seed = 0
 
-  # The data set. A config may add options of its own data set.
+  # The data set. Configs add options of their own data sets.
   c.data = ConfigDict()
   # Data set: aan, babi, cifar10, delayed_qa, file, forgetting_mqar, imdb,
   # listops, mqar, pathfinder, pressure, pytext, rebind, recall, revoke, toy.
   c.data.name = ""
-  # Folder of the data set's files; of pytext, where it is prepared. None: the
-  # data set's own default.
+  # Folder of the data set's files, or, for pytext, of its prepared data. None:
+  # the data set's default.
   c.data.dir = config_dict.placeholder(str)
-  # The user's own file or folder, for data.name=file.
+  # Your own file or folder, for data.name=file.
   c.data.path = config_dict.placeholder(str)
   c.data.length = 512  # tokens per text, a multiple of model.chunk_length
 
   # The Transformer around the memory.
   c.model = ConfigDict()
-  # What reads a text: memory, or, without slots and for comparison, local
-  # (chunks alone), full (attention over the whole text), recurrent (memory
-  # tokens), ssm (a linear recurrence over the whole text).
+  # The encoder: memory, or a baseline without slots: local (attention within
+  # chunks), full (attention over the whole text), recurrent (memory tokens) or
+  # ssm (a linear recurrence over the whole text).
   c.model.encoder = "memory"
-  c.model.width = 64  # D, of tokens and slots; a multiple of num_heads
+  c.model.width = 64  # D, width of tokens and slots; a multiple of num_heads
   c.model.num_layers = 2  # layers within a chunk, before the memory is read
   c.model.num_layers_after = 1  # layers within a chunk, after the read
   c.model.num_heads = 4  # attention heads of each layer
-  c.model.mlp_ratio = 4.0  # hidden width of the MLPs over model.width
-  # What mixes the tokens of a chunk: attention, or ssm (linear recurrences).
+  c.model.mlp_ratio = 4.0  # hidden width of the MLPs divided by model.width
+  # Layers that mix the tokens of a chunk: attention or ssm (linear recurrence).
   c.model.sequence_mixer = "attention"
-  c.model.gated_mlp = False  # whether MLPs have gated units
-  # How a token knows its place in a chunk: learned (a vector is added to it) or
-  # rotary (queries and keys are turned).
+  c.model.gated_mlp = False  # whether the MLPs are gated
+  # Positions of tokens in a chunk: learned (added to embeddings) or rotary
+  # (rotates queries and keys).
   c.model.position_embedding = "learned"
-  # Tokens in the window of a convolution over the embeddings; 0: none.
+  # Window, in tokens, of a convolution over the embeddings; 0: none.
   c.model.conv_kernel_size = 0
   c.model.chunk_length = 64  # T, tokens per chunk
-  # What becomes a text's vector: last (the tokens of the last chunk), mean (of
-  # all tokens), slots (the memory's contents at the end).
+  # Pooling to a text's vector: last (tokens of the last chunk), mean (all
+  # tokens), slots (the memory's contents at the end).
   c.model.pool = "last"
-  c.model.dropout = 0.0  # probability in training, in [0, 1)
-  # Number format of activations: float32 or bfloat16; parameters and memory are
-  # float32 in any case.
+  c.model.dropout = 0.0  # dropout rate in training, in [0, 1)
+  # Type of activations: float32 or bfloat16; parameters and memory are always
+  # float32.
   c.model.dtype = "float32"
-  # Norm of read queries, above 0: the most that content adds to a read logit.
+  # Norm of read queries, > 0; it bounds what content adds to a read logit.
   c.model.query_norm = 5.0
-  # Reads of the last chunk, one after another; more than 1 needs pool=last.
+  # Consecutive reads (hops) of the last chunk; more than 1 needs pool=last.
   c.model.num_hops = 1
-  # Whether activations are computed again in the backward pass, which takes
-  # less memory and more time.
+  # Whether the backward pass recomputes activations, with less memory and more
+  # time.
   c.model.remat = False
-  # Chunks that layers run on at once; 0: all of a text, side by side.
+  # Chunks that layers process at a time; 0: all chunks of a text.
   c.model.chunk_batch_size = 0
-  # Chunks that gradients go back through at most (truncated BPTT); None: all.
+  # Maximum number of chunks for gradients (truncated BPTT); None: all.
   c.model.bptt_chunks = config_dict.placeholder(int)
 
-  # The slots, and the policy that decides what happens to them.
+  # The slots, and the policy that writes, updates and forgets them.
   c.memory = ConfigDict()
   # Policy: none, fifo, lru, lfu, random, oracle, write_gate, write_gate_lru,
-  # learned, or one of your own as module:function.
+  # learned, or your own as module:function.
   c.memory.policy = "learned"
-  c.memory.num_slots = 16  # M, how many items the memory holds; from 1
-  # Slots beyond num_slots in training, for the learned policies: items that are
-  # too many decay there before they are lost.
+  c.memory.num_slots = 16  # M, number of slots, at least 1
+  # Additional slots in training, for the learned policies: items beyond
+  # num_slots decay there before they are lost.
   c.memory.overprovisioned_slots = 0
-  c.memory.num_candidates = 2  # K, vectors per chunk that may be written
-  # Writes, updates and forgets per chunk at most, all together; 0: none.
+  c.memory.num_candidates = 2  # K, candidate items per chunk
+  # Maximum number of writes, updates and forgets per chunk, in total; 0: none.
   c.memory.budget = 2
   # Options of the learned policies; the others ignore them.
   c.memory.controller = ConfigDict()
   c.memory.controller.hidden = 32  # width of the controller's hidden layer
-  # The largest share of its strength that a step may cost a slot, in [0, 1].
+  # Largest fraction of its strength that a slot loses in a step, in [0, 1].
   c.memory.controller.max_decay = 0.9
-  # A candidate is written only if its score, in (0, 1), is above this.
+  # A candidate is written only if its score, in (0, 1), exceeds this.
   c.memory.controller.write_threshold = 0.02
-  # What a step in training leaves of the strength of an item beyond num_slots,
-  # in (0, 1].
+  # Factor per training step on the strength of an item beyond num_slots, in
+  # (0, 1].
   c.memory.controller.soft_eviction_decay = 0.02
-  # Which slot a write replaces: by strength (the weakest), fifo (the oldest),
-  # lru (the least recently used).
+  # Slot that a write replaces: strength (the weakest), fifo (the oldest) or lru
+  # (the least recently used).
   c.memory.controller.eviction = "strength"
   c.memory.controller.allow_update = True  # whether slots may be updated
-  # Whether slots may be forgotten, and lose strength.
+  # Whether slots may be forgotten and lose strength.
   c.memory.controller.allow_forget = True
-  # An input that the controller does not see, for ablations: content, age,
-  # usage or context; empty: it sees all.
+  # Input that is hidden from the controller, for ablations: content, age, usage
+  # or context; empty: none.
   c.memory.controller.ablate_input = ""
-  # How decisions get gradients: continuous (through strengths) or, for
-  # ablations, straight_through.
+  # Gradients of decisions: continuous (through strengths) or, for ablations,
+  # straight_through.
   c.memory.controller.gradient_estimator = "continuous"
 
-  # Weights of the lifecycle losses, from 0. The task's own loss has weight 1.
+  # Weights of the lifecycle losses, at least 0. The task loss has weight 1.
   c.loss = ConfigDict()
-  c.loss.write = 0.003  # cost of writes
-  # Cost of forgetting young and much used slots, from the first step on.
+  c.loss.write = 0.003  # weight of the cost of writes
+  # Weight of the cost of forgetting young and much used slots, from step 0.
   c.loss.forget = 0.1
-  # Cost of changing one's mind about a slot from chunk to chunk.
+  # Weight of the cost of changing decisions about a slot between chunks.
   c.loss.stability = 1e-3
-  # Fraction of the steps for which the weights of write and stability are 0.
+  # Fraction of the steps before the write and stability losses start.
   c.loss.start = 0.2
-  # Fraction of the steps over which these two then rise to their full weight.
+  # Fraction of the steps over which these two rise to their full weights.
   c.loss.ramp = 0.2
 
   # Self-supervised training on the task's own texts, before the task.
   c.pretrain = ConfigDict()
-  c.pretrain.steps = 0  # steps before those of the task; 0: none
-  # What it learns: masked_lm (guess hidden tokens) or causal_lm (the next one).
+  c.pretrain.steps = 0  # number of pretraining steps; 0: none
+  # Objective: masked_lm (predict hidden tokens) or causal_lm (the next token).
   c.pretrain.objective = "masked_lm"
   c.pretrain.mask_rate = 0.15  # share of tokens that masked_lm hides, in (0, 1]
-  c.pretrain.learning_rate = 1e-3  # the highest of that training, above 0
+  c.pretrain.learning_rate = 1e-3  # highest learning rate, > 0
 
   # The test at the end of a run.
   c.eval = ConfigDict()
-  # The test is repeated at so many times data.length; whole numbers from 1.
+  # Test lengths as multiples of data.length; integers from 1.
   c.eval.length_multipliers = (1,)
-  # Test examples at every length but data.length itself, where it is all.
+  # Test examples at multiples above 1; at data.length all are tested.
   c.eval.examples = 256
 
   # Training on the task.
   c.train = ConfigDict()
-  c.train.steps = 1000  # optimizer steps of the run
-  # Examples per step over all devices, a multiple of their number.
+  c.train.steps = 1000  # number of optimizer steps
+  # Examples per step over all devices; a multiple of the number of devices.
   c.train.batch_size = 32
-  c.train.learning_rate = 1e-3  # AdamW's after the warm-up, above 0
-  # Learning rate after the warm-up: cosine (to 0), constant, or rsqrt (falls as
-  # 1 over the square root of the step).
+  c.train.learning_rate = 1e-3  # highest learning rate of AdamW, > 0
+  # Learning rate after the warm-up: cosine (to 0), constant, or rsqrt
+  # (proportional to 1/sqrt(step)).
   c.train.schedule = "cosine"
-  c.train.warmup_steps = 50  # steps in which the learning rate rises from 0
-  c.train.weight_decay = 0.01  # decay of matrices but the policy's; from 0
-  # Global norm that gradients are clipped to, above 0.
+  c.train.warmup_steps = 50  # steps of linear warm-up from 0
+  c.train.weight_decay = 0.01  # decay of matrices except the policy's; >= 0
+  # Global norm to which gradients are clipped, > 0.
   c.train.clip_norm = 1.0
-  # Learning rate of the policy's parameters over that of the others.
+  # Learning rate of the policy's parameters divided by that of the others.
   c.train.policy_lr_factor = 0.5
-  # Easier stages before the task itself, as triples ((until this fraction of
-  # the steps, text length, slots), ...); then data.length and memory.num_slots.
+  # Easier stages before the task, as triples ((end as a fraction of the steps,
+  # text length, slots), ...); then data.length and memory.num_slots.
   c.train.curriculum = ()
-  c.train.log_every = 20  # steps between two lines of training metrics
+  c.train.log_every = 20  # steps between two logs of training metrics
   c.train.eval_every = 200  # steps between two validations
-  c.train.checkpoint_every = 200  # steps between two saves of the latest state
-  # Examples per step of evaluation, a multiple of the number of devices.
+  c.train.checkpoint_every = 200  # steps between two checkpoints
+  # Examples per evaluation step; a multiple of the number of devices.
   c.train.eval_batch_size = 128
-  # A run stops after more steps than this in a row with gradients that are not
-  # finite; such steps are skipped.
+  # Steps with non-finite gradients are skipped; the run stops after more
+  # consecutive ones than this.
   c.train.max_consecutive_nonfinite = 20
-  # What a run does if a checkpoint cannot be written: stop or continue.
+  # Reaction to a checkpoint that cannot be written: stop or continue.
   c.train.on_save_error = "stop"
-  c.train.parallel = "jit"  # how devices share a batch: jit or pmap
-  # Devices that parameters are sharded over, a divisor of their number; 1: each
-  # device holds all of them.
+  c.train.parallel = "jit"  # parallelism over devices: jit or pmap
+  # Devices over which parameters are sharded, a divisor of the number of
+  # devices; 1: parameters are replicated.
   c.train.fsdp = 1
   return c

@@ -4,32 +4,32 @@ python -m nema_lc_jax.main --config=configs/lra_lc.py
   Quick: do two windows of bytes come from the same Python module? Modules of
   validation and test are never trained on.
 
-LRA, for accelerators: lengths, batches, splits, and steps of the protocol
-(google-research/long-range-arena, lra_benchmarks/*/configs), models of about
-the reference's size. Ours choose the checkpoint on validation and test every
-example.
+LRA, for accelerators: lengths, batches, splits and steps follow the protocol
+(google-research/long-range-arena, lra_benchmarks/*/configs); models have about
+the reference's size. Our runs select the checkpoint on validation and test
+every example.
 
 python -m nema_lc_jax.main --config=configs/lra_lc.py:listops
-  Lists are generated here once, in minutes; or --config.data.dir=lra_release.
+  Lists are generated once, in minutes; or use --config.data.dir=lra_release.
 python -m nema_lc_jax.main --config=configs/lra_lc.py:text \
     --config.data.dir=aclImdb
-  Without dir: what tensorflow-datasets has prepared. Validation is ours, held
-  out from training: LRA's reference has none, and chooses on the test.
+  Without dir: the data that tensorflow-datasets has prepared. We hold out
+  validation from training; LRA's reference has none, and selects on the test.
 python -m nema_lc_jax.main --config=configs/lra_lc.py:retrieval \
     --config.data.dir=lra_release
 python -m nema_lc_jax.main --config=configs/lra_lc.py:image \
     --config.data.dir=cifar-10-batches-bin
-  Without dir: what tensorflow-datasets has prepared.
+  Without dir: the data that tensorflow-datasets has prepared.
 python -m nema_lc_jax.main --config=configs/lra_lc.py:pathfinder \
     --config.data.dir=lra_release
-  Without dir, images are drawn here, and numbers on them can't be compared
-  with published ones.
+  Without dir, images are generated, and results on them cannot be compared with
+  published ones.
 python -m nema_lc_jax.main --config=configs/lra_lc.py:pathx \
     --config.data.dir=lra_release
 
-The same for 2 CPU cores, in about 15 minutes: shorter texts, fewer steps, parts
-of validation and test. Not to be compared with the above. Path-X has none: its
-images can't be shortened, and are not drawn here.
+Small variants for 2 CPU cores, about 15 minutes each: shorter texts, fewer
+steps, parts of validation and test. They cannot be compared with the above.
+Path-X has none: its images cannot be shortened, and are not generated.
 
 python -m nema_lc_jax.main --config=configs/lra_lc.py:listops_small
 python -m nema_lc_jax.main --config=configs/lra_lc.py:text_small \
@@ -49,13 +49,13 @@ from configs import default
 def _quick(c: ConfigDict) -> ConfigDict:
   c.data.name = "pytext"
   c.data.length = 1024
-  c.data.gap = 256  # bytes between two windows of one file, at least
+  c.data.gap = 256  # minimum number of bytes between two windows of a file
   # Pairs in training: in_batch (all of a batch) or labelled.
   c.data.pairs = "in_batch"
   c.data.num_eval = 1000  # validation examples
   c.data.num_test = 2000  # test examples
-  # Small: bytes are pooled into candidates as they are, and the layer works on
-  # what the memory holds. Layers on bytes learn the training modules by heart.
+  # Small: embeddings of bytes are pooled into candidates, and one layer follows
+  # the memory. Layers on bytes overfit to the training modules.
   c.model.num_layers = 0
   c.model.num_layers_after = 1
   c.model.mlp_ratio = 2.0
@@ -109,10 +109,10 @@ def _small(c: ConfigDict) -> ConfigDict:
 def _listops_data(c: ConfigDict) -> ConfigDict:
   c.data.name = "listops"
   c.data.length = 2000
-  c.data.min_length = 500  # generated lists have more tokens than this
-  c.data.max_length = 2000  # generated lists have fewer tokens than this
-  c.data.data_seed = 0  # seed of generated lists, the same for all runs
-  c.data.num_train = 96_000  # generated lists in training
+  c.data.min_length = 500  # generated lists have more tokens
+  c.data.max_length = 2000  # generated lists have fewer tokens
+  c.data.data_seed = 0  # seed of the generated lists, the same for all runs
+  c.data.num_train = 96_000  # number of generated lists in training
   c.data.num_eval = 2000
   c.data.num_test = 2000
   return c
@@ -146,7 +146,7 @@ def _text(c: ConfigDict) -> ConfigDict:
   c = _full(c)
   c.data.name = "imdb"
   c.data.length = 4000
-  c.data.num_eval = 2500  # of the 25,000 reviews of training, held out
+  c.data.num_eval = 2500  # held out from the 25,000 training reviews
   c.model.sequence_mixer = "ssm"  # text_small learns far sooner with it
   c.model.width = 256
   c.model.chunk_length = 250
@@ -163,7 +163,7 @@ def _text_small(c: ConfigDict) -> ConfigDict:
   c.data.num_eval = 1000
   c.data.num_test = 2000
   c.model.sequence_mixer = "ssm"  # learns this sooner than attention
-  c.model.conv_kernel_size = 5  # words, or nearly; so few steps don't find them
+  c.model.conv_kernel_size = 5  # about one word; too few steps to learn words
   c.train.steps = 450
   return c
 
@@ -172,8 +172,8 @@ def _retrieval(c: ConfigDict) -> ConfigDict:
   c = _full(c)
   c.data.name = "aan"
   c.data.length = 4000
-  # How the release's texts are read: raw (as written, escapes included, as the
-  # reference does) or decoded.
+  # Reading of the release's texts: raw (with escapes, as in the reference) or
+  # decoded.
   c.data.reading = "raw"
   c.model.width = 128
   c.model.chunk_length = 250
@@ -198,7 +198,7 @@ def _image(c: ConfigDict) -> ConfigDict:
   c.data.length = 1024
   c.model.width = 128
   c.model.num_heads = 8
-  c.model.num_layers = 1  # as in the reference; the one after it reads slots
+  c.model.num_layers = 1  # as in the reference; the next one reads slots
   c.model.mlp_ratio = 1.0
   c.model.chunk_length = 64  # two rows of pixels
   c.train.steps = 35_000  # 200 epochs
@@ -260,7 +260,7 @@ VARIANTS = {
   "retrieval": ("are two papers related? 2 x 4,000 bytes", _retrieval),
   "image": ("CIFAR-10, 1,024 grey pixels", _image),
   "pathfinder": ("are two dots on one curve? 1,024 pixels", _pathfinder),
-  "pathx": ("the same, 16,384 pixels", _pathx),
+  "pathx": ("pathfinder with 16,384 pixels", _pathx),
   "listops_small": ("listops with up to 500 tokens", _listops_small),
   "text_small": ("text with 512 bytes", _text_small),
   "retrieval_small": ("retrieval with 2 x 1,024 bytes", _retrieval_small),

@@ -1,6 +1,6 @@
 """Evaluates a run's best checkpoint on every example of a split.
 
-It does so with the memory on and off, and prints the result as JSON.
+The result, with the memory on and off, is printed as JSON.
 """
 
 import json
@@ -17,17 +17,17 @@ EXAMPLES = """\
       validation in place of test
   python -m nema_lc_jax.evaluate --workdir=runs/rebind-learned-seed0 \\
       --config.data.length=4096
-      longer texts than those of training
+      texts longer than in training
   python -m nema_lc_jax.evaluate --workdir=RUN --config.data.name=file \\
       --config.data.path=my.npz
-      the user's own file
+      your own file
 """
 
 
 def make_parser() -> Parser:
-  """The flags."""
+  """The parser of the flags."""
   parser = Parser("nema_lc_jax.evaluate", __doc__, EXAMPLES, config=FROM_RUN)
-  splits = ("validation", "test")  # Training streams need not end.
+  splits = ("validation", "test")  # Training data may be endless.
   parser.add_argument(
     "--split", default="test", choices=splits, help="default: test"
   )

@@ -1,4 +1,4 @@
-"""Trains a model with a slot memory, evaluates it and draws what it did."""
+"""Trains a model with a slot memory, evaluates it and plots the results."""
 
 import sys
 from collections.abc import Sequence
@@ -11,39 +11,39 @@ EXAMPLES = """\
       the quick start: 5 minutes on 2 CPU cores, without any download
   python -m nema_lc_jax.main --config=configs/lifecycle_lc.py:rebind \\
       --config.memory.policy=fifo --workdir=runs/mine
-      another task, with one field of its config changed, in a chosen folder
+      another task with one field of its config changed, in a chosen folder
 """
-WHO = ("coordinator", "num_processes", "process_id")
+PROCESS_FLAGS = ("coordinator", "num_processes", "process_id")
 
 
 def make_parser() -> Parser:
-  """The flags."""
+  """The parser of the flags."""
   parser = Parser("nema_lc_jax.main", __doc__, EXAMPLES, config=FROM_FILE)
   add = parser.add_argument
   add("--workdir", metavar="DIR", help="default: runs/TASK-POLICY-seedSEED")
-  add("--force", action="store_true", help="overwrite a run that is there")
-  about = "be one process of several; see launch/README.md"
+  add("--force", action="store_true", help="overwrite an existing run")
+  about = "run as one of several processes; see launch/README.md"
   add("--distributed", action="store_true", help=about)
-  about = "where process 0 listens; not on TPU pods, SLURM and Open MPI"
+  about = "address of process 0; not on TPU pods, SLURM and Open MPI"
   add("--coordinator", metavar="HOST:PORT", help=about)
-  add("--num_processes", type=int, metavar="N", help="how many there are")
-  add("--process_id", type=int, metavar="I", help="which this one is, from 0")
-  about = "end if a process has been silent for so long; default: 60"
+  add("--num_processes", type=int, metavar="N", help="number of processes")
+  add("--process_id", type=int, metavar="I", help="its index, from 0")
+  about = "exit if a process sends no heartbeat for this long; default: 60"
   add("--dead_after", type=int, default=60, metavar="SECONDS", help=about)
   return parser
 
 
 def _main(argv: Sequence[str] | None) -> int:
   args = make_parser().parse(argv)
-  who = {name: getattr(args, name) for name in WHO}
-  if not args.distributed and set(who.values()) != {None}:
-    raise ConfigError(f"--{', --'.join(who)} need --distributed.")
-  # After flags: --help and typos are instant.
+  process = {name: getattr(args, name) for name in PROCESS_FLAGS}
+  if not args.distributed and set(process.values()) != {None}:
+    raise ConfigError(f"--{', --'.join(process)} need --distributed.")
+  # Imported after parsing, so that --help and typos are instant.
   from nema_lc_jax.training import distributed, train
 
   def command():
     if args.distributed:
-      distributed.initialize(**who, dead_after=args.dead_after)
+      distributed.initialize(**process, dead_after=args.dead_after)
     with distributed.guarded():
       train.run(args.config, args.workdir, force=args.force)
 
@@ -51,7 +51,7 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  """Runs the config of the flags, and returns the exit code."""
+  """Trains the config that the flags name, and returns the exit code."""
   return run_command(lambda: _main(argv))
 
 

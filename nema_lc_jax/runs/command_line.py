@@ -1,4 +1,4 @@
-"""What all commands share: flags, the config that they change, errors."""
+"""What all commands share: flags, config overrides, errors, exit codes."""
 
 import argparse
 import difflib
@@ -18,28 +18,28 @@ from nema_lc_jax.runs.config_json import (
   read_config,
 )
 
-# Where a command's config comes from: the file that --config names, or the run
-# in the folder that --workdir names. --config.FIELD=VALUE changes either.
+# Where a command's config comes from: the file named by --config, or the run in
+# the folder named by --workdir. --config.FIELD=VALUE changes either.
 FROM_FILE, FROM_RUN = "file", "run"
 
 
 def run_command(
   command: Callable[[], int | None], *, label: Callable[[], str] = str
 ) -> int:
-  """Does what a command is for, and returns its exit code.
+  """Runs a command, and returns its exit code.
 
-  0: done, also if a signal asked a run to stop and it has saved; 1: a run had
-  to stop; 2: a user's mistake. What went wrong is one line of standard error.
+  0: success, also if a signal stopped a run after it saved; 1: a run had to
+  stop; 2: a user's mistake. Errors are one line on standard error.
 
   Args:
     command: returns its own exit code; None means 0.
-    label: what that line begins with.
+    label: returns the prefix of that line.
   """
   logging.set_verbosity(logging.WARNING)
   try:
     return command() or 0
-  except StoppedError as asked:
-    print(f"{label()}{asked}", file=sys.stderr)
+  except StoppedError as stop:
+    print(f"{label()}{stop}", file=sys.stderr)
     return 0
   except (ValueError, OSError, RunError) as error:
     print(label() + one_line(error), file=sys.stderr)
@@ -60,14 +60,14 @@ class Parser(argparse.ArgumentParser):
     config: str | None = None,
     config_file: str | None = None,
   ):
-    """Makes a parser with the flags that all commands have.
+    """Makes a parser with the flags of its kind of config.
 
     Args:
       module: what follows `python -m`.
-      purpose: what the command does; its first sentence stands alone.
+      purpose: what the command does; the first line is a full sentence.
       examples: command lines, each with an indented line that explains it.
       config: FROM_FILE or FROM_RUN, if the command has a config.
-      config_file: the one that is meant where --config is not given.
+      config_file: the default of --config.
     """
     super().__init__(
       prog=f"python -m {module}",
@@ -78,17 +78,17 @@ class Parser(argparse.ArgumentParser):
     )
     self._config, self._file = config, config_file
     if config == FROM_FILE:
-      given = f"; by default {config_file}" if config_file else ""
+      default = f"; by default {config_file}" if config_file else ""
       self.add_argument(
         "--config",
         metavar="FILE[:VARIANT]",
         default=config_file,
-        help=f"config file, and which of its variants{given}",
+        help=f"config file and variant{default}",
       )
       self.add_argument(
         "--list",
         action="store_true",
-        help="print all config files and variants, and end",
+        help="print all config files and variants, and exit",
       )
     elif config == FROM_RUN:
       self.add_argument(
@@ -100,12 +100,12 @@ class Parser(argparse.ArgumentParser):
     raise ConfigError(f"{message}; see --help.")
 
   def parse(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The flags; `config` among them is a ConfigDict.
+    """Parses the flags; `config` among them is a ConfigDict.
 
     --help and --list print, and end the process.
 
     Raises:
-      ConfigError: in one line, on anything that cannot be.
+      ConfigError: in one line, on an invalid command line.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(argv):
@@ -126,12 +126,12 @@ class Parser(argparse.ArgumentParser):
     return args
 
   def exit(self, status: int = 0, message: str | None = None):
-    """Ends the process; what help says goes to standard output."""
+    """Ends the process; the message goes to standard output."""
     print(message or "", end="")
     sys.exit(status)
 
   def _help(self, argv: Sequence[str]) -> str:
-    """What --help prints, with the values of the config that is named."""
+    """The text of --help, with the values of the config that `argv` names."""
     text = self.format_help()
     if self._config is None:
       return text
@@ -143,7 +143,7 @@ class Parser(argparse.ArgumentParser):
     return text + "\n" + config_help.fields(config)
 
   def _refuse(self, others: Sequence[str], config: ConfigDict | None) -> None:
-    """Raises ConfigError if there are arguments that mean nothing."""
+    """Raises ConfigError if there are unknown arguments."""
     if not others:
       return
     flag, equals, value = others[0].partition("=")
@@ -162,10 +162,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse_config(spec: str | None, arguments: Sequence[str] = ()) -> ConfigDict:
-  """The config that FILE[:VARIANT] names and --config.FIELD=VALUE changes.
+  """The config of FILE[:VARIANT], changed by --config.FIELD=VALUE.
 
   Raises:
-    ConfigError: in one line, on anything that cannot be.
+    ConfigError: in one line, on an unknown file, field or value.
   """
   if not spec:
     raise ConfigError("--config is required: --config=configs/toy_lc.py")
@@ -180,20 +180,20 @@ def split_fields(
 ) -> tuple[list[tuple[str, str | None]], list[str]]:
   """(path, value) of each --config.PATH, and all other arguments.
 
-  The value is None where none follows.
+  The value is None if none follows.
   """
   fields, others = [], []
-  left = list(arguments)
-  while left:
-    argument = left.pop(0)
-    found = re.fullmatch(r"--?(no)?config\.([^=]*)(?:=(.*))?", argument, re.S)
-    if not found:
+  remaining = list(arguments)
+  while remaining:
+    argument = remaining.pop(0)
+    match = re.fullmatch(r"--?(no)?config\.([^=]*)(?:=(.*))?", argument, re.S)
+    if not match:
       others.append(argument)
       continue
-    no, path, value = found.groups()
+    no, path, value = match.groups()
     if no:
       value = "false"
-    elif value is None and left and not left[0].startswith("--"):
-      value = left.pop(0)
+    elif value is None and remaining and not remaining[0].startswith("--"):
+      value = remaining.pop(0)
     fields.append((path, value))
   return fields, others

@@ -1,4 +1,4 @@
-"""Config files: where they are, what they hold, and their variants."""
+"""Config files: finding and loading them, and their variants."""
 
 import importlib.util
 import inspect
@@ -10,23 +10,23 @@ from ml_collections import ConfigDict
 
 from nema_lc_jax.errors import ConfigError
 
-# The folder of config files, in the current folder; its DEFAULT has the fields
-# that all runs have, and is no run itself.
+# The folder of config files, relative to the current folder. DEFAULT has the
+# fields that all runs share, and is no run itself.
 FOLDER = Path("configs")
 DEFAULT = FOLDER / "default.py"
 
 
 def config_files() -> list[Path]:
-  """The config files that a run can be of."""
-  found = sorted(FOLDER.glob("*.py"))
-  return [path for path in found if path.stem not in ("__init__", DEFAULT.stem)]
+  """The config files of runs, without DEFAULT."""
+  paths = sorted(FOLDER.glob("*.py"))
+  return [path for path in paths if path.stem not in ("__init__", DEFAULT.stem)]
 
 
 def load_module(path: Path) -> ModuleType:
-  """A config file as a module.
+  """Loads a config file as a module.
 
   Raises:
-    ConfigError: in one line, if there is none, or if it fails.
+    ConfigError: in one line, if the file does not exist or fails.
   """
   if not path.is_file():
     known = ", ".join(map(str, config_files())) or f"none in {FOLDER}/"
@@ -45,7 +45,7 @@ def load_module(path: Path) -> ModuleType:
 
 
 def load_file(spec: str) -> ConfigDict:
-  """The config of FILE[:VARIANT], locked against new fields.
+  """Loads the config of FILE[:VARIANT], locked against new fields.
 
   Raises:
     ConfigError: in one line, if there is no such file or variant.
@@ -67,20 +67,20 @@ def load_file(spec: str) -> ConfigDict:
 
 
 def variants(module: ModuleType) -> dict[str, str]:
-  """The variants of a config file by name, with a line about each."""
+  """The description of each variant of a config file, by name."""
   listed = getattr(module, "VARIANTS", {})
   return {name: line for name, (line, _) in listed.items()}
 
 
 def default_variant(module: ModuleType) -> str | None:
-  """The variant that is meant where none is named."""
+  """The variant that is used if none is named."""
   parameters = inspect.signature(module.get_config).parameters.values()
   values = [p.default for p in parameters if p.default is not p.empty]
   return values[0] if values else None
 
 
 def _what_failed(path: Path, error: Exception) -> str:
-  """Where and how a config file failed, in one line."""
+  """One line that says where and how a config file failed."""
   if isinstance(error, SyntaxError):
     return f"{error.filename}, line {error.lineno}: {error.msg}"
   where = traceback.extract_tb(error.__traceback__)[-1]

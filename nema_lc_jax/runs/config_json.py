@@ -1,4 +1,4 @@
-"""A run's config as JSON, and what a command line changes in it."""
+"""A run's config as JSON, and its overrides on a command line."""
 
 import copy
 import difflib
@@ -14,7 +14,7 @@ from ml_collections import ConfigDict, config_dict, config_flags
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.runs.files import CONFIG_FILE
 
-# Fields that were renamed, old to new: configs of older runs still load.
+# Renamed fields, old to new: configs of older runs still load.
 RENAMED = {
   "eval.lengths": "eval.length_multipliers",
   "memory.controller.blind": "memory.controller.ablate_input",
@@ -34,21 +34,21 @@ RENAMED = {
   "model.truncate": "model.bptt_chunks",
   "train.max_skipped": "train.max_consecutive_nonfinite",
 }
-# Values that were renamed, by the new name of their field.
+# Renamed values, by the new name of their field.
 RENAMED_VALUES = {
   "memory.controller.gradient_estimator": {"strength": "continuous"},
   "pretrain.objective": {"masked": "masked_lm", "next": "causal_lm"},
   "train.on_save_error": {"go_on": "continue"},
 }
-# Heads of models that were renamed, old to new.
+# Renamed heads of models, old to new.
 RENAMED_HEADS = {"fill": "masked_lm", "predict": "causal_lm"}
-# Fields that no config sets any more, with the value that they have.
+# Removed fields, with the value that all runs have.
 FIXED = {
   "memory.controller.noise": 0.3,
   "memory.controller.update_bias": 0.0,
   "memory.controller.write_bias": 1.0,
 }
-# Fields that may be unset, whose types JSON does not keep.
+# Fields that may be None; JSON does not keep their types.
 UNSET = {"data.dir": str, "data.path": str, "model.bptt_chunks": int}
 
 
@@ -62,7 +62,7 @@ def read_config(workdir: str | Path) -> ConfigDict:
 
 
 def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
-  """A saved config with the names that its fields and values have now."""
+  """A saved config with the current names of its fields and values."""
   values = copy.deepcopy(dict(values))
   for old, new in RENAMED.items():
     *sections, name = old.split(".")
@@ -80,9 +80,9 @@ def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def config_from_json(values: Mapping[str, Any]) -> ConfigDict:
-  """A config as it was before it became JSON, which knows no tuples.
+  """A ConfigDict from a saved config, with tuples in place of lists.
 
-  Of older runs, too, whose fields had other names.
+  Configs of older runs, whose fields had other names, load as well.
   """
   config = ConfigDict(upgraded(values))
   for path, kind in UNSET.items():
@@ -94,15 +94,15 @@ def config_from_json(values: Mapping[str, Any]) -> ConfigDict:
   return config
 
 
-def first_difference(found: Any, wanted: Any, path: str = "config") -> str:
-  """Where two configs, as JSON values, first differ, in words."""
-  for name in sorted({*found, *wanted}):
-    here, there = found.get(name), wanted.get(name)
-    if isinstance(here, dict) and isinstance(there, dict):
-      if here != there:
-        return first_difference(here, there, f"{path}.{name}")
-    elif here != there:
-      return f"{path}.{name} is {here!r} there and {there!r} here"
+def first_difference(saved: Any, wanted: Any, path: str = "config") -> str:
+  """The first difference of two configs, given as JSON values, in words."""
+  for name in sorted({*saved, *wanted}):
+    there, here = saved.get(name), wanted.get(name)
+    if isinstance(there, dict) and isinstance(here, dict):
+      if there != here:
+        return first_difference(there, here, f"{path}.{name}")
+    elif there != here:
+      return f"{path}.{name} is {there!r} there and {here!r} here"
   return "no difference"
 
 
@@ -118,7 +118,7 @@ def field_names(config: ConfigDict) -> list[str]:
 
 
 def require_field(config: ConfigDict, path: str) -> None:
-  """Raises ConfigError, with what may be meant, if there is no such field."""
+  """Raises ConfigError, with a suggestion, if there is no such field."""
   section = config
   for name in path.split("."):
     if not isinstance(section, ConfigDict) or name not in section:
@@ -146,7 +146,7 @@ def require_field(config: ConfigDict, path: str) -> None:
   )
 
 
-# What a value of a type must be, for messages.
+# The values of a type, in words for messages.
 KINDS = {
   bool: "true or false",
   int: "a whole number",
@@ -158,12 +158,12 @@ KINDS = {
 def override(
   config: ConfigDict, fields: Iterable[tuple[str, str | None]]
 ) -> ConfigDict:
-  """A config with what `--config.FIELD=VALUE` of a command line sets.
+  """A copy of a config with the fields that a command line sets.
 
   Args:
     config: is not changed.
-    fields: (name, value); the value is None where none was given, which only a
-      bool does without.
+    fields: (name, value) of each --config.NAME=VALUE; the value is None if none
+      was given, as only a bool allows.
 
   Raises:
     ConfigError: on an unknown field, or a value of another type.
@@ -191,7 +191,7 @@ def override(
 def _set(
   config: ConfigDict, path: str, values: Iterable[str | None]
 ) -> ConfigDict:
-  """The config with one field set; a tuple may be given value by value."""
+  """The config with one field set; a tuple may be given one value per flag."""
   flag = f"--config.{path}"
   argv = ["", *(flag if v is None else f"{flag}={v}" for v in values)]
   flag_values = flags.FlagValues()
@@ -203,7 +203,7 @@ def _set(
 
 
 def _kind(config: ConfigDict, path: str) -> str:
-  """What a value of a field must be, in words."""
+  """The allowed values of a field, in words."""
   *sections, name = path.split(".")
   section = functools.reduce(lambda c, s: c[s], sections, config)
   if isinstance(section[name], ConfigDict):
@@ -212,10 +212,10 @@ def _kind(config: ConfigDict, path: str) -> str:
 
 
 def read_json(workdir: str | Path, name: str) -> dict[str, Any]:
-  """A JSON file of a run's folder.
+  """Reads a JSON file of a run's folder.
 
   Raises:
-    ConfigError: in one line, if it is not there or damaged.
+    ConfigError: in one line, if it is missing or damaged.
   """
   path = Path(workdir) / name
   try:

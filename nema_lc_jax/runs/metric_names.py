@@ -2,23 +2,23 @@
 
 from typing import NamedTuple
 
-# What a metric is of.
+# The kinds of metrics.
 TASK = "task"
 LOSS = "lifecycle losses"
-SLOTS = "what the memory does"
-BUDGET = "what it spends"
-TRUTH = "what it does, against the ground truth"
+SLOTS = "memory operations"
+BUDGET = "use of the budget"
+TRUTH = "memory operations compared with the ground truth"
 BY_TASK = "data sets of several tasks"
 COST = "cost"
 
 
 class Metric(NamedTuple):
-  """What a metric is of, and how figures name it."""
+  """The kind of a metric, and its names in figures."""
 
   kind: str
   title: str  # of a panel that shows it alone
-  # Of a rate, its label among other rates, and the operation whose colour it
-  # has.
+  # For rates: the label among other rates, and the operation that gives the
+  # colour.
   label: str = ""
   operation: str = ""
 
@@ -44,10 +44,10 @@ METRICS = {
   ),
   "budget_used": Metric(BUDGET, "Budget used"),
   "churn": Metric(SLOTS, "Items lost per live slot", "churn / slot", "replace"),
-  "write_precision": Metric(TRUTH, "Writes that hold a fact"),
-  "write_recall": Metric(TRUTH, "Facts that are written"),
-  "premature_forget_rate": Metric(TRUTH, "Facts lost before their use"),
-  "stale_read_rate": Metric(TRUTH, "Answers that were right before"),
+  "write_precision": Metric(TRUTH, "Writes with a fact"),
+  "write_recall": Metric(TRUTH, "Facts written"),
+  "premature_forget_rate": Metric(TRUTH, "Facts lost before use"),
+  "stale_read_rate": Metric(TRUTH, "Stale answers"),
   "mean_error": Metric(BY_TASK, "Mean error over tasks"),
   "failed_tasks": Metric(BY_TASK, "Failed tasks"),
   "num_parameters": Metric(COST, "Parameters"),

@@ -1,4 +1,4 @@
-"""What plots are drawn from: a run's metrics and its summary."""
+"""The metrics and the summary of a run, for plots."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from nema_lc_jax.runs.summary import Summary, read_summary
 
 
 class RunRecord(NamedTuple):
-  """One training run, read back from its folder."""
+  """The files of one run."""
 
   workdir: Path
   # One dict per line of metrics.jsonl.
@@ -21,7 +21,7 @@ class RunRecord(NamedTuple):
   summary: Summary | None  # None while the run is not finished
 
   def series(self, split: str, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of a metric where it was logged and is finite."""
+    """Steps and values of a metric where it is logged and finite."""
     points = [
       (row["step"], row[name])
       for row in self.rows
@@ -32,29 +32,29 @@ class RunRecord(NamedTuple):
 
   @property
   def has_slots(self) -> bool:
-    """Whether there is a memory; without one, nothing is said of it."""
-    if self.summary:  # Some runs logged slots which they lack.
+    """Whether the model has slots; without them, plots omit the memory."""
+    if self.summary:  # Some runs logged slots that they did not have.
       return self.summary.config["model"]["encoder"] == "memory"
     return any("memory_utilisation" in row for row in self.rows)
 
   @property
   def costs(self) -> dict[str, float]:
-    """What the run took, as far as it is known.
+    """The known costs of the run: parameters, memory, time, speed.
 
-    Speed is the median over the lines of training, and depends on what else
-    the machine did. Memory is of one device, see `sharding.program_bytes`.
+    Speed is the median over the training lines, and depends on the load of the
+    machine. Memory is of one device, see `sharding.program_bytes`.
     """
-    known = ("num_parameters", "peak_memory_bytes", "wall_seconds")
-    found = {name: getattr(self.summary, name, None) for name in known}
-    found = {name: value for name, value in found.items() if value is not None}
+    names = ("num_parameters", "peak_memory_bytes", "wall_seconds")
+    costs = {name: getattr(self.summary, name, None) for name in names}
+    costs = {name: value for name, value in costs.items() if value is not None}
     _, speeds = self.series("train", "examples_per_second")
     if len(speeds):
-      found["examples_per_second"] = float(np.median(speeds))
-    return found
+      costs["examples_per_second"] = float(np.median(speeds))
+    return costs
 
   @property
   def title(self) -> str:
-    """What identifies the run in a figure: policy, task, seed, size."""
+    """The title of the run in a figure: policy, task, seed, size."""
     if (s := self.summary) is None:
       return ""
     size = f"{_short(s.num_parameters)} parameters"
@@ -64,8 +64,8 @@ class RunRecord(NamedTuple):
 def read_run(workdir: str | Path) -> RunRecord:
   """Reads metrics.jsonl, and summary.json if the run has finished.
 
-  Raises FileNotFoundError or ValueError, in one line, if there is nothing to
-  draw.
+  Raises:
+    FileNotFoundError or ValueError: in one line, if there are no metrics.
   """
   workdir = Path(workdir)
   if not workdir.is_dir():

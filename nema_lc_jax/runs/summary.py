@@ -1,4 +1,4 @@
-"""The summary of a finished run, as summary.json has it."""
+"""The summary of a finished run: summary.json."""
 
 import dataclasses
 import json
@@ -12,22 +12,22 @@ from nema_lc_jax.runs.files import SUMMARY_FILE, write_json
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Summary:
-  """What a finished run was, and what it reached.
+  """The description and the results of a finished run.
 
-  Of the test split, unless the name says otherwise, with the best parameters.
-  Summaries of older runs lack the fields that have a default here.
+  Results are of the test split with the best parameters, unless a name says
+  otherwise. Summaries of older runs may lack the fields with a default.
   """
 
   task: str
-  policy: str  # of a run without slots, the name of its encoder
+  policy: str  # for a run without slots, the name of its encoder
   seed: int
   test_accuracy: float
   test_accuracy_interval: tuple[float, float]  # 95%
-  # None without slots, as is the interval of what the memory adds.
+  # None without slots, as is the interval of the gain by the memory.
   test_accuracy_memory_off: float | None
   test_memory_gain_interval: tuple[float, float] | None
   test_examples: int
-  # By the task's number; None where examples name no task.
+  # By the task's number; None for data sets of one task.
   test_error_by_task: dict[str, float] | None = None
   test_metrics: dict[str, float]
   baselines: dict[str, float]
@@ -42,11 +42,11 @@ class Summary:
   config: dict[str, Any]
   best_step: int
   validation_accuracy: float | None = None  # at the best step
-  # By how many times data.length the texts have, such as "4".
+  # By length multiplier, such as "4".
   test_accuracy_by_length: dict[str, float] = dataclasses.field(
     default_factory=dict
   )
-  # None where the ground truth is not known.
+  # None for tasks without ground truth.
   oracle_accuracy_by_length: dict[str, float] | None = None
   test_metrics_by_length: dict[str, dict[str, float]] = dataclasses.field(
     default_factory=dict
@@ -68,13 +68,13 @@ FIELDS = dataclasses.fields(Summary)
 
 
 def read_summary(path: str | Path) -> Summary:
-  """The summary of a finished run.
+  """Reads the summary of a finished run.
 
   Args:
     path: the run's folder, or the file itself.
 
   Raises:
-    ConfigError: in one line, if there is none, or if it is damaged.
+    ConfigError: in one line, if the file is missing or damaged.
   """
   path = Path(path)
   if not path.is_file():

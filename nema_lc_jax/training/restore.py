@@ -1,4 +1,4 @@
-"""A finished run, read back: its experiment and its best state."""
+"""Restores the experiment and the best state of a run from its folder."""
 
 from pathlib import Path
 
@@ -23,22 +23,22 @@ from nema_lc_jax.training.steps import TrainState
 
 
 def read_task_spec(workdir: str | Path) -> TaskSpec:
-  """What the model of a run was built for."""
-  found = read_json(workdir, TASK_FILE)
-  head = RENAMED_HEADS.get(found["head"], found["head"])
-  return TaskSpec(**found | {"head": head})
+  """The task spec of a run's model."""
+  fields = read_json(workdir, TASK_FILE)
+  head = RENAMED_HEADS.get(fields["head"], fields["head"])
+  return TaskSpec(**fields | {"head": head})
 
 
 def restore_best(experiment: Experiment, workdir: str | Path) -> TrainState:
-  """The best state of a run.
+  """Restores the best state of a run.
 
   Raises:
-    ConfigError: if the run has none yet, or it is of another model.
+    ConfigError: if the run has none yet, or its model is another one.
   """
   with checkpoint.Checkpoints(workdir, checkpoint.BEST, keep=1) as best:
     try:
       restored = best.restore(experiment.steps.template)
-    except RunError as error:  # No run had to stop: this one is only read.
+    except RunError as error:  # The run is only read: it did not fail.
       raise ConfigError(str(error)) from None
   if restored is None:
     raise ConfigError(f"{workdir} has no best checkpoint yet: train it first.")
@@ -48,23 +48,23 @@ def restore_best(experiment: Experiment, workdir: str | Path) -> TrainState:
 def open_run(
   workdir: str | Path, config: ConfigDict | None = None
 ) -> tuple[Experiment, TrainState]:
-  """A run's experiment and its best state.
+  """Opens a run: its experiment and its best state.
 
-  If the data are to be the run's own, and have changed, a warning says so.
+  Warns if the run's own data are used and have changed.
 
   Args:
     workdir: folder of the run.
-    config: in place of the run's own, for other data.
+    config: replaces the run's own, for other data.
 
   Raises:
-    ConfigError: in one line, if there is no such run, or its model is another
-      one than this version's.
+    ConfigError: in one line, if there is no such run, or if this version builds
+      another model from its config.
   """
   trained = read_config(workdir)
   config = trained if config is None else config
   experiment = make_experiment(config, read_task_spec(workdir))
-  own = config.data.to_json() == trained.data.to_json()
+  own_data = config.data.to_json() == trained.data.to_json()
   changed = other_data(workdir, experiment.dataset.fingerprint)
-  if own and changed:
+  if own_data and changed:
     logging.warning(changed)
   return experiment, restore_best(experiment, workdir)

@@ -1,4 +1,4 @@
-"""What a finished run leaves behind: its summary and the memory trace."""
+"""The summary and the memory trace of a finished run."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ from nema_lc_jax.training.provenance import (
 
 
 def describe(experiment: Experiment, workdir: str) -> list[str]:
-  """The first lines of a run: what, on which data, where, how large."""
+  """The lines that a run prints first: task, data, model, devices, folder."""
   c, d = experiment.config, experiment.dataset
   size = num_parameters(experiment.steps.template.params)
   devices = jax.devices()
@@ -61,8 +61,8 @@ def make_summary(
   Args:
     experiment: the run.
     state: the final TrainState (not the best one), of NumPy arrays.
-    test: of `evaluate.on_and_off` on the test split, with the best state.
-    **more: the fields that are not of these.
+    test: `evaluation.on_and_off` of the best state on the test split.
+    **more: the remaining fields.
   """
   config, dataset = experiment.config, experiment.dataset
   return Summary(
@@ -91,13 +91,13 @@ def make_summary(
 
 
 def write_trace(experiment: Experiment, params: Params, path: Path) -> None:
-  """What the memory did with the longest of the first validation texts.
+  """Writes the memory trace of the longest of the first validation texts.
 
-  Of NumPy parameters, one process alone may call it.
+  The parameters are NumPy arrays, so that one process alone may call it.
 
-  Arrays by step n, up to the text's last, and slot m: `operation` (a code of
-  runs.trace), `strength` and `age` after the step, `attention` in it;
-  `ground_truth` [N] where the data set knows it.
+  The arrays [N, M] are by step, up to the text's last, and slot: `operation` (a
+  code of runs.trace), `strength` and `age` after the step, and `attention` in
+  it; `ground_truth` [N] if the data set has it.
   """
   first = next(
     data.eval_batches(
@@ -134,7 +134,7 @@ def write_trace(experiment: Experiment, params: Params, path: Path) -> None:
 
 
 def print_summary(summary: Summary, workdir: Path) -> None:
-  """Prints what a finished run has reached."""
+  """Prints the results of a finished run."""
   low, high = summary.test_accuracy_interval
   print(
     f"test accuracy {summary.test_accuracy:.4f}, 95% interval [{low:.4f},"

@@ -1,7 +1,7 @@
 """Training a run from its config to its summary.
 
-`run` reads from top to bottom: build, claim the folder, pretrain if asked to,
-train stage by stage, test the best checkpoint once, write summary and plots.
+`run` builds the experiment, claims the folder, pretrains if the config says so,
+trains stage by stage, tests the best checkpoint, and writes summary and plots.
 """
 
 import dataclasses
@@ -37,17 +37,17 @@ def run(
   """Trains, or resumes, the run of a config in a folder.
 
   Args:
-    config: as configs/default.py makes it.
-    workdir: folder of the run; by default below runs/, by task, policy, seed.
-    force: overwrite a run that is there.
+    config: with the fields of configs/default.py.
+    workdir: folder of the run; by default runs/TASK-POLICY-seedSEED.
+    force: overwrite an existing run.
 
   Returns:
-    What is in summary.json.
+    The content of summary.json.
 
   Raises:
-    ValueError: in one line, on anything in the config that cannot be, and on
-      a folder that holds another or a finished run.
-    RunError: if the run had to stop; StoppedError, if a signal asked it to.
+    ValueError: in one line, on an invalid config, or if the folder holds
+      another or a finished run.
+    RunError: if the run had to stop; StoppedError if a signal stopped it.
   """
   folder = Path(workdir or default(config))
   experiment, pretraining = distributed.raise_on_all(lambda: build(config))
@@ -69,7 +69,7 @@ def run(
 
 
 def _claim(experiment: Experiment, folder: Path, *, force: bool) -> None:
-  """The first process takes the folder, for a run that all agree on."""
+  """Checks that all processes agree; the first one claims the folder."""
   fingerprint = experiment.dataset.fingerprint
   distributed.assert_same_everywhere("config", experiment.config.to_json())
   distributed.assert_same_everywhere("data", fingerprint)
@@ -90,7 +90,7 @@ def _claim(experiment: Experiment, folder: Path, *, force: bool) -> None:
 def _pretrain(
   experiment: Experiment, workdir: Path, stopper: signals.Stopper
 ) -> Params:
-  """Trains, or resumes, what goes before the task; its last parameters."""
+  """Pretrains, or resumes pretraining; returns the last parameters."""
   with TrainLoop(experiment, workdir, stopper) as loop:
     distributed.print_once(
       f"pretraining on {experiment.dataset.description}, from step"
@@ -122,7 +122,7 @@ def _finish(loop: TrainLoop) -> Summary:
     oracle_accuracy_by_length=lengths["oracle_accuracy_by_length"],
     test_metrics_by_length=lengths["metrics_by_length"],
     memory_warning=verdict,
-    # Of a training step of the last stage; older checkpoints have none.
+    # Of a step of the last stage; older checkpoints lack it.
     peak_memory_bytes=loop.info.get("peak_memory_bytes"),
     wall_seconds=round(loop.seconds, 1),
   )

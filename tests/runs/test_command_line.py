@@ -145,7 +145,9 @@ def test_help_has_the_values_of_the_config_that_is_named(capsys):
   command = "nema_lc_jax.main"
   text = printed(capsys, command, "--help", f"--config={TOY}")
   assert "memory.num_slots=4 " in text
-  assert re.search(r"data.noise_vocab=32 +token ids of the noise", text)
+  assert re.search(
+    r"data.noise_vocab=32 +number of token ids of the noise", text
+  )
   text = printed(capsys, command, "--config", "configs/lra_lc.py:text", "-h")
   assert "model.width=256 " in text
 

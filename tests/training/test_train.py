@@ -261,7 +261,7 @@ def test_a_run_that_is_told_to_goes_on_without_saving(
   config = tiny_config(on_save_error="continue")
   summary = run(config, tmp_path / "run")
   assert small_disk == [3, 6]
-  assert "training goes on without it" in capsys.readouterr().err
+  assert "training continues without it" in capsys.readouterr().err
   assert summary.params_sha256 == finished[1].params_sha256
 
 
