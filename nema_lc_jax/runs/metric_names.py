@@ -31,8 +31,8 @@ METRICS = {
   "write_loss": Metric(LOSS, "Write loss"),
   "forget_loss": Metric(LOSS, "Forget loss"),
   "stability_loss": Metric(LOSS, "Stability loss"),
-  "memory_utilisation": Metric(SLOTS, "Live slots (share of all)"),
-  "memory_age": Metric(SLOTS, "Age of live slots (chunks)"),
+  "memory_utilisation": Metric(SLOTS, "Memory utilisation (share)"),
+  "memory_age": Metric(SLOTS, "Retention age (chunks)"),
   "write_rate": Metric(
     SLOTS, "Writes per candidate", "write / candidate", "write"
   ),
