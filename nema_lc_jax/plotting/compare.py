@@ -222,8 +222,9 @@ def _cost_figure(groups: Mapping[str, Sequence[RunRecord]], title: str):
   for ax, name in zip(axes, COSTS, strict=True):
     values = {policy: _costs(runs, name) for policy, runs in groups.items()}
     seen = _points(ax, values, count=False)
-    title = METRICS[name].title
-    ax.set_title(title if seen else f"{title}: unknown")
+    ax.set_title(METRICS[name].title)
+    if not seen:
+      ax.text(0.5, 0.5, "unknown", transform=ax.transAxes, ha="center")
     ax.set_xlim(style.limits([0.0], *seen, floor=0.0))
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))

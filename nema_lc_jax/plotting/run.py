@@ -92,7 +92,7 @@ def draw_utilisation(ax: Axes, run: RunRecord) -> None:
     run,
     "memory_utilisation",
     title="Memory utilisation",
-    ylabel="memory utilisation (share of slots)",
+    ylabel="share of slots",
   )
   ax.yaxis.set_major_formatter(PercentFormatter(1.0))
 
@@ -104,7 +104,7 @@ def draw_age(ax: Axes, run: RunRecord) -> None:
     run,
     "memory_age",
     title="Retention age",
-    ylabel="retention age (mean, chunks)",
+    ylabel="mean age (chunks)",
   )
 
 

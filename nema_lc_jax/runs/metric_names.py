@@ -52,7 +52,7 @@ METRICS = {
   "failed_tasks": Metric(BY_TASK, "Failed tasks"),
   "num_parameters": Metric(COST, "Parameters"),
   "examples_per_second": Metric(COST, "Training speed (examples/s)"),
-  "peak_memory_bytes": Metric(COST, "Memory of a training step (bytes)"),
+  "peak_memory_bytes": Metric(COST, "Training memory (bytes)"),
 }
 
 
