@@ -68,8 +68,8 @@ def measure(
   examples = dataset.evaluation("test", config.data.length)
   if dataset.head != "classify" or "answer_position" not in examples[0]:
     raise ConfigError(
-      "the texts of the task must end with a question about a fact, as in recall"
-      f" and rebind; {dataset.name!r} has none."
+      "the texts of the task must end with a question about a fact, as in"
+      f" recall and rebind; {dataset.name!r} has none."
     )
   size, wanted = dataset.num_examples["test"], documents * streams
   if wanted > size or min(documents, streams) < 1 or oldest < 0:
