@@ -54,7 +54,7 @@ def memory_timeline(trace: Trace, *, title: str = "") -> Figure:
   if trace.ground_truth is not None:
     _draw_facts(axes[1], trace.ground_truth, dot=min(4.5, 45 * width / N))
   _tracks(axes[-2], shade(trace).transpose(1, 0, 2))
-  axes[-2].set_ylabel("slot (paler: lower strength)")
+  axes[-2].set_ylabel("slot (paler: weaker)")
   _draw_attention(axes[-1], trace)
   axes[-1].set_xlabel("step (chunk)")
   axes[-1].xaxis.set_major_locator(
@@ -139,9 +139,7 @@ def _draw_legend(ax: Axes, trace: Trace) -> None:
     dot = {"linestyle": "", "marker": "o", "markersize": 4}
     star = {"linestyle": "", "marker": "*", "markersize": 9}
     handles.append(Line2D([], [], color=style.GREY, label="fact", **dot))
-    handles.append(
-      Line2D([], [], color=style.BLACK, label="queried fact", **star)
-    )
+    handles.append(Line2D([], [], color=style.BLACK, label="queried", **star))
   ax.legend(
     handles=handles,
     loc="center left",
