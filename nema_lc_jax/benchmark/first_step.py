@@ -1,6 +1,7 @@
-"""How long a fresh process takes to its first training step.
+"""The time from a fresh process to its first training step.
 
-Run as a process of its own, by `compile_seconds`; reads JSON, prints seconds.
+`compile_seconds` runs this module as a separate process, which reads JSON and
+prints seconds.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 import nema_lc_jax
-from nema_lc_jax.benchmark.contestants import training_program
+from nema_lc_jax.benchmark.models import training_program
 from nema_lc_jax.errors import RunError
 from nema_lc_jax.runs.command_line import run_command
 from nema_lc_jax.runs.config_json import config_from_json
@@ -25,14 +26,14 @@ from nema_lc_jax.training.experiment import TaskSpec
 def compile_seconds(
   config: ConfigDict, task: TaskSpec, *, batch: int, length: int
 ) -> dict[str, float]:
-  """Seconds to the first training step, imports apart.
+  """Seconds to the first training step, without those of imports.
 
-  Each in a process of its own, which must be the only one on its device:
-  "cold" without anything compiled before, "cached" with all that the first
-  process left in JAX's persistent compilation cache.
+  Each is measured in a separate process, which must be the only one on its
+  device: "cold" with an empty compilation cache, "cached" with the persistent
+  cache that the first process filled.
 
   Raises:
-    RunError: in one line, if such a process fails.
+    RunError: in one line, if a process fails.
   """
   task = json.dumps(
     {
@@ -83,7 +84,7 @@ def _main() -> None:
 
 
 def main() -> int:
-  """Reads what to train, prints the seconds, and returns the exit code."""
+  """Reads the config, prints the seconds, and returns the exit code."""
   return run_command(_main)
 
 

@@ -1,4 +1,4 @@
-"""Where a training step's time goes, and what that depends on."""
+"""The parts of a training step, and how its time depends on settings."""
 
 import dataclasses
 import functools
@@ -11,15 +11,15 @@ import optax
 from ml_collections import ConfigDict
 
 from nema_lc_jax import data
-from nema_lc_jax.benchmark.contestants import (
+from nema_lc_jax.benchmark.machine import Ceilings, cost
+from nema_lc_jax.benchmark.measure import Program, alternate
+from nema_lc_jax.benchmark.models import (
   Limits,
   config_of,
   first_state,
   fit,
   training_program,
 )
-from nema_lc_jax.benchmark.machine import Ceilings, cost
-from nema_lc_jax.benchmark.measure import Program, alternate
 from nema_lc_jax.data.pipeline import READ_OPTIONS
 from nema_lc_jax.memory import init_state, scan_chunks
 from nema_lc_jax.models import ModelConfig
@@ -33,7 +33,7 @@ from nema_lc_jax.training.experiment import (
   model_fields,
 )
 
-# What one setting at a time is multiplied with, around the config's own.
+# Factors of the config's values; one setting is changed at a time.
 AROUND = {
   "memory.num_slots": (0.25, 4),
   "memory.num_candidates": (0.5, 2),
@@ -48,8 +48,8 @@ def scan_program(
 ) -> Program:
   """The memory's steps alone, forward and backward.
 
-  Queries and candidates are given, and have gradients; so the projections
-  that make them are not in it.
+  Queries and candidates are inputs with gradients, so the projections that
+  make them are not included.
   """
   c = ModelConfig(**model_fields(config, task))
   T, D, K = c.chunk_length, c.width, c.num_candidates
@@ -75,7 +75,7 @@ def scan_program(
 
   def loss(learned, keys, weights):
     read = jax.vmap(one, (None, 0, 0, 0))(*learned, keys)
-    # Weighted, so that the gradient is no constant.
+    # Weighted, so that the gradient is not constant.
     return (read * weights).sum()
 
   def make_args():
@@ -92,7 +92,7 @@ def scan_program(
 def head_program(
   config: ConfigDict, task: TaskSpec, *, batch: int, length: int
 ) -> Program:
-  """The mean of all tokens and the head on it, forward and backward."""
+  """Mean pooling over tokens and the head, forward and backward."""
   D = config.model.width
   head = enc.Head(task.num_classes, hidden=2 * D)
   labels = jnp.zeros(batch, jnp.int32)
@@ -113,7 +113,7 @@ def head_program(
 
 
 def optimizer_program(config: ConfigDict, task: TaskSpec) -> Program:
-  """An update of all parameters from their gradients."""
+  """The optimizer's update of all parameters."""
   spec = build_steps(config, task).spec
 
   def update(state, params, grads):
@@ -130,10 +130,10 @@ def optimizer_program(config: ConfigDict, task: TaskSpec) -> Program:
 def input_samples(config: ConfigDict, *, rounds: int) -> list[float]:
   """Seconds to make a batch of the config's own data set.
 
-  On its own, as fast as it goes; in a run it is made beside the step.
+  The pipeline runs alone here; in a run it works in parallel with the step.
 
   Raises:
-    ValueError, OSError: where the data set cannot be had.
+    ValueError, OSError: if the data set cannot be loaded.
   """
   dataset = load_data(config)
   batches = data.train_iterator(
@@ -143,7 +143,7 @@ def input_samples(config: ConfigDict, *, rounds: int) -> list[float]:
     length=config.data.length,
   )
   queue = READ_OPTIONS.prefetch_buffer_size
-  for _ in range(2 * queue):  # What was made before the clock started.
+  for _ in range(2 * queue):  # Skip batches that were prefetched untimed.
     next(batches)
   samples = []
   for _ in range(rounds):
@@ -155,7 +155,7 @@ def input_samples(config: ConfigDict, *, rounds: int) -> list[float]:
 
 
 def _fit_memory(config: ConfigDict, task: TaskSpec, limits: Limits):
-  """See `fit`: the memory's training step at the config's own length."""
+  """Fits the memory model's training step at the config's length (`fit`)."""
   length = config.data.length
   return fit(
     lambda rows: training_program(config, task, batch=rows, length=length),
@@ -171,8 +171,8 @@ class Breakdown:
   batch: int
   length: int
   samples: dict[str, list[float]]
-  skipped: dict[str, str]  # part to why it was not measured
-  # Part to its share of each ceiling, and what it does in a step.
+  skipped: dict[str, str]  # why a part was not measured, by part
+  # Work of each part in a step, and its share of the machine's peak.
   costs: dict[str, dict[str, float]]
 
 
@@ -182,7 +182,7 @@ def breakdown(
   limits: Limits,
   ceilings: Ceilings,
 ) -> Breakdown | None:
-  """The parts of the memory's training step; None if it does not fit."""
+  """Times the parts of the training step; None if the step does not fit."""
   memory, batch, _ = _fit_memory(config, task, limits)
   if memory is None:
     return None
@@ -227,7 +227,7 @@ class Sensitivity:
 def settings(
   config: ConfigDict, around: Mapping[str, Sequence[float]]
 ) -> list[tuple[str, int | None, ConfigDict]]:
-  """The config as it is, and with one field at a time changed."""
+  """The unchanged config, and variants with one field changed."""
   found: list[tuple[str, int | None, ConfigDict]] = [("", None, config)]
   for path, factors in around.items():
     section, field = path.split(".")
@@ -247,11 +247,11 @@ def sensitivity(
   limits: Limits,
   *,
   around: Mapping[str, Sequence[float]],
-  say: Callable[[str], None],
+  log: Callable[[str], None],
 ) -> list[Sensitivity]:
-  """What the memory costs beside its encoder, against its own settings.
+  """Times the memory model and its encoder under changed memory settings.
 
-  Empty if the memory's training step does not fit.
+  Empty if the memory model's training step does not fit.
   """
   fitting, batch, _ = _fit_memory(config, task, limits)
   if fitting is None:
@@ -266,7 +266,7 @@ def sensitivity(
     if ("encoder", T) not in programs:
       encoder = config_of(changed, task, "encoder")
       programs["encoder", T] = training_program(encoder, task, **size)
-    say(f"compiled {path or 'as configured'} {value or ''}".rstrip())
+    log(f"compiled {path or 'as configured'} {value or ''}".rstrip())
   for program in programs.values():
     program.start()
   samples = alternate(programs, rounds=limits.rounds, seconds=limits.seconds)

@@ -1,13 +1,13 @@
-"""Results as Markdown: medians and ranges, and ratios by rounds."""
+"""Results as Markdown: medians, ranges, and ratios paired by rounds."""
 
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from nema_lc_jax.benchmark import contestants
-from nema_lc_jax.benchmark.contestants import MEASURED, NO_FIT, Case
+from nema_lc_jax.benchmark import models
 from nema_lc_jax.benchmark.machine import Ceilings
 from nema_lc_jax.benchmark.measure import Timing, ratios, timing
+from nema_lc_jax.benchmark.models import MEASURED, NO_FIT, Case
 from nema_lc_jax.benchmark.parts import Breakdown, Sensitivity
 from nema_lc_jax.runs.markup import markdown_table as table
 
@@ -18,15 +18,15 @@ PARTS = {
   "encoder": "the same encoder without memory, the whole step",
   "difference": "the difference of the two",
   "scan": "memory scan alone, forward and backward",
-  "head": "mean over tokens and head alone, forward and backward",
+  "head": "mean pooling and head alone, forward and backward",
   "optimizer": "optimizer alone",
-  "input": "input: making a batch, beside the step",
+  "input": "input pipeline: one batch, in parallel with the step",
 }
 
 
 @dataclasses.dataclass
 class Results:
-  """All that one run measured; what was not asked for is empty."""
+  """All measurements of one run; parts that were not run are empty."""
 
   cases: list[Case] = dataclasses.field(default_factory=list)
   breakdown: Breakdown | None = None
@@ -35,10 +35,14 @@ class Results:
   compile_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
   def to_json(self) -> dict[str, Any]:
-    """All samples, and by name what is a pair."""
+    """The results as JSON values; some keys have older names."""
     ceilings = self.ceilings and self.ceilings._asdict()
     found = dataclasses.asdict(self) | {"ceilings": ceilings}
-    return {"cells": found.pop("cases"), **found}
+    cells = [
+      {"contestant" if k == "model" else k: v for k, v in case.items()}
+      for case in found.pop("cases")
+    ]
+    return {"cells": cells, **found}
 
 
 def speed(case: Case) -> Timing:
@@ -47,7 +51,7 @@ def speed(case: Case) -> Timing:
 
 
 def time_ratio(above: Case | None, below: Case | None) -> Timing:
-  """Time per token of the one over that of the other, paired by rounds."""
+  """Ratio of the times per token, paired by rounds."""
   if above is None or below is None:
     return timing([])
   per_token = lambda case: [seconds / case.tokens for seconds in case.samples]
@@ -55,21 +59,21 @@ def time_ratio(above: Case | None, below: Case | None) -> Timing:
 
 
 def find(
-  cases: Sequence[Case], head: str, length: int, contestant: str, kind: str
+  cases: Sequence[Case], head: str, length: int, model: str, kind: str
 ) -> Case | None:
-  """The case of these, if there is one."""
-  key = head, length, contestant, kind
+  """The case with these values, if there is one."""
+  key = head, length, model, kind
   for case in cases:
-    if (case.head, case.length, case.contestant, case.kind) == key:
+    if (case.head, case.length, case.model, case.kind) == key:
       return case
   return None
 
 
 def headline(cases: Sequence[Case]) -> list[str]:
-  """Time of NeMA-LC over that of its own encoder, a line per kind."""
+  """Time of NeMA-LC relative to its encoder alone, a line per kind."""
   lines = []
   for case in cases:
-    if case.head == "match" and case.contestant == OURS:
+    if case.head == "match" and case.model == OURS:
       bare = find(cases, "match", case.length, ENCODER, case.kind)
       lines.append(
         f"{TITLES[case.kind]}, NeMA-LC / the same encoder without memory, 2 x"
@@ -79,19 +83,19 @@ def headline(cases: Sequence[Case]) -> list[str]:
 
 
 def markdown(results: Results, about: Sequence[str]) -> str:
-  """The whole report; `about` says what was run, and on what."""
+  """The whole report; `about` has lines that describe the setup."""
   texts = ["# Benchmark", "\n".join(f"- {line}" for line in about)]
   cases = results.cases
   if lines := headline(cases):
     texts.append("\n".join(f"- **{line}**" for line in lines))
   if cases:
-    names = dict.fromkeys(case.contestant for case in cases)
+    names = dict.fromkeys(case.model for case in cases)
     texts.append(
-      "Median (least to greatest) of the rounds. Ratios are of the time per"
-      f" token, paired by rounds: above 1 in “time / {BASE}”, the contestant is"
-      " slower; above 1 in “NeMA-LC / this”, NeMA-LC is. Memory is what the"
-      " compiled program needs.\n\n"
-      + "\n".join(f"- `{n}`: {contestants.ABOUT[n]}" for n in names)
+      "Median (minimum to maximum) of the rounds. Ratios are of the time per"
+      f" token, paired by rounds: above 1 in “time / {BASE}”, the model is"
+      " slower; above 1 in “NeMA-LC / this”, NeMA-LC is. Memory is that of the"
+      " compiled program.\n\n"
+      + "\n".join(f"- `{n}`: {models.ABOUT[n]}" for n in names)
     )
   for head in ("match", "classify"):
     for kind, title in TITLES.items():
@@ -102,15 +106,15 @@ def markdown(results: Results, about: Sequence[str]) -> str:
     texts += ["## Parts of a training step", _breakdown(results.breakdown)]
   if results.breakdown is not None and results.ceilings is not None:
     texts += [
-      "## Arithmetic and bytes",
+      "## FLOPs and memory traffic",
       _costs(results.breakdown, results.ceilings),
     ]
   if results.sensitivity:
-    texts += ["## Against the memory's settings", _settings(results)]
+    texts += ["## Effect of the memory's settings", _settings(results)]
   if seconds := results.compile_seconds:
     rows = [[name, f"{value:.1f}"] for name, value in seconds.items()]
     texts += [
-      "## Seconds to the first training step, imports apart",
+      "## Seconds to the first training step, without imports",
       table(["compilation cache", "seconds"], rows),
     ]
   return "\n\n".join(texts) + "\n"
@@ -118,11 +122,11 @@ def markdown(results: Results, about: Sequence[str]) -> str:
 
 def _cases_table(cases: Sequence[Case]) -> str:
   header = [
-    "length", "contestant", "parameters", "batch", "tokens/s",
+    "length", "model", "parameters", "batch", "tokens/s",
     f"time / {BASE}", "NeMA-LC / this", "memory, MiB",
   ]  # fmt: skip
   peaks = any(case.peak_bytes for case in cases)
-  header += ["device's peak, MiB"] if peaks else []
+  header += ["device peak, MiB"] if peaks else []
   rows = []
   for case in cases:
     other = lambda name, c=case: find(cases, c.head, c.length, name, c.kind)
@@ -130,7 +134,7 @@ def _cases_table(cases: Sequence[Case]) -> str:
     rows.append(
       [
         f"{times}{case.length:,}",
-        case.contestant,
+        case.model,
         f"{case.parameters:,}",
         str(case.batch),
         _speed(case),
@@ -163,19 +167,21 @@ def _breakdown(found: Breakdown) -> str:
       rows.append([title, ours, _spread(share)])
     else:
       rows.append([title, f"skipped: {found.skipped[name]}", ""])
-  size = f"Batch {found.batch}, length {found.length:,}, one text an example"
+  size = f"Batch {found.batch}, length {found.length:,}, one text per example"
   header = ["part", "ms", "share of NeMA-LC's step"]
-  return f"{size}; the input is a batch of the config's data set.\n\n" + table(
-    header, rows
+  return (
+    f"{size}; the input pipeline is that of the config's data set.\n\n"
+    + table(header, rows)
   )
 
 
 def _costs(found: Breakdown, ceilings: Ceilings) -> str:
   text = (
-    f"Ceilings, measured in this run: {ceilings.flops / 1e9:,.1f} GFLOP/s (a"
-    f" product of large matrices), {ceilings.bytes / 1e9:,.1f} GB/s (a large"
-    " copy). Work by XLA's analysis with every turn of scans; caches may serve"
-    " bytes, so that their share can exceed 100%. Of the fastest round."
+    "Peak of the machine, measured in this run:"
+    f" {ceilings.flops / 1e9:,.1f} GFLOP/s (a product of large matrices),"
+    f" {ceilings.bytes / 1e9:,.1f} GB/s (a large copy). The work is from XLA's"
+    " cost analysis, with every iteration of scans; caches may serve bytes, so"
+    " their share can exceed 100%. Times are of the fastest round."
   )
   rows = [
     [
@@ -187,7 +193,7 @@ def _costs(found: Breakdown, ceilings: Ceilings) -> str:
     ]
     for name, cost in found.costs.items()
   ]
-  header = ["program", "GFLOP", "of the ceiling", "GB", "of the ceiling"]
+  header = ["program", "GFLOP", "share of peak", "GB", "share of peak"]
   return f"{text}\n\n{table(header, rows)}"
 
 
@@ -200,7 +206,7 @@ def _settings(results: Results) -> str:
   header = [
     "setting", "NeMA-LC's step / encoder's", "memory scan alone / encoder's"
   ]  # fmt: skip
-  return "Training steps, time over time.\n\n" + table(header, rows)
+  return "Ratios of the times of training steps.\n\n" + table(header, rows)
 
 
 def _spread(value: Timing, form: str = ".2f") -> str:

@@ -1,8 +1,8 @@
-"""Shows what the memory of a trained model did with one example.
+"""Shows the memory of a trained model on one example, slot by slot.
 
-It writes a page on which every slot at every step can be looked into, and a
-picture of it. Or, with --horizon, how long items stay in the memory in texts
-many times as long as in training.
+It writes an HTML page with every slot at every step, and a picture of it. With
+--horizon, it writes how long items survive in the memory, in texts many times
+as long as in training.
 """
 
 import argparse
@@ -42,31 +42,33 @@ def make_parser() -> Parser:
     type=int,
     default=0,
     metavar="I",
-    help="number in the split, from 0; default: 0",
+    help="index of the example in the split; default: 0",
   )
   parser.add_argument(
     "--text",
     nargs="+",
     metavar="FILE",
-    help="read a file in place of the example, if the model reads bytes; a"
-    " model that compares two texts takes a second file, or the second text of"
-    " the example",
+    help="text file instead of the example, for models that read bytes; a model"
+    " that matches two texts takes a second file, or the second text of the"
+    " example",
   )
   parser.add_argument(
     "--horizon",
     type=int,
     metavar="N",
-    help="look at texts N times as long as in training",
+    help="measure survival in texts N times as long as in training",
   )
   parser.add_argument(
     "--examples",
     type=int,
     default=64,
     metavar="N",
-    help="how many, for --horizon; default: 64",
+    help="number of examples for --horizon; default: 64",
   )
   parser.add_argument(
-    "--out", metavar="FILE", help="FILE.html, or with --horizon FILE.png"
+    "--out",
+    metavar="FILE",
+    help="output file, .html, or .png with --horizon",
   )
   return parser
 
@@ -74,7 +76,7 @@ def make_parser() -> Parser:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
   args = make_parser().parse(argv)
   if args.horizon is not None and args.text:
-    raise ConfigError("--text and --horizon don't go together.")
+    raise ConfigError("--text and --horizon cannot be combined.")
   suffix = ".html" if args.horizon is None else ".png"
   if args.out and Path(args.out).suffix != suffix:
     raise ConfigError(f"--out {args.out} must end in {suffix}.")

@@ -1,4 +1,4 @@
-"""How long items stay in the memory, in texts far longer than in training."""
+"""Survival of items in the memory, in texts longer than in training."""
 
 import functools
 from collections.abc import Iterator
@@ -21,45 +21,45 @@ from nema_lc_jax.runs.metric_names import METRICS
 from nema_lc_jax.training.experiment import Experiment
 from nema_lc_jax.training.losses import dynamics_sums
 
-# The rates that are drawn along the text.
+# The operation rates that are drawn by step.
 RATES = tuple(name for name, metric in METRICS.items() if metric.operation)
-# About so many tokens are run at once.
+# Approximate number of tokens in a batch.
 TOKENS_AT_ONCE = 2**18
 
 
 class Survival(NamedTuple):
-  """The Kaplan-Meier estimate of how long written items are held."""
+  """The Kaplan-Meier estimate of how long written items survive."""
 
-  # Steps since the write: 0, 1, ..., up to the longest that was seen.
+  # Steps since the write: 0, 1, ..., up to the longest duration.
   age: np.ndarray  # [A]
-  # Share of the items still held at that age.
+  # Share of the items that survive this age.
   share: np.ndarray  # [A]
-  # Items that were seen to reach the age before; the fewer, the less sure.
+  # Number of items that were observed up to this age.
   at_risk: np.ndarray  # [A]
 
 
 def lifetimes(
-  written: np.ndarray, left: np.ndarray, active: np.ndarray
+  written: np.ndarray, lost: np.ndarray, active: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-  """How long each written item was held, in steps that are not padding.
+  """How long each written item survived, in steps without padding.
 
   Args:
     written: [N, M] whether the slot was written in the step.
-    left: [N, M] whether the slot lost its item in the step (it may have been
-      written anew in the same one).
+    lost: [N, M] whether the slot lost its item in the step (it may have been
+      written again in the same step).
     active: [N] False in padding.
 
   Returns:
-    For each item, the steps from its write until it left or the text ended,
-    and whether it left.
+    For each item, the steps from its write until it was lost or the text ended,
+    and whether it was lost.
   """
   clock = np.cumsum(active) - 1
   durations, ended = [], []
   for m in range(written.shape[1]):
     began = clock[np.flatnonzero(written[:, m] & active)]
-    gone = clock[np.flatnonzero(left[:, m] & active)]
-    # A slot's items come one after the other: the i-th to be written is the
-    # i-th to leave. Only the last may be held to the end.
+    gone = clock[np.flatnonzero(lost[:, m] & active)]
+    # A slot has one item at a time, so the i-th written item is the i-th lost
+    # one. Only the last may survive to the end.
     until = np.append(gone, clock[-1])[: len(began)]
     durations.append(until - began)
     ended.append(np.arange(len(began)) < len(gone))
@@ -67,14 +67,11 @@ def lifetimes(
 
 
 def survival(durations: np.ndarray, ended: np.ndarray) -> Survival:
-  """The Kaplan-Meier curve of items held so long, that left or did not.
-
-  An item that is held at the end counts as held for as long as it was seen,
-  and says nothing of what comes after.
+  """The Kaplan-Meier curve of items; those held at the end are censored.
 
   Args:
-    durations: [I] steps from the write to the leaving, or to the end.
-    ended: [I] whether the item left.
+    durations: [I] steps from the write to the loss, or to the end.
+    ended: [I] whether the item was lost.
   """
   durations = np.asarray(durations, int)
   age = np.arange(int(durations.max(initial=0)) + 1)
@@ -88,7 +85,7 @@ def survival(durations: np.ndarray, ended: np.ndarray) -> Survival:
 def _steps(
   experiment: Experiment, params: Params, split: str, times: int, examples: int
 ) -> Iterator[StepOutput]:
-  """What the memory did, in batches with leaves [B, N, ...]."""
+  """The memory's steps, in batches with leaves [B, N, ...]."""
   length = times * experiment.config.data.length
   batches = data.eval_batches(
     experiment.dataset,
@@ -104,7 +101,7 @@ def _steps(
       jax.random.key(0), batch["index"]
     )
     texts = {k: v for k, v in batch.items() if k not in ("label", "stale")}
-    # Without the rows that fill up a batch, and without any second texts.
+    # Without rows that pad the batch, and without second texts.
     rows = slice(int(batch["weight"].sum()))
     yield jax.tree.map(
       lambda x, r=rows: np.asarray(x)[r], run(params, keys, texts)
@@ -119,17 +116,17 @@ def measure_horizon(
   examples: int,
   split: str = "validation",
 ) -> dict[str, Any]:
-  """What the memory does in long texts, as JSON values.
+  """Survival of items and operation rates in long texts, as JSON values.
 
-  Rates are of the first text of a pair, by step, over all examples: operations
+  Rates are by step, over all examples and, of pairs, the first text: operations
   per candidate or per slot alive before the step, and `churn`, the share of
-  these that lost their item.
+  these slots that lost their item.
 
   Args:
-    experiment: whose model and data it is.
+    experiment: provides the model and the data.
     params: of the model.
-    times: how many times data.length the texts have.
-    examples: how many of them, from the first of the split on.
+    times: length of the texts, as a multiple of data.length.
+    examples: number of texts, the first of the split.
     split: "validation" or "test".
 
   Raises:
@@ -148,10 +145,10 @@ def measure_horizon(
     written = steps.allocation.source >= 0
     lost = steps.alive & ~steps.kept
     for text in zip(written, lost, steps.active, strict=True):
-      held, left = lifetimes(*text)
-      durations.append(held)
-      ended.append(left)
-    # As floats of double precision: those of JAX count up to 2**24 alone.
+      duration, end = lifetimes(*text)
+      durations.append(duration)
+      ended.append(end)
+    # In double precision: float32 counts only up to 2**24.
     counts = jax.tree.map(lambda x: np.asarray(x, float), count(steps))
     sums = counts if sums is None else jax.tree.map(np.add, sums, counts)
     seen += len(written)
@@ -185,7 +182,7 @@ def write_horizon(
   examples: int = 64,
   split: str = "validation",
 ) -> list[Path]:
-  """Writes the figure of `measure_horizon`, and its numbers as JSON."""
+  """Writes the results of `measure_horizon` as a figure and as JSON."""
   found = measure_horizon(
     experiment, params, times=times, examples=examples, split=split
   )
@@ -198,7 +195,7 @@ def write_horizon(
   with style.STYLE():
     figure = style.new_figure(9.6, 6.0, title=title)
     grid = figure.add_gridspec(2, 2)
-    _draw_leaving(figure.add_subplot(grid[0, 0]), found)
+    _draw_lost(figure.add_subplot(grid[0, 0]), found)
     _draw_survival(figure.add_subplot(grid[0, 1]), found)
     _draw_rates(figure.add_subplot(grid[1, :]), found)
     figure.savefig(path, metadata={"Software": None})
@@ -206,37 +203,37 @@ def write_horizon(
   return [path, path.with_suffix(".json")]
 
 
-def _draw_leaving(ax: Axes, found: dict[str, Any]) -> None:
-  """The histogram of the ages at which items left."""
+def _draw_lost(ax: Axes, found: dict[str, Any]) -> None:
+  """Draws the histogram of the ages at which items were lost."""
   counts = np.asarray(found["age_at_leaving"])
   width = max(1, -(-len(counts) // 60))
   edges = np.arange(0, len(counts) + width, width)
   bins = np.add.reduceat(counts, edges[:-1])
   ax.bar(edges[:-1], bins, width=0.9 * width, align="edge", color=style.BLUE)
   _mark_training(ax, found)
-  ax.set_title("Age at which items leave their slot")
+  ax.set_title("Age at eviction or forgetting")
   ax.set_xlabel("age (chunks)")
   ax.set_ylabel("items")
   if not counts.any():
     ax.set_yticks([])
-    ax.text(0.5, 0.5, "none leaves", transform=ax.transAxes, ha="center")
+    ax.text(0.5, 0.5, "no item is lost", transform=ax.transAxes, ha="center")
 
 
 def _draw_survival(ax: Axes, found: dict[str, Any]) -> None:
-  """The share of items held for so long."""
+  """Draws the survival curve."""
   curve = found["survival"]
   ax.step(curve["age"], curve["share"], where="post", color=style.BLUE)
   _mark_training(ax, found)
   ax.set_ylim(-0.02, 1.02)
   ax.yaxis.set_major_formatter(PercentFormatter(1.0))
   ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-  ax.set_title("Written items still held (Kaplan-Meier)")
-  ax.set_xlabel("chunks since the write")
-  ax.set_ylabel("share of items")
+  ax.set_title("Survival of written items (Kaplan-Meier)")
+  ax.set_xlabel("age (chunks)")
+  ax.set_ylabel("surviving share")
 
 
 def _draw_rates(ax: Axes, found: dict[str, Any]) -> None:
-  """The rates of the operations along the text."""
+  """Draws the operation rates by step."""
   labels, seen = [], [[0.0]]
   for name in RATES:
     values = found["rates"][name]
@@ -247,14 +244,14 @@ def _draw_rates(ax: Axes, found: dict[str, Any]) -> None:
   _mark_training(ax, found)
   ax.set_ylim(style.limits(*seen))
   ax.xaxis.set_major_locator(MaxNLocator(12, integer=True))
-  ax.set_title("Operations along the text")
+  ax.set_title("Operation rates by step")
   ax.set_xlabel("step (chunk)")
   ax.set_ylabel("rate")
   style.label_right(ax, labels)
 
 
 def _mark_training(ax: Axes, found: dict[str, Any]) -> None:
-  """A line at the length of the texts in training, if it is in sight."""
+  """Draws a line at the training length, if it is within the axis."""
   low, high = ax.get_xlim()
   if low <= found["trained_steps"] <= high:
     ax.axvline(

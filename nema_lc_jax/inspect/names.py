@@ -1,4 +1,4 @@
-"""How the page of an example writes token ids and labels."""
+"""Texts for token ids and labels on the page of an example."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,15 +9,15 @@ from nema_lc_jax.data import Dataset
 
 
 class Names(NamedTuple):
-  """How to write the tokens and the labels of a data set."""
+  """Functions from the tokens and labels of a data set to text."""
 
-  # Ids [T] of valid tokens to text.
+  # Takes ids [T] of valid tokens.
   text: Callable[[np.ndarray], str]
   label: Callable[[int], str]
 
 
 def names_of(dataset: Dataset) -> Names:
-  """The names that a data set gives its tokens and labels; else numbers."""
+  """The names of a data set's tokens and labels, or else numbers."""
   tokens, labels = dataset.token_names, dataset.label_names
   # A model may have more classes than the data set has labels.
   label = lambda i: labels[i] if i < len(labels) else str(i)
@@ -28,7 +28,7 @@ def names_of(dataset: Dataset) -> Names:
 
 
 def decode(ids: np.ndarray) -> str:
-  """The text whose bytes the ids are; padding is left out."""
+  """The text of byte ids, without padding."""
   ids = np.asarray(ids)
   whole = (ids[ids > 0] - 1).astype(np.uint8).tobytes()
   return whole.decode("utf-8", errors="replace")

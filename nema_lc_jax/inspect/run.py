@@ -1,4 +1,4 @@
-"""From the folder of a run to the page of one of its examples."""
+"""Makes the page of one example from the folder of a run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,17 +27,17 @@ def inspect_example(
   split: str = "validation",
   text: list[str | Path] | None = None,
 ) -> Inspection:
-  """What the memory did with one example of a split, or with the user's text.
+  """Inspects the memory on one example of a split, or on a text file.
 
   Args:
     experiment: of a run.
     params: of its model.
-    example: its number in the split.
+    example: index in the split.
     split: "validation" or "test".
-    text: a file to read in place of the example (two, to match two).
+    text: a file to read instead of the example (two for the head "match").
 
   Raises:
-    ConfigError: on an example, a file or a model that can't be inspected.
+    ConfigError: on an invalid example or file, or a model without memory.
   """
   config = experiment.config
   batch = None
@@ -77,20 +77,20 @@ def show(
   text: str | Path | list[str | Path] | None = None,
   overrides: Mapping[str, Any] | None = None,
 ) -> Inspection:
-  """Shows, as the last line of a notebook's cell, an example of a run.
+  """Inspects an example of a run; a notebook shows the result as a page.
 
   Args:
     workdir: folder of the run.
-    example: its number in the split.
+    example: index in the split.
     split: "validation" or "test".
-    text: a file to read in place of the example (two, to match two).
+    text: a file to read instead of the example (two for the head "match").
     overrides: of the run's config, such as {"data.length": 512}.
 
   Returns:
-    The page, and what it shows as arrays (`.data`).
+    The page, and its arrays (`.data`).
 
   Raises:
-    ValueError, RunError: in one line, on what cannot be.
+    ValueError, RunError: in one line, on an invalid argument or folder.
   """
   config = config_json.read_config(workdir)
   try:

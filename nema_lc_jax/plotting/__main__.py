@@ -1,7 +1,7 @@
-"""Draws the figures of a run, or of several against each other, as PNG and PDF.
+"""Draws the figures of one run, or compares several, as PNG and PDF.
 
-It reads what training left in a run's folder: metrics.jsonl, and, once the run
-has finished, summary.json and memory_trace.npz.
+It reads metrics.jsonl from the folder of a run and, of a finished run,
+summary.json and memory_trace.npz.
 """
 
 import sys
@@ -16,11 +16,11 @@ EXAMPLES = """\
   python -m nema_lc_jax.plotting --workdir runs/learned_0
       redraws runs/learned_0/plots; also works while the run is training
   python -m nema_lc_jax.plotting --compare runs/fifo_* runs/learned_* --out fig
-      groups finished runs by policy, and those without slots by encoder, with
-      a 95% t interval over seeds, and writes figures and compare.csv into fig;
-      all runs must have seen the same task and data
+      groups finished runs by policy, or by encoder if they have no slots;
+      writes figures with 95% t intervals over seeds, and compare.csv, into fig;
+      all runs must have the same task and data
   python -m nema_lc_jax.plotting --compare runs/aan-* --published
-      also published.tex, the runs beside published numbers of Long Range Arena
+      also writes published.tex, with published results of Long Range Arena
 """
 
 
@@ -29,7 +29,7 @@ def make_parser() -> Parser:
   parser = Parser("nema_lc_jax.plotting", __doc__, EXAMPLES)
   what = parser.add_mutually_exclusive_group(required=True)
   what.add_argument(
-    "--workdir", metavar="DIR", help="the run to draw, into DIR/plots"
+    "--workdir", metavar="DIR", help="run to draw, into DIR/plots"
   )
   what.add_argument(
     "--compare", metavar="DIR", nargs="+", help="finished runs to compare"
@@ -40,13 +40,13 @@ def make_parser() -> Parser:
     nargs="?",
     const="auto",
     choices=("auto", *TASKS),
-    help="with --compare, a LaTeX table of the runs beside published numbers of"
-    f" Long Range Arena: {', '.join(TASKS)}; by default the runs' own task",
+    help="with --compare, also a LaTeX table with published results of Long"
+    f" Range Arena: {', '.join(TASKS)}; by default those of the runs' task",
   )
   parser.add_argument(
     "--out",
     metavar="DIR",
-    help="where --compare writes (default: ./plots_compare)",
+    help="output folder of --compare; default: plots_compare",
   )
   return parser
 

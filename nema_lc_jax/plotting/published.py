@@ -1,4 +1,4 @@
-"""Our runs beside the published numbers of Long Range Arena, as LaTeX."""
+"""A LaTeX table of our runs and published results of Long Range Arena."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from nema_lc_jax.runs.summary import Summary
 
 FILE = "published.tex"
 TASKS = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
-# Our data sets by name, and the task that each is.
+# The task of Long Range Arena of each data set.
 DATA = {
   "listops": "listops",
   "imdb": "text",
@@ -26,15 +26,15 @@ MEGA = "Ma et al. 2023, Mega, table 2"
 
 
 class Result(NamedTuple):
-  """Test accuracies in percent, with the digits that are given."""
+  """Published test accuracies in percent, with their digits."""
 
   model: str
   source: str
-  accuracies: Sequence[str | None]  # by TASKS; None: not given
+  accuracies: Sequence[str | None]  # in the order of TASKS; None: not reported
 
 
-# Of listops, the operator at the root of a list alone gives 35.3, about as much
-# as the first two: data/lra/listops.py has it among its baselines.
+# On listops, predicting from the root operator alone gives 35.3, about as much
+# as the first two: see the baselines of data/lra/listops.py.
 RESULTS = (
   Result(
     "Transformer", LRA, ("36.37", "64.27", "57.46", "42.44", "71.40", None)
@@ -78,17 +78,18 @@ RESULTS = (
 
 
 def task_of(summary: Summary) -> str:
-  """The Long Range Arena task that a run is of.
+  """The Long Range Arena task of a run.
 
   Raises:
-    ValueError: if it is of none.
+    ValueError: if its data set belongs to no such task.
   """
   name = summary.task
   if name not in DATA:
     raise ValueError(
-      f"no published numbers for the task {name!r}; there are for"
-      f" {', '.join(DATA)}, or name one of --published {'|'.join(TASKS)}"
-      "; for bAbI by python -m nema_lc_jax.by_task RUNS --published"
+      f"no published numbers for the task {name!r}; there are some for"
+      f" {', '.join(DATA)}; or choose a task by --published"
+      f" {'|'.join(TASKS)}; for bAbI use python -m nema_lc_jax.by_task RUNS"
+      " --published"
     )
   resolution = summary.config["data"].get("resolution")
   if name == "pathfinder" and resolution == PATHX_RESOLUTION:
@@ -99,12 +100,12 @@ def task_of(summary: Summary) -> str:
 def write_published(
   groups: Mapping[str, Sequence[RunRecord]], task: str, path: Path
 ) -> Path:
-  """Writes a LaTeX table of published numbers and of our runs.
+  """Writes a LaTeX table of published results and of our runs.
 
   Args:
-    groups: our runs, on one data set, by policy or encoder.
-    task: whose numbers, one of `TASKS`.
-    path: the file.
+    groups: our runs on one data set, by policy or encoder.
+    task: the task of the published results, one of `TASKS`.
+    path: the output file.
   """
   data = next(run.summary.task for runs in groups.values() for run in runs)
   column = TASKS.index(task)
@@ -119,7 +120,7 @@ def write_published(
   )
   lines = [
     "% Published numbers are copied from their sources and were not run here;",
-    "% models, sizes, data readings and training differ from ours.",
+    "% models, sizes, preprocessing and training differ from ours.",
     r"\begin{tabular}{lrl}",
     r"\toprule",
     markup.latex_row(("model", f"{task}, test accuracy %", "source")),
@@ -147,7 +148,7 @@ def _ours(name: str, runs: Sequence[RunRecord]) -> tuple[str, str, str]:
 
 
 def _data(summary: Summary) -> Iterator[str]:
-  """What our data are, where those of the published numbers may be others."""
+  """Properties of our data that may differ from the published setup."""
   data = summary.config["data"]
   yield f"length {data['length']:,}"
   yield f"{summary.test_examples:,} test examples"
@@ -155,6 +156,6 @@ def _data(summary: Summary) -> Iterator[str]:
     yield f"{data['reading']} bytes"
   if data.get("dir", "") is None and summary.task == "listops":
     sizes = (data.get("min_length", 500), data.get("max_length", 2000))
-    yield f"lists of {sizes[0]} to {sizes[1]} made here"
+    yield f"generated lists of {sizes[0]} to {sizes[1]}"
   if data.get("dir", "") is None and summary.task == "pathfinder":
-    yield "images drawn here; not LRA's"
+    yield "generated images, not LRA's"

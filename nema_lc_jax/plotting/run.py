@@ -21,10 +21,10 @@ def plot_run(workdir: str | Path) -> list[Path]:
   """Draws every figure of a run into `<workdir>/plots/`, as PNG and PDF.
 
   Needs metrics.jsonl; summary.json adds the baselines and the test accuracy,
-  memory_trace.npz the memory timeline. Returns the files written.
+  and memory_trace.npz the memory timeline. Returns the written files.
   """
   run = read_run(workdir)
-  # Read before anything is drawn: a mistake should show at once.
+  # Read before drawing, so that a broken file is reported at once.
   has_trace = (run.workdir / TRACE_FILE).exists()
   trace = read_trace(run.workdir / TRACE_FILE) if has_trace else None
   folder = run.workdir / PLOTS
@@ -58,7 +58,7 @@ def _operations_figure(run: RunRecord, folder: Path) -> list[Path]:
 
 
 def _losses_figure(run: RunRecord, folder: Path) -> list[Path]:
-  # A panel and a scale each: the lifecycle losses may be orders of magnitude
+  # One panel and scale each, since lifecycle losses may be orders of magnitude
   # smaller than the task loss, or exactly zero.
   side, names = (2, LOSSES) if run.has_slots else (1, ["task_loss"])
   figure = style.new_figure(4.3 * side, 2.5 * side, title=run.title)
@@ -86,30 +86,30 @@ def _overview_figure(run: RunRecord, folder: Path) -> list[Path]:
 
 
 def draw_utilisation(ax: Axes, run: RunRecord) -> None:
-  """The share of slots that are alive."""
+  """Draws the share of slots that are alive."""
   _splits(
     ax,
     run,
     "memory_utilisation",
     title="Memory utilisation",
-    ylabel="live slots (share of all)",
+    ylabel="share of slots",
   )
   ax.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
 def draw_age(ax: Axes, run: RunRecord) -> None:
-  """How long live slots have kept their item."""
+  """Draws the mean time since live slots were written."""
   _splits(
     ax,
     run,
     "memory_age",
     title="Retention age",
-    ylabel="mean age of live slots (chunks)",
+    ylabel="mean age (chunks)",
   )
 
 
 def draw_accuracy(ax: Axes, run: RunRecord) -> None:
-  """Accuracy while training, against baselines and the final test."""
+  """Draws accuracy during training, baselines and test accuracy."""
   labels, seen = _curves(ax, run, "accuracy")
   if run.summary is not None:
     for name, value in run.summary.baselines.items():
@@ -123,7 +123,7 @@ def draw_accuracy(ax: Axes, run: RunRecord) -> None:
 
 
 def _draw_test(ax: Axes, run: RunRecord) -> tuple[float, float, float]:
-  """Marks the test accuracy just after the last step; returns heights drawn."""
+  """Marks the test accuracy after the last step; returns its y values."""
   accuracy = run.summary.test_accuracy
   low, high = run.summary.test_accuracy_interval
   ax.errorbar(
@@ -141,7 +141,7 @@ def _draw_test(ax: Axes, run: RunRecord) -> tuple[float, float, float]:
 
 
 def draw_operations(ax: Axes, run: RunRecord) -> None:
-  """Write, update and forget rates: training lines, validation circles."""
+  """Draws operation rates: lines for training, circles for validation."""
   labels, seen = [], [[0.0]]
   for name in OPERATIONS:
     colour = style.OPERATION_COLOURS[METRICS[name].operation]
@@ -165,20 +165,22 @@ def draw_operations(ax: Axes, run: RunRecord) -> None:
 
 
 def draw_budget(ax: Axes, run: RunRecord) -> None:
-  """How much of the budget of operations is used."""
-  _splits(ax, run, "budget_used", title="Budget used", ylabel="share of budget")
+  """Draws the used share of the operation budget."""
+  _splits(
+    ax, run, "budget_used", title="Budget used", ylabel="share of the budget"
+  )
 
 
 def _splits(
   ax: Axes, run: RunRecord, name: str, *, title: str, ylabel: str
 ) -> None:
-  """One metric, in training and in validation."""
+  """Draws one metric in training and validation."""
   labels, seen = _curves(ax, run, name)
   _finish(ax, labels, seen, title=title, ylabel=ylabel)
 
 
 def _curves(ax: Axes, run: RunRecord, name: str) -> tuple[list, list]:
-  """Draws a metric per split; returns labels for the curves and values seen."""
+  """Draws a metric by split; returns labels and all values."""
   labels, seen = [], []
   for split, colour in style.SPLIT_COLOURS.items():
     steps, values = run.series(split, name)
@@ -198,7 +200,7 @@ def _finish(
   ylabel: str,
   ceiling: float = math.inf,
 ) -> None:
-  """Titles, limits and labels; says so where there is nothing to draw."""
+  """Adds title, limits and labels, or a remark if there is no data."""
   ax.set_title(title)
   ax.set_ylabel(ylabel)
   style.step_axis(ax)

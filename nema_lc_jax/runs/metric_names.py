@@ -31,8 +31,8 @@ METRICS = {
   "write_loss": Metric(LOSS, "Write loss"),
   "forget_loss": Metric(LOSS, "Forget loss"),
   "stability_loss": Metric(LOSS, "Stability loss"),
-  "memory_utilisation": Metric(SLOTS, "Live slots (share of all)"),
-  "memory_age": Metric(SLOTS, "Age of live slots (chunks)"),
+  "memory_utilisation": Metric(SLOTS, "Memory utilisation (share)"),
+  "memory_age": Metric(SLOTS, "Retention age (chunks)"),
   "write_rate": Metric(
     SLOTS, "Writes per candidate", "write / candidate", "write"
   ),
@@ -52,7 +52,7 @@ METRICS = {
   "failed_tasks": Metric(BY_TASK, "Failed tasks"),
   "num_parameters": Metric(COST, "Parameters"),
   "examples_per_second": Metric(COST, "Training speed (examples/s)"),
-  "peak_memory_bytes": Metric(COST, "Memory of a training step (bytes)"),
+  "peak_memory_bytes": Metric(COST, "Training memory (bytes)"),
 }
 
 

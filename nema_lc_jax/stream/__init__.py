@@ -1,8 +1,8 @@
-"""Streaming inference: pure functions, saved states, export, a command.
+"""Streaming inference: pure functions, saved states, export and a command.
 
 python -m nema_lc_jax.stream --workdir RUN < FILE
 
-`Stream`, which opens a run, is imported on first use: functions need no data.
+`Stream`, which opens a run, is imported on first use.
 """
 
 import importlib

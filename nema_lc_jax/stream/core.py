@@ -1,8 +1,8 @@
 """Streaming inference: `init`, `push` and `answer`, pure functions of a state.
 
-However the tokens are split into pushes, the answer equals that of the model to
-the whole text, up to rounding. The last chunk is therefore buffered: answers
-are computed from it, and the memory reads it when the next token comes.
+However the tokens are split into pushes, the answer equals that of the model
+for the whole text, up to rounding. The last chunk is therefore buffered:
+answers are computed from it, and the memory reads it with the next token.
 """
 
 import functools
@@ -40,8 +40,9 @@ class Streaming(NamedTuple):
   init(seed=0, num_slots=None) -> StreamState
     The state before the first token.
   push(params, state, tokens, length=None) -> StreamState
-    Appends the first `length` [] of `tokens` [n] ids, by default all: streams
-    of a batch may get different numbers of tokens. Large n are fastest.
+    Appends the first `length` [] of the ids `tokens` [n], by default all.
+    Streams of a batch may append different numbers of tokens. Large n is
+    fastest.
   answer(params, state, query=None) -> logits [C]
     The model's answer to the text so far, or with the head causal_lm the logits
     of the next token. `query` [q] ids are read after the text, in chunks of

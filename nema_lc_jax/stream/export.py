@@ -36,7 +36,7 @@ def export(
   Args:
     streaming: from `make_stream`.
     params: of its model.
-    folder: empty, or not there yet.
+    folder: empty or missing.
     block: the largest number of tokens of one push.
     num_slots: overrides the model's own.
 

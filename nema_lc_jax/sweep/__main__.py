@@ -1,8 +1,8 @@
-"""Trains policies and encoders on seeds and settings, and compares them.
+"""Trains policies and encoders with several seeds, and compares them.
 
-A sweep is a folder: runs/ holds each run as main would leave it, logs/ what it
-printed, sweep.json the config that they share. The same command resumes it,
-runs what is missing, and makes the tables and figures anew.
+The folder of a sweep has runs/ with the folder of each run, logs/ with their
+output, and sweep.json with the shared config. The same command resumes a sweep:
+it trains the missing runs, and writes all tables and figures again.
 """
 
 import sys
@@ -20,20 +20,20 @@ EXAMPLES = """\
   python -m nema_lc_jax.sweep --config=configs/lifecycle_lc.py:rebind \\
       --policies=none,fifo,lru,learned --seeds=5 --jobs=2 \\
       --learning_rates=5e-4,1e-3,2e-3
-      every policy on seeds 0 to 4, two runs at a time; first each policy's best
-      learning rate is found by validation accuracy, on a seed that is not among
-      those of the result, or on several by --tuning_seeds=3
+      every policy on seeds 0 to 4, two runs at a time; the learning rate of
+      each policy is first tuned by validation accuracy on a separate seed, or
+      on several with --tuning_seeds=3
   python -m nema_lc_jax.sweep --config=configs/lra_lc.py \\
       --policies=learned --encoders=local,full,recurrent,ssm
-      beside the memory, models without slots, whose mlp_ratio is set so that
-      they have as many parameters, within 10%
+      also trains encoders without slots, whose mlp_ratio is set to match the
+      number of parameters of the memory model within 10%
   python -m nema_lc_jax.sweep --config=configs/lifecycle_lc.py:rebind \\
       --grid 'config.memory.num_slots=2,4,8' --grid 'config.memory.budget=1,2'
-      every combination, for every policy
+      all combinations, for every policy
   python -m nema_lc_jax.sweep --config=configs/lifecycle_lc.py:revoke \\
       --policies=learned --ablate 'config.loss.write=0' \\
       --ablate 'config.memory.controller.ablate_input=age,usage'
-      the config as it is, and with one change at a time
+      the unchanged config, and one change at a time
 """
 
 
@@ -45,7 +45,7 @@ def make_parser() -> Parser:
     "--policies",
     default="fifo,lru,learned",
     metavar="A,B,...",
-    help="names, or module:function; default: fifo,lru,learned",
+    help="names of policies, or module:function; default: fifo,lru,learned",
   )
   add(
     "--encoders",
@@ -56,7 +56,7 @@ def make_parser() -> Parser:
   add(
     "--seeds",
     default="3",
-    help="how many, from 0; or which ones, such as 10-14 or 10,12-14;"
+    help="number of seeds, from 0 on; or a list such as 10-14 or 10,12-14;"
     " default: 3",
   )
   add(
@@ -64,35 +64,35 @@ def make_parser() -> Parser:
     action="append",
     default=[],
     metavar="FIELD=A,B,...",
-    help="values of a field, in all combinations with other grids",
+    help="values of a field, combined with those of all other grids",
   )
   add(
     "--ablate",
     action="append",
     default=[],
     metavar="FIELD=A,B,...",
-    help="the same, one change at a time",
+    help="values of a field, as one change at a time",
   )
   add(
     "--learning_rates",
     default="",
     metavar="A,B,...",
-    help="tune the learning rate of each policy and encoder among these",
+    help="candidates for the learning rate, tuned by policy and encoder",
   )
   add(
     "--tuning_seeds",
     type=int,
     default=1,
     metavar="N",
-    help="runs of each that decide on the learning rate; default: 1",
+    help="seeds per candidate in tuning; default: 1",
   )
   add(
     "--reference",
     default="learned",
     metavar="POLICY",
-    help="what the others are compared to; default: learned",
+    help="policy that the others are compared with; default: learned",
   )
-  add("--out", metavar="DIR", help="folder; default: sweeps/TASK")
+  add("--out", metavar="DIR", help="output folder; default: sweeps/TASK")
   add(
     "--jobs",
     type=int,
@@ -107,7 +107,7 @@ def parse(argv: Sequence[str] | None) -> Arguments:
   """Reads the command line.
 
   Raises:
-    ConfigError: in one line, on anything that cannot be.
+    ConfigError: in one line, on an invalid argument.
   """
   args = make_parser().parse(argv)
   if args.jobs < 1:
@@ -139,7 +139,7 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  """Runs a sweep, and returns the exit code; 1 also if it is not complete."""
+  """Runs a sweep; returns the exit code, 1 also if a run failed."""
   return run_command(lambda: _main(argv))
 
 

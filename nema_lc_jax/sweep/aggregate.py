@@ -1,4 +1,4 @@
-"""Finished runs of a sweep, put together by policy and setting."""
+"""Aggregation of finished runs by policy and setting."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ from nema_lc_jax.runs.metric_names import BY_TASK, SLOTS, TRUTH, of_kind
 from nema_lc_jax.runs.summary import Summary
 from nema_lc_jax.sweep.plan import Cell, PlannedRun, Setting
 
-# Means over seeds that the CSV has beside accuracy, from the test metrics.
+# Test metrics whose means over seeds are in the CSV.
 METRICS = of_kind(TRUTH) + of_kind(SLOTS) + of_kind(BY_TASK)
 
-Done = Sequence[tuple[PlannedRun, Summary]]  # runs that are finished
+Done = Sequence[tuple[PlannedRun, Summary]]  # finished runs
 
 
 class Row(NamedTuple):
@@ -26,10 +26,10 @@ class Row(NamedTuple):
   accuracy: Estimate
   by_length: Mapping[str, Estimate]
   oracle: Mapping[str, float]  # mean over seeds, by length
-  # The reference minus this one, and p after Holm; None for the reference.
+  # Reference minus this row, and p adjusted by Holm; None for the reference.
   gap: Difference | None
   p_holm: float
-  collapsed: int  # runs that warned of their memory
+  collapsed: int  # runs with a memory warning
   learning_rate: float
   num_parameters: int
   wall_seconds: float
@@ -46,14 +46,14 @@ def cells_of(done: Done) -> dict[Cell, list[tuple[PlannedRun, Summary]]]:
 
 
 def make_rows(done: Done, *, reference: str) -> list[Row]:
-  """A row per cell.
+  """Makes a row per cell.
 
-  Others are compared to the reference policy in the same setting; the
-  reference itself, where settings are ablations, to the plain config. All
-  comparisons of the table are one family for Holm's adjustment.
+  Each policy is compared with the reference policy in the same setting, and the
+  reference policy with its own results in the plain setting, if there is one.
+  All comparisons of the table are one family for Holm's adjustment.
 
   Raises:
-    ConfigError: where runs in one setting were trained on different data.
+    ConfigError: if runs in one setting were trained on different data.
   """
   cells = cells_of(done)
   require_same_data(cells)
@@ -62,13 +62,13 @@ def make_rows(done: Done, *, reference: str) -> list[Row]:
     for cell, runs in cells.items()
   }
   gaps: dict[Cell, Difference] = {}
-  for cell, theirs in accuracies.items():
+  for cell, own in accuracies.items():
     other = Cell(reference, cell.setting)
     if cell.policy == reference:
       other = Cell(reference)
-    ours = accuracies.get(other, {})
-    if other != cell and set(ours) & set(theirs):
-      gaps[cell] = intervals.difference(ours, theirs)
+    reference_values = accuracies.get(other, {})
+    if other != cell and set(reference_values) & set(own):
+      gaps[cell] = intervals.difference(reference_values, own)
   adjusted = intervals.holm([gap.p for gap in gaps.values()])
   p_holm = dict(zip(gaps, adjusted, strict=True))
   return [
@@ -78,12 +78,12 @@ def make_rows(done: Done, *, reference: str) -> list[Row]:
 
 
 def of_data(cell: Cell) -> Setting:
-  """The changes that make the data of a cell other ones."""
+  """The changes of a cell that concern its data."""
   return tuple(x for x in cell.setting if x[0].startswith("data."))
 
 
 def require_same_data(cells: Mapping[Cell, Done]) -> None:
-  """Raises ConfigError unless cells on the same data really had the same."""
+  """Raises ConfigError if runs with the same data settings had other data."""
   first: dict[Setting, tuple[PlannedRun, str]] = {}
   for cell, runs in cells.items():
     for run, summary in runs:
@@ -92,8 +92,8 @@ def require_same_data(cells: Mapping[Cell, Done]) -> None:
       if found != wanted:
         raise ConfigError(
           f"the data have changed between {other.folder} (fingerprint"
-          f" {wanted[:12]}) and {run.folder} ({found[:12]}): remove what was"
-          " trained on other data."
+          f" {wanted[:12]}) and {run.folder} ({found[:12]}): remove the"
+          " runs on other data."
         )
 
 

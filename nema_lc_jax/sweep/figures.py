@@ -1,4 +1,4 @@
-"""The figures of a sweep: accuracy against length and settings, and lives."""
+"""The figures of a sweep: accuracy by length and setting, and comparisons."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ FOLDER = "figures"
 
 
 def draw(done: Done, out: Path) -> list[Path]:
-  """Draws what the runs of a sweep allow into out/figures; the files."""
+  """Draws all figures into out/figures; returns the files."""
   cells, written = cells_of(done), []
   folder = out / FOLDER
   folder.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def _file_name(setting) -> str:
 
 
 def _numeric_fields(cells) -> list[str]:
-  """Fields that take several numbers, in the order in which they come."""
+  """Fields with several numeric values, in the order of the sweep."""
   values: dict[str, set] = {}
   for cell in cells:
     for field, value in cell.setting:
@@ -67,7 +67,7 @@ def _is_number(value: Any) -> bool:
 
 
 def by_length(groups: Mapping[str, Sequence[Summary]], title: str) -> Figure:
-  """Accuracy against text length, a line per policy, with the oracle's."""
+  """Accuracy by text length, with a line per policy and one for the oracle."""
   curves = {}
   for policy, summaries in groups.items():
     found = [summary.test_accuracy_by_length for summary in summaries]
@@ -79,7 +79,7 @@ def by_length(groups: Mapping[str, Sequence[Summary]], title: str) -> Figure:
   ]
   extra = {int(t): [o[t] for o in oracles] for t in oracles[0]}
   figure = _curves(curves, f"Test accuracy by length · {title}", extra)
-  figure.axes[0].set_xlabel("text length, as a multiple of the training length")
+  figure.axes[0].set_xlabel("length multiplier (text length / training length)")
   return figure
 
 
@@ -88,9 +88,9 @@ def by_field(
   field: str,
   task: str,
 ) -> Figure:
-  """Accuracy against a number in the config, other fields as they come first.
+  """Accuracy by a numeric field; other fields have their first values.
 
-  With the number of slots or the budget on the x axis this is the trade
+  With the number of slots or the budget on the x axis, this is the trade-off
   between accuracy and memory.
   """
   first: dict[str, Any] = {}
@@ -123,8 +123,14 @@ def _curves(
   title: str,
   oracle: Mapping[float, Sequence[float]],
 ) -> Figure:
-  """Lines with 95% bands over seeds: policy to x to one value per seed."""
-  figure = style.new_figure(6.6, 4.0, title=title)
+  """Draws lines with 95% bands over seeds.
+
+  Args:
+    curves: by policy and x, one value per seed.
+    title: of the figure.
+    oracle: by x, one value per run.
+  """
+  figure = style.new_figure(7.2, 4.0, title=title)
   ax = figure.add_subplot()
   colours, labels, seen = style.policy_colours(list(curves)), [], []
   for policy in colours:
@@ -137,13 +143,14 @@ def _curves(
     ax.fill_between(
       xs, low, high, color=colours[policy], alpha=0.15, linewidth=0
     )
-    labels.append((means[-1], f"{policy} (n={points[-1].n})", colours[policy]))
+    name = f"{style.display_name(policy)} (n={points[-1].n})"
+    labels.append((means[-1], name, colours[policy]))
     seen += [low, high, means]
   if oracle:
     xs = sorted(oracle)
     means = [float(np.mean(oracle[x])) for x in xs]
     ax.plot(xs, means, color=style.BLACK, linewidth=1, linestyle=(0, (4, 3)))
-    labels.append((means[-1], "oracle memory", style.BLACK))
+    labels.append((means[-1], "oracle (upper bound)", style.BLACK))
     seen.append(means)
   xs = sorted({x for curve in curves.values() for x in curve})
   if xs[0] > 0 and xs[-1] / xs[0] >= 4:

@@ -1,4 +1,4 @@
-"""A sweep: what is missing is trained, then tables and figures are made."""
+"""A sweep: trains the missing runs, then writes tables and figures."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ SWEEP_FILE = "sweep.json"
 
 
 class Arguments(NamedTuple):
-  """The command line, checked."""
+  """The checked command line."""
 
   config: ConfigDict
   plan: plan.Plan
@@ -29,7 +29,7 @@ class Arguments(NamedTuple):
 
 
 def _claim(out: Path, config: ConfigDict) -> None:
-  """Makes the folder of a sweep; refuses one of another config."""
+  """Makes the folder of a sweep; raises ConfigError on other contents."""
   shared = json.loads(config.to_json())
   path = out / SWEEP_FILE
   if path.exists():
@@ -46,7 +46,7 @@ def _claim(out: Path, config: ConfigDict) -> None:
 
 
 def _finished(run: plan.PlannedRun, out: Path) -> Summary | None:
-  """The summary of a run that is there; None where it has to be trained."""
+  """The summary of a finished run; None if it has to be trained."""
   folder = out / run.folder
   if not (folder / SUMMARY_FILE).exists():
     return None
@@ -63,7 +63,7 @@ def _finished(run: plan.PlannedRun, out: Path) -> Summary | None:
 def _require_same_data(
   runs: Sequence[plan.PlannedRun], args: Arguments
 ) -> None:
-  """Raises ConfigError on data that have changed, before hours of training."""
+  """Raises ConfigError, before training, if the data have changed."""
   found = [(run, _finished(run, args.out)) for run in runs]
   done = [(run, summary) for run, summary in found if summary]
   aggregate.require_same_data(aggregate.cells_of(done))
@@ -80,7 +80,7 @@ def _require_same_data(
 def _train(
   runs: Iterable[plan.PlannedRun], args: Arguments, title: str
 ) -> list[str]:
-  """Trains what is missing; returns what failed, a line each."""
+  """Trains the missing runs; returns a line per failure."""
   missing = [run for run in runs if _finished(run, args.out) is None]
   jobs = [
     pool.Job(
@@ -95,7 +95,10 @@ def _train(
 
 
 def _tune(args: Arguments) -> tuple[dict[str, float], list[str]]:
-  """Each contestant's best learning rate, by mean validation accuracy."""
+  """Learning rates by policy with the best mean validation accuracy.
+
+  Also returns a line per failure.
+  """
   runs = list(args.plan.tuning_runs(args.config))
   if not runs:
     return {}, []
@@ -116,7 +119,7 @@ def _tune(args: Arguments) -> tuple[dict[str, float], list[str]]:
 
 
 def run(args: Arguments) -> list[str]:
-  """The whole sweep; returns what failed, a line each."""
+  """Runs the whole sweep; returns a line per failure."""
   _claim(args.out, args.config)
   rates, failed = _tune(args)
   runs = list(args.plan.runs(args.config, rates))

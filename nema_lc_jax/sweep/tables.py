@@ -1,4 +1,4 @@
-"""The tables of a sweep: CSV for machines, Markdown and LaTeX for people."""
+"""The tables of a sweep, as CSV, Markdown and LaTeX."""
 
 import csv
 import math
@@ -13,12 +13,13 @@ from nema_lc_jax.sweep.aggregate import Done, Row, cells_of
 from nema_lc_jax.sweep.plan import PlannedRun
 
 MARKDOWN_FILE = "table.md"
+GAP = "difference (reference minus row)"
 
 
 def write(rows: Sequence[Row], done: Done, out: Path) -> list[Path]:
   """Writes table.{csv,md,tex} and runs.csv into `out`; returns the files.
 
-  Of a data set of several tasks by_task.csv, too, their errors.
+  For a data set of several tasks, also writes by_task.csv with their errors.
   """
   paths = [out / f"table.{kind}" for kind in ("csv", "md", "tex")]
   _write_csv(paths[0], [_csv_row(row) for row in rows])
@@ -35,7 +36,7 @@ def write(rows: Sequence[Row], done: Done, out: Path) -> list[Path]:
 
 
 def write_tuning(path: Path, done: Done) -> None:
-  """Writes what each tuning run reached on validation."""
+  """Writes the validation accuracy of each tuning run."""
   _write_csv(
     path,
     [
@@ -118,7 +119,7 @@ def _run_row(run: PlannedRun, summary: Summary) -> dict[str, Any]:
 
 
 def _errors_by_task(done: Done) -> list[dict[str, Any]]:
-  """A row per task, a column per cell: the error, mean over seeds."""
+  """Mean errors over seeds, with a row per task and a column per cell."""
   found = {
     cell.name: by_task.means(summary for _, summary in runs)
     for cell, runs in cells_of(done).items()
@@ -142,13 +143,13 @@ def _markdown_by_task(errors: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _columns(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-  """Header and cells of the tables for people."""
+  """Header and cells of the Markdown and LaTeX tables."""
   settings = any(row.cell.setting for row in rows)
-  # Further lengths than the training's own, which all rows have in common.
+  # All rows have the same lengths; "1" is the training length.
   lengths = [times for times in rows[0].by_length if times != "1"]
   header = ["policy", *(["setting"] if settings else []), "n", "accuracy"]
   header += [f"at {times}x length" for times in lengths]
-  header += ["reference minus this", "p (Holm)", "d", "collapsed"]
+  header += [GAP, "p (Holm)", "Cohen's d", "collapsed"]
   sizes = len({row.num_parameters for row in rows}) > 1
   header += ["parameters"] if sizes else []
   cells = []
@@ -172,7 +173,7 @@ def _columns(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 
 
 def _oracles(rows: Sequence[Row]) -> dict[str, Mapping[str, float]]:
-  """What the oracle reaches in each setting; by "" if it is the same in all."""
+  """The oracle's accuracy by setting; by "" if all settings have the same."""
   found = {row.cell.setting_name: row.oracle for row in rows if row.oracle}
   values = list(found.values())
   if all(value == values[0] for value in values):
@@ -199,10 +200,10 @@ def _number(value: float, form: str) -> str:
 def _markdown(rows: Sequence[Row]) -> str:
   return (
     f"{markup.markdown_table(*_columns(rows))}\n\n"
-    "Test accuracy, mean over n seeds and 95% t interval. The reference minus"
-    " this: the difference, paired by seed, p two-sided and adjusted for all"
-    " rows by Holm, d Cohen's d of the paired differences; oracle: a"
-    " perfect reader of the best possible memory, no model.\n"
+    "Test accuracy: mean over n seeds and 95% t interval. Differences are"
+    " paired by seed, with Cohen's d and a two-sided paired t test, adjusted"
+    " over all rows by Holm's method. Collapsed: runs with a memory warning."
+    " Oracle: upper bound by a perfect reader of the best possible memory.\n"
   )
 
 

@@ -11,17 +11,17 @@ import pytest
 
 from nema_lc_jax.benchmark import __main__ as command
 from nema_lc_jax.benchmark import figures, machine, parts, tables
-from nema_lc_jax.benchmark.contestants import (
+from nema_lc_jax.benchmark.measure import Program, alternate, ratios, timing
+from nema_lc_jax.benchmark.models import (
   MEASURED,
   NO_FIT,
   SLOW,
   Case,
+  Comparison,
   Limits,
-  Race,
   config_of,
   fit,
 )
-from nema_lc_jax.benchmark.measure import Program, alternate, ratios, timing
 from nema_lc_jax.models import BASELINES
 from nema_lc_jax.runs.command_line import parse_config
 from nema_lc_jax.training.experiment import TaskSpec
@@ -53,10 +53,10 @@ def tiny_config():
   return parse_config(command.CONFIG, fields)
 
 
-def case(contestant, samples=(), *, batch=2, status=MEASURED, **fields):
+def case(model, samples=(), *, batch=2, status=MEASURED, **fields):
   given = {"head": "classify", "length": 100, "kind": "train"} | fields
   return Case(
-    contestant=contestant,
+    model=model,
     parameters=10,
     mlp_ratio=4.0,
     status=status,
@@ -206,7 +206,7 @@ def test_the_cost_counts_every_turn_of_nested_scans():
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_contestants_have_as_many_parameters_as_the_memory(name):
+def test_encoders_have_as_many_parameters_as_the_memory(name):
   config = parse_config(command.CONFIG)
   task = TaskSpec("classify", 257, 2)
   wanted = size_of(config, task, encoder="memory")
@@ -217,17 +217,21 @@ def test_contestants_have_as_many_parameters_as_the_memory(name):
   assert bare.model.mlp_ratio == config.model.mlp_ratio
 
 
-def test_a_race_reports_what_does_not_fit_and_what_is_too_slow():
+def test_a_comparison_reports_what_does_not_fit_and_what_is_too_slow():
   said = []
   config, names = tiny_config(), ["encoder"]
-  race = Race(config, INTERFACE, names, Limits(1, 60, 1, 1e-9), said.append)
-  cases = race.run(8)
+  comparison = Comparison(
+    config, INTERFACE, names, Limits(1, 60, 1, 1e-9), said.append
+  )
+  cases = comparison.run(8)
   assert [(c.status, c.batch, c.samples) for c in cases] == 2 * [
     (NO_FIT, 1, [])
   ]
   assert all(c.bytes > 1 for c in cases)
   assert "does not fit" in said[0]
-  slow = Race(config, INTERFACE, names, Limits(1e12, 1e-9, 1, 1), said.append)
+  slow = Comparison(
+    config, INTERFACE, names, Limits(1e12, 1e-9, 1, 1), said.append
+  )
   for _ in range(2):  # The second time it is known without a step.
     cases = slow.run(8)
     assert [c.status for c in cases] == [SLOW, SLOW]
@@ -299,12 +303,12 @@ def test_a_tiny_run_leaves_its_files(tmp_path, capsys, monkeypatch):
   [
     ("--lengths=1000", "length 1000 is not covered by chunks"),
     ("--lengths=4k", "--lengths must be whole numbers"),
-    ("--contestants=memory,big", "--contestants: 'big' is unknown; known: mem"),
+    ("--models=memory,big", "--models: 'big' is unknown; known: memory"),
     ("--parts=all", "--parts: 'all' is unknown; known: compile"),
     ("--rounds=0", "--rounds must be at least 1, got 0"),
     ("--memory_limit=0", "--memory_limit must be above 0"),
     ("--config=configs/none.py", "configs/none.py"),
-    ("--config.model.encoder=ssm", "choose others with --contestants"),
+    ("--config.model.encoder=ssm", "choose other encoders with --models"),
     ("--config.memory.num_slots=0", "config.memory.num_slots must be at least"),
     ("--config.memory.slots=3", "slots"),
     ("--what", "unknown flag --what"),

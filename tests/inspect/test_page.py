@@ -111,7 +111,7 @@ def test_the_config_may_be_overridden(run, capsys, tmp_path):
     (["--example=24"], "no example 24: validation of recall has 24"),
     (["--example=-1"], "no example -1"),
     (["--text", __file__], "needs a model that reads bytes"),
-    (["--text", "nothing.txt", "--horizon=2"], "don't go together"),
+    (["--text", "nothing.txt", "--horizon=2"], "cannot be combined"),
     (["--horizon=0"], "must be at least 1"),
     (["--out=page.pdf"], "must end in .html"),
     (["--horizon=2", "--out=page.html"], "must end in .png"),

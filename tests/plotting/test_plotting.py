@@ -312,7 +312,7 @@ def test_encoders_are_groups_and_costs_are_what_is_known(tmp_path):
   assert [rows[name][age] for name in ("full", "fifo")] == ["", "3"]
 
 
-def test_all_colours_of_contestants_differ():
+def test_all_colours_of_policies_and_encoders_differ():
   names = [*POLICIES, *BASELINES, "mine"]
   colours = style_lib.policy_colours(names)
   assert set(colours) == set(names)
@@ -394,12 +394,12 @@ def test_the_task_is_that_of_the_runs(tmp_path, data, length, task, s5):
   ("task", "options", "said"),
   [
     ("aan", {"dir": "x", "reading": "decoded"}, "decoded bytes"),
-    ("pathfinder", {"dir": None}, "images drawn here; not LRA's"),
+    ("pathfinder", {"dir": None}, "generated images, not LRA's"),
     ("pathfinder", {"dir": "x"}, "1,000 test examples"),
     (
       "listops",
       {"dir": None, "min_length": 100, "max_length": 500},
-      "lists of 100 to 500 made here",
+      "generated lists of 100 to 500",
     ),
   ],
 )

@@ -234,7 +234,7 @@ def test_the_tables_for_people_have_equal_columns(written):
   assert widths == {len(header)}
   assert header == [
     "policy", "setting", "n", "accuracy", "at 4x length",
-    "reference minus this", "p (Holm)", "d", "collapsed",
+    tables.GAP, "p (Holm)", "Cohen's d", "collapsed",
   ]  # fmt: skip
   named = [
     dict(zip(header, map(str.strip, line), strict=True)) for line in cells[2:]
@@ -243,9 +243,9 @@ def test_the_tables_for_people_have_equal_columns(written):
   low, high = rows[0].accuracy.low, rows[0].accuracy.high
   assert fifo["accuracy"] == f"0.500 [{low:.3f}, {high:.3f}]"
   assert fifo["at 4x length"] == "0.250"
-  assert fifo["reference minus this"].startswith("0.300 [")
+  assert fifo[tables.GAP].startswith("0.300 [")
   assert (
-    learned["reference minus this"] == learned["p (Holm)"] == learned["d"] == ""
+    learned[tables.GAP] == learned["p (Holm)"] == learned["Cohen's d"] == ""
   )
   assert named[-1]["policy"] == "oracle"
   assert named[-1]["accuracy"] == "1.000"

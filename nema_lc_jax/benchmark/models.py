@@ -1,4 +1,4 @@
-"""The contestants: what they are made of, and what of them fits."""
+"""The compared models: their configs, their programs, and what fits."""
 
 import dataclasses
 import functools
@@ -20,12 +20,12 @@ from nema_lc_jax.training.matching import matched_ratio
 from nema_lc_jax.training.steps import TrainState
 
 ABOUT = {
-  "memory": "NeMA-LC: the encoder with its slots",
-  "encoder": "the same encoder without memory, and so with fewer parameters",
-  "local": "attention in chunks, at equal parameters",
-  "full": "attention over the whole text, at equal parameters",
-  "recurrent": "recurrent memory tokens, at equal parameters",
-  "ssm": "a linear recurrence, at equal parameters",
+  "memory": "NeMA-LC, the encoder with its memory",
+  "encoder": "the same encoder without memory, hence with fewer parameters",
+  "local": "block-local attention, at equal parameters",
+  "full": "full attention (Transformer), at equal parameters",
+  "recurrent": "recurrent memory tokens (RMT), at equal parameters",
+  "ssm": "linear state space layers (S5), at equal parameters",
 }
 NAMES = tuple(ABOUT)
 KINDS = ("train", "forward")
@@ -34,20 +34,20 @@ MEASURED, NO_FIT, SLOW = "measured", "does not fit", "too slow"
 
 @dataclasses.dataclass
 class Case:
-  """One contestant, at one length, in training or inference."""
+  """One model, at one length, in training or inference."""
 
   head: str  # "classify" one text, "match" two
   length: int  # tokens of a text
-  contestant: str
+  model: str
   kind: str  # one of `KINDS`
   parameters: int
   mlp_ratio: float
   status: str  # MEASURED, NO_FIT or SLOW
-  batch: int  # examples in a step; without a fit, the least that was tried
-  bytes: int | None  # that the compiled step needs; None: not known
-  peak_bytes: int | None = None  # the device's own peak, where it has one
-  # Seconds of a step, one per round; of a step that is too slow, what it
-  # would take at the least.
+  batch: int  # examples in a step; if none fits, the smallest that was tried
+  bytes: int | None  # that the compiled step needs; None: unknown
+  peak_bytes: int | None = None  # peak that the device reports, if it does
+  # Seconds of a step, one per round; of a step that is too slow, `at_least`
+  # is a lower bound.
   samples: list[float] = dataclasses.field(default_factory=list)
   at_least: float | None = None
 
@@ -59,27 +59,25 @@ class Case:
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-  """What a step may take, and how it is timed."""
+  """Limits on the memory and time of a step, and how it is timed."""
 
   bytes: float  # of memory
   max_seconds: float  # of a step
   rounds: int
-  seconds: float  # of a sample, at least
+  seconds: float  # least duration of a sample
 
 
-def config_of(
-  config: ConfigDict, task: TaskSpec, contestant: str
-) -> ConfigDict:
-  """The config of a contestant, of which `config` is the memory's.
+def config_of(config: ConfigDict, task: TaskSpec, model: str) -> ConfigDict:
+  """The config of a model; `config` is that of the memory model.
 
   Raises:
-    ConfigError: where a contestant has no size near the memory's.
+    ConfigError: if no size of the model is near that of the memory model.
   """
   c = config.copy_and_resolve_references()
-  c.model.encoder = {"encoder": "local"}.get(contestant, contestant)
-  if contestant in BASELINES:
+  c.model.encoder = {"encoder": "local"}.get(model, model)
+  if model in BASELINES:
     c.model.mlp_ratio = matched_ratio(
-      config, task, encoder=contestant, policy=config.memory.policy
+      config, task, encoder=model, policy=config.memory.policy
     )
   return c
 
@@ -104,7 +102,7 @@ def random_batch(
 def first_state(config: ConfigDict, task: TaskSpec) -> TrainState:
   """The state before training, on one device.
 
-  What makes it is compiled once for all lengths and batches.
+  Its program is compiled once for all lengths and batches.
   """
   steps = build_steps(config, task)
   state = steps.init(np.uint32(0), np.float32(config.train.learning_rate))
@@ -129,7 +127,7 @@ def training_program(
 def forward_program(
   config: ConfigDict, task: TaskSpec, *, batch: int, length: int
 ) -> Program:
-  """Logits of random tokens."""
+  """Inference: logits of random tokens."""
   model = build_steps(config, task).spec.model
 
   def forward(params, keys, batch):
@@ -151,15 +149,15 @@ PROGRAMS = {"train": training_program, "forward": forward_program}
 def fit(
   make: Callable[[int], Program], *, batch: int, limit: float
 ) -> tuple[Program | None, int, int | None]:
-  """The program with the largest batch that fits, started.
+  """Finds the largest batch that fits, and starts its program.
 
   Args:
-    make: a batch size to a program.
-    batch: the largest to be tried; it is halved.
+    make: makes the program of a batch size.
+    batch: the largest size to try; it is halved until it fits.
     limit: bytes.
 
   Returns:
-    The program, or None where one example is too much; its batch; its bytes.
+    The program, or None if one example does not fit; its batch; its bytes.
   """
   while True:
     found = None
@@ -177,8 +175,8 @@ def fit(
     batch //= 2
 
 
-class Race:
-  """Contestants by turns, length after length."""
+class Comparison:
+  """Times models interleaved, one text length after the other."""
 
   def __init__(
     self,
@@ -186,17 +184,17 @@ class Race:
     task: TaskSpec,
     names: Sequence[str],
     limits: Limits,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
   ):
-    """`config` is the memory's; `say` is told of progress."""
-    self.task, self.limits, self.say = task, limits, say
+    """Takes the config of the memory model; `log` receives progress lines."""
+    self.task, self.limits, self.log = task, limits, log
     self.batch = config.train.batch_size
     self.configs = {name: config_of(config, task, name) for name in names}
     # Seconds per token at the longest text so far.
     self._pace: dict[tuple[str, str], float] = {}
 
   def run(self, length: int) -> list[Case]:
-    """All contestants, training and inference, at one length."""
+    """Times training and inference of all models at one length."""
     made = [
       self._prepare(name, kind, length)
       for name in self.configs
@@ -220,7 +218,7 @@ class Race:
     case = Case(
       head=self.task.head,
       length=length,
-      contestant=name,
+      model=name,
       kind=kind,
       parameters=num_parameters(shapes),
       mlp_ratio=config.model.mlp_ratio,
@@ -231,7 +229,7 @@ class Race:
     make = lambda batch: PROGRAMS[kind](
       config, self.task, batch=batch, length=length
     )
-    # Work grows with the tokens at least, so this is not too much.
+    # A lower bound, since the work grows at least as the number of tokens.
     seconds = lambda: self._pace.get((name, kind), 0.0) * case.tokens
     program = None
     while program is None:
@@ -249,8 +247,8 @@ class Race:
       self._pace[name, kind] = program.first_seconds / case.tokens
       case.peak_bytes = program.peak_bytes
       if program.first_seconds > limits.max_seconds:
-        program = None  # Again, with fewer examples.
-    self.say(_line(case, program))
+        program = None  # Try again with fewer examples.
+    self.log(_line(case, program))
     return case, program
 
 
@@ -258,6 +256,6 @@ def _line(case: Case, program: Program | None) -> str:
   size = "" if case.bytes is None else f", {case.bytes / 2**20:,.0f} MiB"
   took = "" if program is None else f", {program.first_seconds:.2f} s"
   return (
-    f"{case.head} {case.length:,} {case.contestant} {case.kind}: {case.status},"
+    f"{case.head} {case.length:,} {case.model} {case.kind}: {case.status},"
     f" batch {case.batch}{size}{took}"
   )
