@@ -1,48 +1,53 @@
-"""bAbI: questions about short stories, a sentence at a time.
+"""bAbI: questions about short stories, with one sentence per chunk.
 
 python -m nema_lc_jax.main --config=configs/babi_lc.py:TASK \
     --config.data.dir=DIR
-  TASK is a number, 1 to 20, or joint: all tasks whose files are in DIR, the
-  unpacked tasks_1-20_v1-2 or a folder of qa<N>_*_{train,test}.txt. The end of a
-  run says the error of each task, their mean, and which are above 5%; of all
-  runs of single tasks, python -m nema_lc_jax.by_task runs/babi-[0-9]*
-Published, one model for all 20 tasks: DNC, mean error 16.7% and 11.2 tasks
-above 5%, means over runs (the best of 20: 3.8% and 2; Graves et al. 2016); more
-with python -m nema_lc_jax.by_task RUNS --published. Ours, on the 19 tasks at
-hand, without task 3, on which DNC's mean is 15.5%: 9.7%, 5 above 5% (fifo:
-9.0%, 4); seed 0, 65 minutes on one CPU core, commit 1b84a7f
-(docs/results/babi_joint; what limits it is in docs/learning.md). Single tasks:
-14.1% on these, 2, 6, 7, 9, 16, 17 and 19 above 5% (2 to 14 minutes each,
-seed 0, commit 333aad6; docs/results/babi_single).
+  DIR is the unpacked tasks_1-20_v1-2, or a folder of files
+  qa<N>_*_{train,test}.txt. A run ends with the error of each task, the mean
+  error, and the tasks above 5%.
+python -m nema_lc_jax.by_task RUNS --published
+  The table of finished runs, beside published results.
 """
 
 from ml_collections import ConfigDict
 
 from configs import default
 
-TASKS = tuple(map(str, range(1, 21)))
-# Words of the longest sentence or question, where they are more than 8.
+# Names of the tasks by Weston et al. 2015 (arXiv:1502.05698).
+TASKS = {
+  "1": "one supporting fact",
+  "2": "two supporting facts",
+  "3": "three supporting facts",
+  "4": "relations of two arguments",
+  "5": "relations of three arguments",
+  "6": "yes/no questions",
+  "7": "counting",
+  "8": "lists and sets",
+  "9": "simple negation",
+  "10": "indefinite knowledge",
+  "11": "basic coreference",
+  "12": "conjunction",
+  "13": "compound coreference",
+  "14": "time reasoning",
+  "15": "basic deduction",
+  "16": "basic induction",
+  "17": "positional reasoning",
+  "18": "size reasoning",
+  "19": "path finding",
+  "20": "an agent's motivations",
+}
+# Words of the longest sentence or question of tasks with more than 8.
 WIDE = {"10": 9, "17": 11, "18": 9, "19": 10}
-# Chunks for nearly all questions, where they are not 11.
+# Chunks that cover nearly all questions of tasks that do not need 11.
 CHUNKS = {
   "2": 64, "3": 128, "4": 3, "5": 64, "6": 28, "7": 48, "8": 48, "14": 15,
   "15": 9, "16": 10, "17": 3, "18": 24, "19": 6, "20": 13,
 }  # fmt: skip
 
 
-def get_config(variant: str = "joint") -> ConfigDict:
-  """The config of a variant: a task's number, or joint."""
-  variants = dict.fromkeys(TASKS, _task) | {"joint": _joint}
-  c = default.choose("configs/babi_lc.py", variant, variants)
-  c.data.task = variant
-  if variant != "joint":
-    _fit(c, CHUNKS.get(variant, 11), WIDE.get(variant, 8))
-  return c
-
-
 def _fit(c: ConfigDict, chunks: int, words: int) -> None:
-  """Chunks of one sentence, and at first a slot for each, up to 64."""
-  c.data.sentence_length = words
+  """One sentence per chunk, and at first a slot for each, up to 64."""
+  c.data.sentence_length = words  # tokens per sentence and per chunk
   c.data.length = chunks * words
   c.model.chunk_length = words
   if chunks > c.memory.num_slots:
@@ -51,19 +56,19 @@ def _fit(c: ConfigDict, chunks: int, words: int) -> None:
 
 def _task(c: ConfigDict) -> ConfigDict:
   c.data.name = "babi"
-  c.data.num_eval = 1000
-  # Who gave and who got is a matter of order, of words side by side.
+  c.data.num_eval = 1000  # maximum number of validation examples; None: all
+  # The convolution sees the order of words, which tells giver from receiver.
   c.model.num_layers = 0
   c.model.conv_kernel_size = 3
   c.model.num_layers_after = 1
   c.model.mlp_ratio = 2.0
-  c.model.num_hops = 3  # some questions need three facts, one by another
+  c.model.num_hops = 3  # some questions need a chain of three facts
   c.memory.num_slots = 16
   c.memory.num_candidates = 1
   c.memory.overprovisioned_slots = 2
-  # A sentence is forgotten whole: what else it says is lost with what is void.
+  # Forgetting drops a whole sentence, with any parts that are still valid.
   c.loss.forget = 0.3
-  # The gate would shut on what reads have not learned to use as yet.
+  # The loss would shut the write gate before reads are learned.
   c.loss.write = 0.0
   c.train.learning_rate = 2e-3
   c.train.steps = 2000
@@ -76,10 +81,10 @@ def _joint(c: ConfigDict) -> ConfigDict:
   c = _task(c)
   _fit(c, 64, 12)
   c.model.width = 96
-  c.loss.forget = 1.0  # after so many steps nothing is gained by forgetting
+  c.loss.forget = 1.0  # over this many steps forgetting gains nothing
   c.loss.write = 0.003
-  # The last 15 sentences of a story, a slot for each, hold nearly all that is
-  # asked for; then longer stories, and fewer slots than sentences.
+  # First the last 15 sentences of a story, with a slot for each, which hold
+  # nearly all answers; then longer stories, with fewer slots than sentences.
   c.train.curriculum = ((0.85, 16 * 12, 16), (0.95, 32 * 12, 16))
   c.train.batch_size = 32
   c.train.learning_rate = 1e-3
@@ -88,4 +93,20 @@ def _joint(c: ConfigDict) -> ConfigDict:
   c.train.log_every = 100
   c.train.eval_every = 2000
   c.train.checkpoint_every = 1000
+  return c
+
+
+VARIANTS = {
+  "joint": ("one model for all tasks whose files are in data.dir", _joint),
+  **{name: (line, _task) for name, line in TASKS.items()},
+}
+
+
+def get_config(variant: str = "joint") -> ConfigDict:
+  """The config of a variant: a task's number, or joint."""
+  c = default.choose("configs/babi_lc.py", variant, VARIANTS)
+  # Task: 1 to 20, or joint, which is all tasks whose files are in data.dir.
+  c.data.task = variant
+  if variant != "joint":
+    _fit(c, CHUNKS.get(variant, 11), WIDE.get(variant, 8))
   return c

@@ -1,11 +1,11 @@
-"""What the memory costs beside its encoder: the setting of the benchmark.
+"""Benchmark of the cost of the memory, compared with its encoder alone.
 
 python -m nema_lc_jax.benchmark
-  On a CPU chunks one after the other are the faster schedule, for the memory
-  as for its encoder; --config.model.chunk_batch_size=0 takes them side by side,
-  which should suit accelerators (not measured).
+  On a CPU one chunk at a time is faster, with and without the memory;
+  --config.model.chunk_batch_size=0 runs all chunks in parallel, which should
+  suit accelerators (not measured).
   Two layers, 64 slots, chunks of 128 bytes, batches of 8. The texts are random
-  bytes; the data set is only timed, as what a training step waits for.
+  bytes; the data set is timed separately, since a training step waits for it.
 """
 
 from ml_collections import ConfigDict
@@ -17,7 +17,8 @@ def get_config() -> ConfigDict:
   """The config."""
   c = default.get_config()
   c.data.name = "pytext"
-  c.data.length = 4096  # of each of two texts to match, and of the breakdown
+  # Tokens of each of the two texts to match, and of the breakdown.
+  c.data.length = 4096
   c.model.width = 64
   c.model.num_layers = 1
   c.model.num_layers_after = 1

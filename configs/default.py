@@ -1,107 +1,175 @@
-"""Every field of a run, with its default. Other configs override a few."""
+"""The fields of all runs, with their defaults; other configs override some.
+
+The comment above or behind a field is its description in `--help` and in
+docs/configuration.md.
+"""
+
+from collections.abc import Callable, Mapping
 
 from ml_collections import ConfigDict, config_dict
 
+# A config's variants by name: a description, and a function that sets fields.
+Variants = Mapping[str, tuple[str, Callable[[ConfigDict], ConfigDict]]]
 
-def choose(file: str, variant: str, variants: dict) -> ConfigDict:
-  """The default config, as one of the variants of a config file changes it."""
+
+def choose(file: str, variant: str, variants: Variants) -> ConfigDict:
+  """The default config, changed by a variant of a config file."""
   if variant not in variants:
     raise ValueError(
       f"{file} has no variant {variant!r}; it has: {', '.join(variants)}."
     )
-  return variants[variant](get_config())
+  return variants[variant][1](get_config())
 
 
 def get_config() -> ConfigDict:
-  """The fields that all runs have; a config adds its task's data options."""
+  """The fields of all runs; a config adds the options of its data set."""
   c = ConfigDict()
+  # Seed of parameters, batch order and generated examples; an integer >= 0.
   c.seed = 0
 
+  # The data set. Configs add options of their own data sets.
   c.data = ConfigDict()
-  c.data.name = ""  # one of nema_lc_jax/data/registry.py
-  c.data.dir = config_dict.placeholder(str)  # of files; of pytext, the cache
-  c.data.path = config_dict.placeholder(str)  # the user's own file
+  # Data set: aan, babi, cifar10, delayed_qa, file, forgetting_mqar, imdb,
+  # listops, mqar, pathfinder, pressure, pytext, rebind, recall, revoke, toy.
+  c.data.name = ""
+  # Folder of the data set's files, or, for pytext, of its prepared data. None:
+  # the data set's default.
+  c.data.dir = config_dict.placeholder(str)
+  # Your own file or folder, for data.name=file.
+  c.data.path = config_dict.placeholder(str)
   c.data.length = 512  # tokens per text, a multiple of model.chunk_length
 
+  # The Transformer around the memory.
   c.model = ConfigDict()
-  c.model.encoder = "memory"  # or, without slots: local, full, recurrent, ssm
-  c.model.width = 64
-  c.model.num_layers = 2  # chunk-local, before the memory read
-  c.model.num_layers_after = 1
-  c.model.num_heads = 4
-  c.model.mlp_ratio = 4.0
-  c.model.sequence_mixer = "attention"  # or ssm: linear recurrence
-  c.model.gated_mlp = False  # MLPs with gated units
-  c.model.position_embedding = "learned"  # or rotary
-  c.model.conv_kernel_size = 0  # window over embeddings, in tokens; 0: none
-  c.model.chunk_length = 64
-  c.model.pool = "last"  # last, mean, slots
-  c.model.dropout = 0.0
-  c.model.dtype = "float32"  # of activations: float32, bfloat16
-  c.model.query_norm = 5.0  # the most that content adds to a read logit
-  c.model.num_hops = 1  # of the last chunk, one after another
-  c.model.remat = False  # recompute in the backward pass: less memory
-  c.model.chunk_batch_size = 0  # 0: all chunks at once
-  c.model.bptt_chunks = config_dict.placeholder(int)  # truncated BPTT
+  # The encoder: memory, or a baseline without slots: local (attention within
+  # chunks), full (attention over the whole text), recurrent (memory tokens) or
+  # ssm (a linear recurrence over the whole text).
+  c.model.encoder = "memory"
+  c.model.width = 64  # D, width of tokens and slots; a multiple of num_heads
+  c.model.num_layers = 2  # layers within a chunk, before the memory is read
+  c.model.num_layers_after = 1  # layers within a chunk, after the read
+  c.model.num_heads = 4  # attention heads of each layer
+  c.model.mlp_ratio = 4.0  # hidden width of the MLPs divided by model.width
+  # Layers that mix the tokens of a chunk: attention or ssm (linear recurrence).
+  c.model.sequence_mixer = "attention"
+  c.model.gated_mlp = False  # whether the MLPs are gated
+  # Positions of tokens in a chunk: learned (added to embeddings) or rotary
+  # (rotates queries and keys).
+  c.model.position_embedding = "learned"
+  # Window, in tokens, of a convolution over the embeddings; 0: none.
+  c.model.conv_kernel_size = 0
+  c.model.chunk_length = 64  # T, tokens per chunk
+  # Pooling to a text's vector: last (tokens of the last chunk), mean (all
+  # tokens), slots (the memory's contents at the end).
+  c.model.pool = "last"
+  c.model.dropout = 0.0  # dropout rate in training, in [0, 1)
+  # Type of activations: float32 or bfloat16; parameters and memory are always
+  # float32.
+  c.model.dtype = "float32"
+  # Norm of read queries, > 0; it bounds what content adds to a read logit.
+  c.model.query_norm = 5.0
+  # Consecutive reads (hops) of the last chunk; more than 1 needs pool=last.
+  c.model.num_hops = 1
+  # Whether the backward pass recomputes activations, with less memory and more
+  # time.
+  c.model.remat = False
+  # Chunks that layers process at a time; 0: all chunks of a text.
+  c.model.chunk_batch_size = 0
+  # Maximum number of chunks for gradients (truncated BPTT); None: all.
+  c.model.bptt_chunks = config_dict.placeholder(int)
 
+  # The slots, and the policy that writes, updates and forgets them.
   c.memory = ConfigDict()
-  # none, fifo, lru, lfu, random, write_gate, write_gate_lru, learned, oracle,
-  # or one of your own as module:function
+  # Policy: none, fifo, lru, lfu, random, oracle, write_gate, write_gate_lru,
+  # learned, or your own as module:function.
   c.memory.policy = "learned"
-  c.memory.num_slots = 16
-  c.memory.overprovisioned_slots = 0  # beyond num_slots, in training
-  c.memory.num_candidates = 2
-  c.memory.budget = 2  # operations per chunk
-  c.memory.controller = ConfigDict()  # of the learned policies
-  c.memory.controller.hidden = 32
+  c.memory.num_slots = 16  # M, number of slots, at least 1
+  # Additional slots in training, for the learned policies: items beyond
+  # num_slots decay there before they are lost.
+  c.memory.overprovisioned_slots = 0
+  c.memory.num_candidates = 2  # K, candidate items per chunk
+  # Maximum number of writes, updates and forgets per chunk, in total; 0: none.
+  c.memory.budget = 2
+  # Options of the learned policies; the others ignore them.
+  c.memory.controller = ConfigDict()
+  c.memory.controller.hidden = 32  # width of the controller's hidden layer
+  # Largest fraction of its strength that a slot loses in a step, in [0, 1].
   c.memory.controller.max_decay = 0.9
+  # A candidate is written only if its score, in (0, 1), exceeds this.
   c.memory.controller.write_threshold = 0.02
-  c.memory.controller.soft_eviction_decay = 0.02  # per step, in training
-  c.memory.controller.eviction = "strength"  # what is replaced: or fifo, lru
-  c.memory.controller.allow_update = True
+  # Factor per training step on the strength of an item beyond num_slots, in
+  # (0, 1].
+  c.memory.controller.soft_eviction_decay = 0.02
+  # Slot that a write replaces: strength (the weakest), fifo (the oldest) or lru
+  # (the least recently used).
+  c.memory.controller.eviction = "strength"
+  c.memory.controller.allow_update = True  # whether slots may be updated
+  # Whether slots may be forgotten and lose strength.
   c.memory.controller.allow_forget = True
-  c.memory.controller.ablate_input = ""  # or content, age, usage, context
-  c.memory.controller.gradient_estimator = "continuous"  # or straight_through
+  # Input that is hidden from the controller, for ablations: content, age, usage
+  # or context; empty: none.
+  c.memory.controller.ablate_input = ""
+  # Gradients of decisions: continuous (through strengths) or, for ablations,
+  # straight_through.
+  c.memory.controller.gradient_estimator = "continuous"
 
-  # Weights of the lifecycle losses. Forgetting costs from the beginning; the
-  # others 0 until `start`, all after `ramp` more (fractions of the run).
+  # Weights of the lifecycle losses, at least 0. The task loss has weight 1.
   c.loss = ConfigDict()
-  c.loss.write = 0.003
+  c.loss.write = 0.003  # weight of the cost of writes
+  # Weight of the cost of forgetting young and much used slots, from step 0.
   c.loss.forget = 0.1
+  # Weight of the cost of changing decisions about a slot between chunks.
   c.loss.stability = 1e-3
+  # Fraction of the steps before the write and stability losses start.
   c.loss.start = 0.2
+  # Fraction of the steps over which these two rise to their full weights.
   c.loss.ramp = 0.2
 
-  # Steps of self-supervised training on the task's own texts, before the task.
+  # Self-supervised training on the task's own texts, before the task.
   c.pretrain = ConfigDict()
-  c.pretrain.steps = 0
-  c.pretrain.objective = "masked_lm"  # or causal_lm
-  c.pretrain.mask_rate = 0.15
-  c.pretrain.learning_rate = 1e-3
+  c.pretrain.steps = 0  # number of pretraining steps; 0: none
+  # Objective: masked_lm (predict hidden tokens) or causal_lm (the next token).
+  c.pretrain.objective = "masked_lm"
+  c.pretrain.mask_rate = 0.15  # share of tokens that masked_lm hides, in (0, 1]
+  c.pretrain.learning_rate = 1e-3  # highest learning rate, > 0
 
-  # The test is repeated at so many times the length, on so many examples.
+  # The test at the end of a run.
   c.eval = ConfigDict()
+  # Test lengths as multiples of data.length; integers from 1.
   c.eval.length_multipliers = (1,)
+  # Test examples at multiples above 1; at data.length all are tested.
   c.eval.examples = 256
 
+  # Training on the task.
   c.train = ConfigDict()
-  c.train.steps = 1000
+  c.train.steps = 1000  # number of optimizer steps
+  # Examples per step over all devices; a multiple of the number of devices.
   c.train.batch_size = 32
-  c.train.learning_rate = 1e-3
-  c.train.schedule = "cosine"  # or constant, rsqrt
-  c.train.warmup_steps = 50
-  c.train.weight_decay = 0.01
+  c.train.learning_rate = 1e-3  # highest learning rate of AdamW, > 0
+  # Learning rate after the warm-up: cosine (to 0), constant, or rsqrt
+  # (proportional to 1/sqrt(step)).
+  c.train.schedule = "cosine"
+  c.train.warmup_steps = 50  # steps of linear warm-up from 0
+  c.train.weight_decay = 0.01  # decay of matrices except the policy's; >= 0
+  # Global norm to which gradients are clipped, > 0.
   c.train.clip_norm = 1.0
+  # Learning rate of the policy's parameters divided by that of the others.
   c.train.policy_lr_factor = 0.5
-  # (until this fraction of the steps, text length, slots), ...; then
-  # data.length and memory.num_slots. Overprovisioned slots come on top.
+  # Easier stages before the task, as triples ((end as a fraction of the steps,
+  # text length, slots), ...); then data.length and memory.num_slots.
   c.train.curriculum = ()
-  c.train.log_every = 20
-  c.train.eval_every = 200
-  c.train.checkpoint_every = 200
+  c.train.log_every = 20  # steps between two logs of training metrics
+  c.train.eval_every = 200  # steps between two validations
+  c.train.checkpoint_every = 200  # steps between two checkpoints
+  # Examples per evaluation step; a multiple of the number of devices.
   c.train.eval_batch_size = 128
-  c.train.max_consecutive_nonfinite = 20  # steps, then the run stops
-  c.train.on_save_error = "stop"  # of a checkpoint; or continue, without it
-  c.train.parallel = "jit"  # or pmap
-  c.train.fsdp = 1  # devices that parameters are sharded over; 1: replicated
+  # Steps with non-finite gradients are skipped; the run stops after more
+  # consecutive ones than this.
+  c.train.max_consecutive_nonfinite = 20
+  # Reaction to a checkpoint that cannot be written: stop or continue.
+  c.train.on_save_error = "stop"
+  c.train.parallel = "jit"  # parallelism over devices: jit or pmap
+  # Devices over which parameters are sharded, a divisor of the number of
+  # devices; 1: parameters are replicated.
+  c.train.fsdp = 1
   return c

@@ -4,49 +4,33 @@ python -m nema_lc_jax.main --config=configs/lra_lc.py
   Quick: do two windows of bytes come from the same Python module? Modules of
   validation and test are never trained on.
 
-LRA, for accelerators: lengths, batches, splits, and steps of the protocol
-(google-research/long-range-arena, lra_benchmarks/*/configs), models of about
-the reference's size. Ours choose the checkpoint on validation and test every
-example. Published test accuracies in %, in the order of
-  Transformer (LRA's README) | the same, trained longer (Nystromformer, table
-  3) | Luna-256 | Mega-chunk128 (Mega, table 2) | S4 v2 (Mega, table 2) | S5:
+LRA, for accelerators: lengths, batches, splits and steps follow the protocol
+(google-research/long-range-arena, lra_benchmarks/*/configs); models have about
+the reference's size. Our runs select the checkpoint on validation and test
+every example.
 
 python -m nema_lc_jax.main --config=configs/lra_lc.py:listops
-  Generated here once, in minutes; or --config.data.dir=lra_release.
-  36.37 | 37.10 | 37.98 | 58.8 | 59.60 | 62.15; ours: not run.
-  The operator at the root alone gives about as much as the first two: it is
-  printed with the result, as root_operator (35.3 when it was looked at).
+  Lists are generated once, in minutes; or use --config.data.dir=lra_release.
 python -m nema_lc_jax.main --config=configs/lra_lc.py:text \
     --config.data.dir=aclImdb
-  Without dir: what tensorflow-datasets has prepared. Validation is ours, held
-  out from training: LRA's reference has none, and chooses on the test.
-  64.27 | 65.02 | 65.78 | 90.2 | 86.82 | 89.31; ours: not run.
+  Without dir: the data that tensorflow-datasets has prepared. We hold out
+  validation from training; LRA's reference has none, and selects on the test.
 python -m nema_lc_jax.main --config=configs/lra_lc.py:retrieval \
     --config.data.dir=lra_release
-  57.46 | 79.35 | 79.56 | 90.97 | 90.90 | 91.40; ours: not run.
 python -m nema_lc_jax.main --config=configs/lra_lc.py:image \
     --config.data.dir=cifar-10-batches-bin
-  Without dir: what tensorflow-datasets has prepared.
-  42.44 | 38.20 | 47.86 | 85.8 | 88.65 | 88.00; ours: not run.
+  Without dir: the data that tensorflow-datasets has prepared.
 python -m nema_lc_jax.main --config=configs/lra_lc.py:pathfinder \
     --config.data.dir=lra_release
-  71.40 | 74.16 | 78.55 | 94.4 | 94.20 | 95.33; ours: not run. Without dir,
-  images are drawn here, and numbers on them can't be compared with these.
+  Without dir, images are generated, and results on them cannot be compared with
+  published ones.
 python -m nema_lc_jax.main --config=configs/lra_lc.py:pathx \
     --config.data.dir=lra_release
-  chance | - | - | 93.8 | 96.35 | 98.58; ours: not run.
 
-The same for 2 CPU cores, estimated to end within 15 minutes: shorter texts,
-fewer steps, parts of validation and test. Not to be compared with the above.
-Path-X has none: its images can't be shortened, and are not drawn here.
-Ours: text_small 0.705, beside 0.619 with full attention and 0.733 without a
-memory (four seeds, 5 to 14 minutes a run on one core, and one with a pause;
-commits 742bd98 and 543952c; docs/results/text_small). listops_small 0.334,
-beside 0.333 and 0.309, and the root operator's 0.337 (three seeds, 4 to 17
-minutes a run on one core beside other work, commits e9236fd and 543952c;
-docs/results/listops_small).
-pathfinder_small: chance (0.503, three seeds; full attention, too, 0.503, two
-seeds). The others not run.
+Small variants for 2 CPU cores, about 15 minutes each: shorter texts, fewer
+steps, parts of validation and test. They cannot be compared with the above.
+Path-X has none: its images cannot be shortened, and are not generated.
+
 python -m nema_lc_jax.main --config=configs/lra_lc.py:listops_small
 python -m nema_lc_jax.main --config=configs/lra_lc.py:text_small \
     --config.data.dir=aclImdb
@@ -62,20 +46,16 @@ from ml_collections import ConfigDict
 from configs import default
 
 
-def get_config(variant: str = "quick") -> ConfigDict:
-  """The config of a variant."""
-  return default.choose("configs/lra_lc.py", variant, VARIANTS)
-
-
 def _quick(c: ConfigDict) -> ConfigDict:
   c.data.name = "pytext"
   c.data.length = 1024
-  c.data.gap = 256  # bytes between two windows of one file, at least
-  c.data.pairs = "in_batch"  # of training: all of a batch, or labelled ones
-  c.data.num_eval = 1000
-  c.data.num_test = 2000
-  # Small: bytes are pooled into candidates as they are, and the layer works on
-  # what the memory holds. Layers on bytes learn the training modules by heart.
+  c.data.gap = 256  # minimum number of bytes between two windows of a file
+  # Pairs in training: in_batch (all of a batch) or labelled.
+  c.data.pairs = "in_batch"
+  c.data.num_eval = 1000  # validation examples
+  c.data.num_test = 2000  # test examples
+  # Small: embeddings of bytes are pooled into candidates, and one layer follows
+  # the memory. Layers on bytes overfit to the training modules.
   c.model.num_layers = 0
   c.model.num_layers_after = 1
   c.model.mlp_ratio = 2.0
@@ -129,11 +109,10 @@ def _small(c: ConfigDict) -> ConfigDict:
 def _listops_data(c: ConfigDict) -> ConfigDict:
   c.data.name = "listops"
   c.data.length = 2000
-  # Of lists that are generated; with dir, they are the release's.
-  c.data.min_length = 500  # tokens, and at most
-  c.data.max_length = 2000
-  c.data.data_seed = 0
-  c.data.num_train = 96_000
+  c.data.min_length = 500  # generated lists have more tokens
+  c.data.max_length = 2000  # generated lists have fewer tokens
+  c.data.data_seed = 0  # seed of the generated lists, the same for all runs
+  c.data.num_train = 96_000  # number of generated lists in training
   c.data.num_eval = 2000
   c.data.num_test = 2000
   return c
@@ -167,7 +146,7 @@ def _text(c: ConfigDict) -> ConfigDict:
   c = _full(c)
   c.data.name = "imdb"
   c.data.length = 4000
-  c.data.num_eval = 2500  # of the 25,000 reviews of training, held out
+  c.data.num_eval = 2500  # held out from the 25,000 training reviews
   c.model.sequence_mixer = "ssm"  # text_small learns far sooner with it
   c.model.width = 256
   c.model.chunk_length = 250
@@ -184,7 +163,7 @@ def _text_small(c: ConfigDict) -> ConfigDict:
   c.data.num_eval = 1000
   c.data.num_test = 2000
   c.model.sequence_mixer = "ssm"  # learns this sooner than attention
-  c.model.conv_kernel_size = 5  # words, or nearly; so few steps don't find them
+  c.model.conv_kernel_size = 5  # about one word; too few steps to learn words
   c.train.steps = 450
   return c
 
@@ -193,6 +172,8 @@ def _retrieval(c: ConfigDict) -> ConfigDict:
   c = _full(c)
   c.data.name = "aan"
   c.data.length = 4000
+  # Reading of the release's texts: raw (with escapes, as in the reference) or
+  # decoded.
   c.data.reading = "raw"
   c.model.width = 128
   c.model.chunk_length = 250
@@ -217,7 +198,7 @@ def _image(c: ConfigDict) -> ConfigDict:
   c.data.length = 1024
   c.model.width = 128
   c.model.num_heads = 8
-  c.model.num_layers = 1  # as in the reference; the one after it reads slots
+  c.model.num_layers = 1  # as in the reference; the next one reads slots
   c.model.mlp_ratio = 1.0
   c.model.chunk_length = 64  # two rows of pixels
   c.train.steps = 35_000  # 200 epochs
@@ -238,7 +219,7 @@ def _image_small(c: ConfigDict) -> ConfigDict:
 def _pathfinder(c: ConfigDict) -> ConfigDict:
   c = _full(c)
   c.data.name = "pathfinder"
-  c.data.resolution = 32
+  c.data.resolution = 32  # pixels per side: 32 or 128
   c.data.length = 32 * 32
   c.model.width = 32
   c.model.chunk_length = 64
@@ -273,16 +254,21 @@ def _pathfinder_small(c: ConfigDict) -> ConfigDict:
 
 
 VARIANTS = {
-  "quick": _quick,
-  "listops": _listops,
-  "text": _text,
-  "retrieval": _retrieval,
-  "image": _image,
-  "pathfinder": _pathfinder,
-  "pathx": _pathx,
-  "listops_small": _listops_small,
-  "text_small": _text_small,
-  "retrieval_small": _retrieval_small,
-  "image_small": _image_small,
-  "pathfinder_small": _pathfinder_small,
+  "quick": ("do two windows of bytes come from one Python module?", _quick),
+  "listops": ("the value of a nested list, up to 2,000 tokens", _listops),
+  "text": ("is a review of IMDb positive? 4,000 bytes", _text),
+  "retrieval": ("are two papers related? 2 x 4,000 bytes", _retrieval),
+  "image": ("CIFAR-10, 1,024 grey pixels", _image),
+  "pathfinder": ("are two dots on one curve? 1,024 pixels", _pathfinder),
+  "pathx": ("pathfinder with 16,384 pixels", _pathx),
+  "listops_small": ("listops with up to 500 tokens", _listops_small),
+  "text_small": ("text with 512 bytes", _text_small),
+  "retrieval_small": ("retrieval with 2 x 1,024 bytes", _retrieval_small),
+  "image_small": ("image with fewer steps", _image_small),
+  "pathfinder_small": ("pathfinder with fewer steps", _pathfinder_small),
 }
+
+
+def get_config(variant: str = "quick") -> ConfigDict:
+  """The config of a variant."""
+  return default.choose("configs/lra_lc.py", variant, VARIANTS)

@@ -1,6 +1,6 @@
-"""NeMA-LC in JAX: a Transformer memory whose slots' life is learned.
+"""NeMA-LC in JAX: a Transformer with a slot memory whose lifecycle is learned.
 
-The memory core is `nema_lc_jax.memory`. Everything here loads on first use.
+The memory core is `nema_lc_jax.memory`. All names here load on first use.
 """
 
 import importlib
@@ -30,7 +30,6 @@ __all__ = ["__version__", *_LAZY]
 
 
 def __getattr__(name: str):
-  """Loads what is asked for, and not before."""
   if name not in _LAZY:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
   return getattr(importlib.import_module(_LAZY[name]), name)

@@ -10,11 +10,9 @@ class RunError(RuntimeError):
 
 
 class StoppedError(RunError):
-  """A run that was asked to stop, and saved; exit code 0."""
+  """A run that a signal stopped after it saved; exit code 0."""
 
 
 def one_line(error: object) -> str:
-  """What to print for a user's mistake."""
-  if isinstance(error, KeyError):
-    error = f"the config has no field {error}"
+  """The line that is printed for an error."""
   return f"error: {' '.join(str(error).split())}"

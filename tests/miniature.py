@@ -32,13 +32,13 @@ def accuracy(policy: str, seed: int) -> float:
     steps=500, learning_rate=4e-3, warmup_steps=20, curriculum=((0.4, 64, 8),)
   )
   experiment = make_experiment(c)
-  parallel = experiment.parallel
-  state = parallel.init(np.uint32(seed), np.float32(c.train.learning_rate))
+  steps = experiment.steps
+  state = steps.init(np.uint32(seed), np.float32(c.train.learning_rate))
   for stage in experiment.stages:
-    step = parallel.train_step(stage.num_slots)
+    step = steps.train_step(stage.num_slots)
     batches = experiment.batches(stage)
     for _ in range(stage.start, stage.stop):
-      state, _ = step(state, parallel.put(next(batches)))
+      state, _ = step(state, steps.put(next(batches)))
       jax.block_until_ready(state)
   values = evaluation.evaluate(experiment, state.params, "validation").metrics
   return values["accuracy"]

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from absl import flags
 
 from nema_lc_jax import main
 from nema_lc_jax.sweep import plan
@@ -44,20 +43,11 @@ def run(tmp_path):
 
 
 def parsed(line):
-  """What main's flags make of a command line that ends in main's arguments."""
-  values = flags.FlagValues()
-  for flag in flags.FLAGS.flags_by_module_dict()[main.__name__]:
-    if flag.name != "config":
-      values[flag.name] = flag
+  """What main makes of a command line that ends in its arguments."""
   arguments = line[line.index("nema_lc_jax.main") + 1 :]
-  own = [a for a in arguments if not a.startswith("--config")]
-  left = values(["main", *own])
-  assert left == ["main"], left
-  found = {flag: values[flag].value for flag in values}
-  for flag in values:
-    values[flag].unparse()
+  found = main.make_parser().parse(arguments)
   config = dict(a.split("=", 1) for a in arguments if a.startswith("--config"))
-  return found, config
+  return vars(found), config
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

@@ -46,11 +46,11 @@ def test_it_is_valid_and_stripped(path):
 
 
 @each
-def test_its_badge_and_the_readmes_open_this_file(path):
+def test_its_badge_opens_this_file_and_the_readme_links_to_it(path):
   (link,) = LINK.findall(source(path, "markdown"))
   repository, found = link.split("/blob/main/")
   assert found == path.relative_to(ROOT).as_posix()
-  assert link in LINK.findall((ROOT / "README.md").read_text())
+  assert f"]({found})" in (ROOT / "README.md").read_text()
   assert CLONED.findall(source(path, "code")) == [repository]
 
 

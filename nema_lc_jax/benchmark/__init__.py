@@ -1,1 +1,1 @@
-"""What the memory costs: speed and memory beside other encoders."""
+"""Speed and memory use of NeMA-LC, compared with other encoders."""

@@ -1,14 +1,11 @@
-"""Measures what the memory costs, beside other encoders, in one run.
+"""Compares the speed and memory use of NeMA-LC with those of other encoders.
 
-python -m nema_lc_jax.benchmark [--config=FILE] [--quick] [--out=FOLDER] \
-    [--lengths=1024,4096] [--contestants=memory,local] [--config.FIELD=VALUE]
-
-Training steps and inference at several lengths, a breakdown of the training
-step, the share of what the machine can do, what the overhead depends on, and
-the time to the first step. Contestants take turns on the same device.
+It measures training steps and inference at several lengths, the parts of a
+training step and their share of the machine's peak, the effect of the memory's
+settings, and the time to the first step. The samples of the models are
+interleaved on one device.
 """
 
-import argparse
 import dataclasses
 import json
 import os
@@ -16,23 +13,31 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from absl import logging
 from ml_collections import ConfigDict
 
-from nema_lc_jax.benchmark import contestants, figures, machine, parts, tables
-from nema_lc_jax.benchmark.contestants import Limits, Race
+from nema_lc_jax.benchmark import figures, machine, models, parts, tables
 from nema_lc_jax.benchmark.first_step import compile_seconds
+from nema_lc_jax.benchmark.models import Comparison, Limits
 from nema_lc_jax.benchmark.tables import Results
-from nema_lc_jax.errors import ConfigError, RunError, one_line
+from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.models import ModelConfig
 from nema_lc_jax.runs import files
-from nema_lc_jax.runs.command_line import load_config
+from nema_lc_jax.runs.command_line import FROM_FILE, Parser, run_command
 from nema_lc_jax.training import provenance
-from nema_lc_jax.training.experiment import Interface, model_fields
+from nema_lc_jax.training.experiment import TaskSpec, model_fields
 
+EXAMPLES = """\
+  python -m nema_lc_jax.benchmark --quick
+      a rough measurement in a few minutes
+  python -m nema_lc_jax.benchmark --lengths=1024,4096 \\
+      --models=memory,local --parts=lengths --out=mine
+      training steps and inference of two models at two lengths
+  python -m nema_lc_jax.benchmark --config.model.chunk_batch_size=0
+      all chunks in parallel instead of one at a time
+"""
 CONFIG = "configs/benchmark_lc.py"
 PARTS = ("compile", "ceilings", "match", "lengths", "breakdown", "settings")
-# What is not given. Most of a quick run compiles, and settings do so most.
+# Defaults. A quick run mostly compiles, and the settings need most programs.
 QUICK = {
   "lengths": "256,1024",
   "parts": ",".join(PARTS[:-1]),
@@ -48,10 +53,12 @@ USUAL = {
   "matrix": 2048,
 }
 QUICK_LENGTH = 1024
-# Those whose ratio is the headline, and one of as many parameters.
+# The two models of the headline ratio, and one with as many parameters.
 HEADLINE = ("memory", "encoder", "local")
 FILE, TABLE = "benchmark.json", "benchmark.md"
-Say = Callable[[str], None]
+# Flags that are saved under an older name.
+JSON_NAMES = {"models": "contestants"}
+Log = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +66,9 @@ class Arguments:
   """The command line, checked."""
 
   config: ConfigDict
-  interface: Interface  # of one text
+  task: TaskSpec  # classifies one text
   lengths: tuple[int, ...]
-  contestants: tuple[str, ...]
+  models: tuple[str, ...]
   parts: tuple[str, ...]
   rounds: int
   seconds: float
@@ -72,12 +79,14 @@ class Arguments:
   out: Path
 
 
-def make_parser() -> argparse.ArgumentParser:
-  """The flags; those of the config are parsed apart."""
-  parser = argparse.ArgumentParser(
-    prog="python -m nema_lc_jax.benchmark",
-    description="Measures what the memory costs, beside other encoders. Any"
-    " field of the config may be set, such as --config.memory.num_slots=128.",
+def make_parser() -> Parser:
+  """The flags."""
+  parser = Parser(
+    "nema_lc_jax.benchmark",
+    __doc__,
+    EXAMPLES,
+    config=FROM_FILE,
+    config_file=CONFIG,
   )
   add = parser.add_argument
   add(
@@ -87,47 +96,65 @@ def make_parser() -> argparse.ArgumentParser:
   )
   add("--lengths", metavar="A,B,...", help="tokens of a text")
   add(
+    "--models",
     "--contestants",
+    dest="models",
     default="memory,local,full,recurrent,ssm",
     metavar="A,B,...",
-    help=f"of {', '.join(contestants.NAMES)}",
+    help=f"models to compare, of {', '.join(models.NAMES)}",
   )
   add(
     "--parts",
     metavar="A,B,...",
     help=f"what to measure, of {', '.join(PARTS)}",
   )
-  add("--rounds", type=int, help="samples of each contestant")
-  add("--seconds", type=float, help="of a sample, at least")
-  add("--matrix", type=int, help="rows of the matrices that set the ceiling")
+  add("--rounds", type=int, metavar="N", help="samples of each model")
+  add("--seconds", type=float, metavar="S", help="least duration of a sample")
+  add(
+    "--matrix",
+    type=int,
+    metavar="N",
+    help="rows of the matrices that measure the machine's peak",
+  )
   add(
     "--max_seconds",
     type=float,
     default=60.0,
-    help="steps that take longer are skipped",
+    metavar="S",
+    help="steps that take longer are skipped; default: 60",
   )
   add(
     "--memory_limit",
     type=float,
     metavar="GIB",
-    help="of a program; by default the device's, or 80%% of the free memory",
+    help="memory limit of a program; default: the device's memory, or 80%% of"
+    " the free main memory",
   )
-  add("--vocab_size", type=int, default=257)
-  add("--num_classes", type=int, default=2)
-  add("--out", default="benchmark", help="folder of the results")
-  add("--force", action="store_true", help="overwrite results that are there")
+  add(
+    "--vocab_size",
+    type=int,
+    default=257,
+    help="number of token ids; default: 257",
+  )
+  add("--num_classes", type=int, default=2, help="classes; default: 2")
+  add(
+    "--out",
+    default="benchmark",
+    metavar="DIR",
+    help="output folder; default: benchmark",
+  )
+  add("--force", action="store_true", help="overwrite existing results")
   return parser
 
 
-def parse(argv: Sequence[str]) -> Arguments:
+def parse(argv: Sequence[str] | None) -> Arguments:
   """Reads the command line.
 
   Raises:
-    ConfigError: in one line, on anything that cannot be.
+    ConfigError: in one line, on an invalid argument.
   """
-  parser = make_parser()
-  args, rest = parser.parse_known_args(argv)
-  config = load_config(parser.prog, rest, default=CONFIG)
+  args = make_parser().parse(argv)
+  config = args.config
   for name, value in (QUICK if args.quick else USUAL).items():
     if getattr(args, name) is None:
       setattr(args, name, value)
@@ -149,13 +176,13 @@ def parse(argv: Sequence[str]) -> Arguments:
       f"{out} holds results: choose another --out, or overwrite them with"
       " --force."
     )
-  interface = Interface("classify", args.vocab_size, args.num_classes)
-  _check_model(config, interface)
+  task = TaskSpec("classify", args.vocab_size, args.num_classes)
+  _check_model(config, task)
   return Arguments(
     config=config,
-    interface=interface,
+    task=task,
     lengths=lengths,
-    contestants=_names("contestants", args.contestants, contestants.NAMES),
+    models=_names("models", args.models, models.NAMES),
     parts=_names("parts", args.parts, PARTS),
     rounds=args.rounds,
     seconds=args.seconds,
@@ -183,7 +210,7 @@ def _lengths(text: str, config: ConfigDict) -> tuple[int, ...]:
     lengths = tuple(sorted({int(part) for part in text.split(",")}))
   except ValueError:
     raise ConfigError(
-      f"--lengths must be whole numbers with commas between, got {text!r}."
+      f"--lengths must be whole numbers separated by commas, got {text!r}."
     ) from None
   for length in (*lengths, config.data.length):
     if length < 1 or chunk < 1 or length % chunk:
@@ -195,57 +222,57 @@ def _lengths(text: str, config: ConfigDict) -> tuple[int, ...]:
   return lengths
 
 
-def _check_model(config: ConfigDict, interface: Interface) -> None:
+def _check_model(config: ConfigDict, task: TaskSpec) -> None:
   if config.model.encoder != "memory":
     raise ConfigError(
-      f"config.model.encoder={config.model.encoder!r}: the config is the"
-      " memory's; choose others with --contestants."
+      f"config.model.encoder={config.model.encoder!r}: it must be"
+      " 'memory'; choose other encoders with --models."
     )
   if config.train.batch_size < 1:
     raise ConfigError(
       "config.train.batch_size must be at least 1, got"
       f" {config.train.batch_size}."
     )
-  ModelConfig(**model_fields(config, interface))
+  ModelConfig(**model_fields(config, task))
 
 
-def run(args: Arguments, say: Say) -> Results:
+def run(args: Arguments, log: Log) -> Results:
   """Measures what was asked for."""
   config, results = args.config, Results()
   size = {"batch": config.train.batch_size, "length": config.data.length}
   if "compile" in args.parts:
     # First, while no other process holds the device.
-    say("time to the first step, in processes of their own")
-    results.compile_seconds = compile_seconds(config, args.interface, **size)
-    say(f"seconds: {results.compile_seconds}")
+    log("measuring the time to the first step in separate processes")
+    results.compile_seconds = compile_seconds(config, args.task, **size)
+    log(f"seconds to the first step: {results.compile_seconds}")
   limit = args.memory_limit or machine.memory_limit()
   limits = Limits(limit, args.max_seconds, args.rounds, args.seconds)
-  say(f"programs may take {limit / 2**30:,.1f} GiB")
+  log(f"memory limit of a program: {limit / 2**30:,.1f} GiB")
   timing = {"rounds": args.rounds, "seconds": args.seconds}
   if {"ceilings", "breakdown"} & set(args.parts):
     results.ceilings = machine.measure_ceilings(size=args.matrix, **timing)
-    say(
-      f"ceilings: {results.ceilings.flops / 1e9:,.1f} GFLOP/s,"
+    log(
+      f"peak of the machine: {results.ceilings.flops / 1e9:,.1f} GFLOP/s,"
       f" {results.ceilings.bytes / 1e9:,.1f} GB/s"
     )
   if "match" in args.parts:
-    both = dataclasses.replace(args.interface, head="match")
-    race = Race(config, both, HEADLINE, limits, say)
-    results.cells += race.run(config.data.length)
-    say("; ".join(tables.headline(results.cells)))
+    both = dataclasses.replace(args.task, head="match")
+    comparison = Comparison(config, both, HEADLINE, limits, log)
+    results.cases += comparison.run(config.data.length)
+    log("; ".join(tables.headline(results.cases)))
   if "lengths" in args.parts:
-    race = Race(config, args.interface, args.contestants, limits, say)
+    comparison = Comparison(config, args.task, args.models, limits, log)
     for length in args.lengths:
-      results.cells += race.run(length)
+      results.cases += comparison.run(length)
   if "breakdown" in args.parts:
-    say("parts of the training step")
+    log("measuring the parts of the training step")
     results.breakdown = parts.breakdown(
-      config, args.interface, limits, results.ceilings
+      config, args.task, limits, results.ceilings
     )
   if "settings" in args.parts:
     around = parts.AROUND_QUICK if args.quick else parts.AROUND
     results.sensitivity = parts.sensitivity(
-      config, args.interface, limits, around=around, say=say
+      config, args.task, limits, around=around, log=log
     )
   return results
 
@@ -254,33 +281,33 @@ def write(args: Arguments, results: Results) -> list[Path]:
   """Writes the results, the table and the figure; returns the files."""
   args.out.mkdir(parents=True, exist_ok=True)
   flags = {
-    field.name: getattr(args, field.name)
+    JSON_NAMES.get(field.name, field.name): getattr(args, field.name)
     for field in dataclasses.fields(args)
-    if field.name not in ("config", "interface", "out")
+    if field.name not in ("config", "task", "out")
   }
   record = {
     "versions": provenance.versions(),
     "hardware": provenance.hardware(),
     "git_commit": provenance.git_commit(),
     "flags": flags,
-    "interface": dataclasses.asdict(args.interface),
+    "interface": dataclasses.asdict(args.task),
     "config": json.loads(args.config.to_json()),
     "results": results.to_json(),
   }
   (args.out / TABLE).write_text(
     tables.markdown(results, _about(args, record)), encoding="utf-8"
   )
-  drawn = figures.draw(results.cells, args.out)
-  # Last: it is what says that results are there.
+  drawn = figures.draw(results.cases, args.out)
+  # Last: this file marks the results as complete.
   files.write_json(args.out / FILE, record)
   return [args.out / FILE, args.out / TABLE, *drawn]
 
 
 def _about(args: Arguments, record: dict) -> list[str]:
-  """What was run, and on what."""
+  """Lines that describe the setup."""
   c, hardware = args.config, record["hardware"]
-  turn = c.model.chunk_batch_size
-  schedule = f"{turn} of them at a time" if turn else "all of them side by side"
+  size = c.model.chunk_batch_size
+  schedule = f"{size} of them at a time" if size else "all of them in parallel"
   names = ("jax", "jaxlib", "flax", "python")
   versions = ", ".join(f"{n} {record['versions'][n]}" for n in names)
   return [
@@ -289,7 +316,7 @@ def _about(args: Arguments, record: dict) -> list[str]:
     f"width {c.model.width}, {c.model.num_layers} +"
     f" {c.model.num_layers_after} layers, {c.model.num_heads} heads, chunks of"
     f" {c.model.chunk_length}, {schedule}, {c.model.dtype}, vocabulary"
-    f" {args.interface.vocab_size}, pool {c.model.pool!r}; policy"
+    f" {args.task.vocab_size}, pool {c.model.pool!r}; policy"
     f" {c.memory.policy}, {c.memory.num_slots} slots, budget"
     f" {c.memory.budget}, {c.memory.num_candidates} candidates",
     f"batches of at most {c.train.batch_size} texts of random tokens;"
@@ -297,19 +324,17 @@ def _about(args: Arguments, record: dict) -> list[str]:
   ]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-  """Runs the benchmark; 2 is a user's mistake, 1 a run that had to stop."""
-  logging.set_verbosity(logging.WARNING)
-  try:
-    args = parse(sys.argv[1:] if argv is None else argv)
-    results = run(args, lambda line: print(line, flush=True))
-    written = write(args, results)
-  except (ValueError, OSError, RunError) as error:
-    print(one_line(error), file=sys.stderr)
-    return 1 if isinstance(error, RunError) else 2
+def _main(argv: Sequence[str] | None) -> None:
+  args = parse(argv)
+  results = run(args, lambda line: print(line, flush=True))
+  written = write(args, results)
   print((args.out / TABLE).read_text())
   print(f"wrote {', '.join(path.name for path in written)} to {args.out}")
-  return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the benchmark, and returns the exit code."""
+  return run_command(lambda: _main(argv))
 
 
 if __name__ == "__main__":

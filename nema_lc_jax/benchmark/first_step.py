@@ -1,6 +1,7 @@
-"""How long a fresh process takes to its first training step.
+"""The time from a fresh process to its first training step.
 
-Run as a process of its own, by `compile_seconds`; reads JSON, prints seconds.
+`compile_seconds` runs this module as a separate process, which reads JSON and
+prints seconds.
 """
 
 import dataclasses
@@ -15,28 +16,29 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 import nema_lc_jax
-from nema_lc_jax.benchmark.contestants import training_program
+from nema_lc_jax.benchmark.models import training_program
 from nema_lc_jax.errors import RunError
+from nema_lc_jax.runs.command_line import run_command
 from nema_lc_jax.runs.config_json import config_from_json
-from nema_lc_jax.training.experiment import Interface
+from nema_lc_jax.training.experiment import TaskSpec
 
 
 def compile_seconds(
-  config: ConfigDict, interface: Interface, *, batch: int, length: int
+  config: ConfigDict, task: TaskSpec, *, batch: int, length: int
 ) -> dict[str, float]:
-  """Seconds to the first training step, imports apart.
+  """Seconds to the first training step, without those of imports.
 
-  Each in a process of its own, which must be the only one on its device:
-  "cold" without anything compiled before, "cached" with all that the first
-  process left in JAX's persistent compilation cache.
+  Each is measured in a separate process, which must be the only one on its
+  device: "cold" with an empty compilation cache, "cached" with the persistent
+  cache that the first process filled.
 
   Raises:
-    RunError: in one line, if such a process fails.
+    RunError: in one line, if a process fails.
   """
   task = json.dumps(
     {
       "config": config.to_json(),
-      "interface": dataclasses.asdict(interface),
+      "interface": dataclasses.asdict(task),
       "batch": batch,
       "length": length,
     }
@@ -68,13 +70,12 @@ def _process(task: str, cache: str) -> float:
   return float(done.stdout.split()[-1])
 
 
-def main() -> None:
-  """Reads what to train, and prints the seconds."""
+def _main() -> None:
   task = json.load(sys.stdin)
   began = time.perf_counter()
   program = training_program(
     config_from_json(json.loads(task["config"])),
-    Interface(**task["interface"]),
+    TaskSpec(**task["interface"]),
     batch=task["batch"],
     length=task["length"],
   )
@@ -82,5 +83,10 @@ def main() -> None:
   print(time.perf_counter() - began)
 
 
+def main() -> int:
+  """Reads the config, prints the seconds, and returns the exit code."""
+  return run_command(_main)
+
+
 if __name__ == "__main__":
-  main()
+  sys.exit(main())

@@ -1,4 +1,4 @@
-"""What the machine can do at most, and how much of it a program asks for."""
+"""Peak throughput of the machine, and the work of a program."""
 
 import math
 from collections.abc import Iterator
@@ -11,24 +11,24 @@ from jax.extend import core
 
 from nema_lc_jax.benchmark.measure import Program, alternate
 
-# Of the memory that is free, the share that a program may take.
+# The share of the free memory that a program may take.
 SHARE = 0.8
 
 
 def memory_limit() -> int:
-  """Bytes that a program may take: of the device, or most of what is free."""
+  """Bytes that a program may take: the device's, or most of the free memory."""
   stats = jax.devices()[0].memory_stats() or {}
   return stats.get("bytes_limit") or int(SHARE * _available())
 
 
 def _available() -> float:
-  """Bytes of main memory that are free; infinite where nothing says."""
+  """Free bytes of main memory; practically infinite where unknown."""
   found = []
   try:
     lines = Path("/proc/meminfo").read_text().splitlines()
     fields = dict(line.split(":", 1) for line in lines)
     found.append(1024 * int(fields["MemAvailable"].split()[0]))
-    # A container may be given less.
+    # A container may have less.
     group = Path("/sys/fs/cgroup")
     limit = int((group / "memory.max").read_text())
     used = int((group / "memory.current").read_text())
@@ -39,25 +39,25 @@ def _available() -> float:
 
 
 class Ceilings(NamedTuple):
-  """The most that was measured, per second."""
+  """Measured peak throughput, per second."""
 
   flops: float  # of a product of two large matrices
   bytes: float  # read and written by a large copy
 
 
 def measure_ceilings(*, size: int, rounds: int, seconds: float) -> Ceilings:
-  """The ceilings in float32, by the fastest sample of each.
+  """Measures the peak in float32, from the fastest sample of each.
 
   Args:
     size: rows and columns of the matrices; a copy has 8 * size**2 numbers.
-    rounds: samples.
-    seconds: of a sample, at least.
+    rounds: number of samples.
+    seconds: least duration of a sample.
   """
   square = lambda: (jnp.ones((size, size)), jnp.ones((size, size)))
   flat = lambda: (jnp.ones(8 * size * size),)
   programs = {
     "product": Program(lambda a, b: a @ b, square),
-    # Not the plain identity, which would compute nothing.
+    # The identity would compute nothing.
     "copy": Program(lambda x: -x, flat),
   }
   for program in programs.values():
@@ -70,25 +70,25 @@ def measure_ceilings(*, size: int, rounds: int, seconds: float) -> Ceilings:
 
 
 class Cost(NamedTuple):
-  """What a program does in one call, by XLA's analysis."""
+  """The work of one call of a program, from XLA's cost analysis."""
 
   flops: float
   bytes: float  # read and written by its fused operations
 
   def plus(self, other: "Cost", times: float = 1.0) -> "Cost":
-    """The sum of this and `times` as much as the other."""
+    """The sum of this cost and `times` the other."""
     return Cost(
       self.flops + times * other.flops, self.bytes + times * other.bytes
     )
 
 
 def cost(program: Program) -> Cost:
-  """What a program does in one call, with every turn of its loops.
+  """The work of one call of a program, with every iteration of its scans.
 
-  XLA counts the body of a loop once. So the bodies of scans are compiled
-  alone, too, and what they cost is added for the turns that are missing.
+  XLA counts the body of a loop once. The bodies of scans are therefore also
+  compiled alone, and their cost is added for the remaining iterations.
   """
-  return _all_turns(program.traced.jaxpr, _analysed(program.compiled))
+  return _all_iterations(program.traced.jaxpr, _analysed(program.compiled))
 
 
 def _analysed(compiled: jax.stages.Compiled) -> Cost:
@@ -97,20 +97,20 @@ def _analysed(compiled: jax.stages.Compiled) -> Cost:
   return Cost(get("flops"), get("bytes accessed"))
 
 
-def _all_turns(jaxpr: core.ClosedJaxpr, once: Cost) -> Cost:
+def _all_iterations(jaxpr: core.ClosedJaxpr, once: Cost) -> Cost:
   total = once
   for scan in _scans(jaxpr.jaxpr):
     body = scan.params["jaxpr"]
     shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in body.in_avals]
     alone = jax.jit(core.jaxpr_as_fun(body)).lower(*shapes).compile()
     counted = _analysed(alone)
-    whole = _all_turns(body, counted)
+    whole = _all_iterations(body, counted)
     total = total.plus(whole, scan.params["length"]).plus(counted, -1.0)
   return total
 
 
 def _scans(jaxpr: core.Jaxpr) -> Iterator[Any]:
-  """The scans of a program, but not those inside of other scans."""
+  """The outermost scans of a program."""
   for equation in jaxpr.eqns:
     if equation.primitive.name == "scan":
       yield equation

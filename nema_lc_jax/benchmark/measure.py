@@ -1,4 +1,4 @@
-"""Programs that are timed by turns, and what their samples say."""
+"""Interleaved timing of programs, and statistics of the samples."""
 
 import math
 import statistics
@@ -11,36 +11,36 @@ import jax
 from nema_lc_jax.training.sharding import compiled_bytes
 
 
-class Estimate(NamedTuple):
-  """Of several samples."""
+class Timing(NamedTuple):
+  """Median and range of several samples."""
 
   median: float
-  low: float  # the least
-  high: float  # the greatest
+  low: float
+  high: float
 
 
-def estimate(samples: Sequence[float]) -> Estimate:
-  """Median and range; NaN of no samples."""
+def timing(samples: Sequence[float]) -> Timing:
+  """Median and range; NaN without samples."""
   if not samples:
-    return Estimate(math.nan, math.nan, math.nan)
-  return Estimate(statistics.median(samples), min(samples), max(samples))
+    return Timing(math.nan, math.nan, math.nan)
+  return Timing(statistics.median(samples), min(samples), max(samples))
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
-  """One ratio per round, so that what slows down a whole round cancels."""
+  """One ratio per round, so that slowdowns of a whole round cancel."""
   if not above or not below:
     return []
   return [a / b for a, b in zip(above, below, strict=True)]
 
 
 class Program:
-  """A function compiled for arguments that are made when it is started.
+  """A compiled function, with arguments that `start` makes.
 
   Args:
     function: to be compiled.
     make_args: makes all its arguments, on the device.
-    carry: the first result is the next call's first argument, whose memory it
-      takes over, as in training.
+    carry: whether the first result becomes the first argument of the next
+      call, in the same (donated) memory, as in training.
   """
 
   def __init__(
@@ -50,29 +50,29 @@ class Program:
     *,
     carry: bool = False,
   ):
-    """Compiles, and allocates nothing."""
+    """Compiles, without allocating arguments."""
     self._make_args, self._carry = make_args, carry
     jitted = jax.jit(function, donate_argnums=(0,) if carry else ())
     self.traced = jitted.trace(*jax.eval_shape(make_args))
     self.compiled = self.traced.lower().compile()
     self.bytes = compiled_bytes(self.compiled)
     self.first_seconds = math.nan  # of the first call
-    self.peak_bytes: int | None = None  # of the device, if it was new then
+    self.peak_bytes: int | None = None  # of the device, if this raised it
     self._args: tuple[Any, ...] = ()
 
   def start(self) -> None:
-    """Makes the arguments, and calls once."""
+    """Makes the arguments, and calls the program once."""
     before = _device_peak()
     self._args = jax.block_until_ready(self._make_args())
     self.first_seconds = self()
     after = _device_peak()
-    # The device keeps one peak for all programs so far: it says something of
-    # this one only where this one has raised it.
+    # The device has one peak for all programs so far, so it belongs to this
+    # program only if this program has raised it.
     if before is not None and after is not None and after > before:
       self.peak_bytes = after
 
   def __call__(self) -> float:
-    """Seconds of one call."""
+    """Calls the program once; returns the seconds."""
     began = time.perf_counter()
     out = jax.block_until_ready(self.compiled(*self._args))
     seconds = time.perf_counter() - began
@@ -90,14 +90,14 @@ def alternate(
 ) -> dict[Hashable, list[float]]:
   """Seconds per call of each program, one sample per round.
 
-  Every program has its turn in every round, in an order that turns around, so
-  that a machine that slows down does so for all. A sample is the mean over as
-  many calls as the first one says fill `seconds`.
+  The samples are interleaved: every round has one of each program, in
+  alternating order, so that a slowdown of the machine affects all programs. A
+  sample is the mean over as many calls as fill `seconds`, by the first call.
 
   Args:
     calls: started programs.
     rounds: samples of each.
-    seconds: of a sample, at least.
+    seconds: least duration of a sample.
   """
   repeats = {
     name: max(1, math.ceil(seconds / max(program.first_seconds, 1e-9)))

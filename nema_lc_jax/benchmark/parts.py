@@ -1,4 +1,4 @@
-"""Where a training step's time goes, and what that depends on."""
+"""The parts of a training step, and how its time depends on settings."""
 
 import dataclasses
 import functools
@@ -11,29 +11,29 @@ import optax
 from ml_collections import ConfigDict
 
 from nema_lc_jax import data
-from nema_lc_jax.benchmark.contestants import (
+from nema_lc_jax.benchmark.machine import Ceilings, cost
+from nema_lc_jax.benchmark.measure import Program, alternate
+from nema_lc_jax.benchmark.models import (
   Limits,
   config_of,
   first_state,
   fit,
   training_program,
 )
-from nema_lc_jax.benchmark.machine import Ceilings, cost
-from nema_lc_jax.benchmark.measure import Program, alternate
 from nema_lc_jax.data.pipeline import READ_OPTIONS
 from nema_lc_jax.memory import init_state, scan_chunks
 from nema_lc_jax.models import ModelConfig
 from nema_lc_jax.models import encoder as enc
 from nema_lc_jax.models.memory_layer import chunks_of, slot_policies
-from nema_lc_jax.models.pure import call, init
+from nema_lc_jax.models.pure import apply, init
 from nema_lc_jax.training.experiment import (
-  Interface,
+  TaskSpec,
+  build_steps,
   load_data,
-  machinery,
   model_fields,
 )
 
-# What one setting at a time is multiplied with, around the config's own.
+# Factors of the config's values; one setting is changed at a time.
 AROUND = {
   "memory.num_slots": (0.25, 4),
   "memory.num_candidates": (0.5, 2),
@@ -44,17 +44,17 @@ AROUND_QUICK = {"memory.num_slots": (0.25,)}
 
 
 def scan_program(
-  config: ConfigDict, interface: Interface, *, batch: int, length: int
+  config: ConfigDict, task: TaskSpec, *, batch: int, length: int
 ) -> Program:
   """The memory's steps alone, forward and backward.
 
-  Queries and candidates are given, and have gradients; so the projections
-  that make them are not in it.
+  Queries and candidates are inputs with gradients, so the projections that
+  make them are not included.
   """
-  c = ModelConfig(**model_fields(config, interface))
+  c = ModelConfig(**model_fields(config, task))
   T, D, K = c.chunk_length, c.width, c.num_candidates
   N = length // T
-  policy, M = slot_policies(c).in_training(N, c.num_slots)
+  policy, M = slot_policies(c).for_training(N, c.num_slots)
 
   def one(params, query, content, key):
     valid, bias = jnp.ones((N, T), bool), jnp.full(N, 0.3)
@@ -75,7 +75,7 @@ def scan_program(
 
   def loss(learned, keys, weights):
     read = jax.vmap(one, (None, 0, 0, 0))(*learned, keys)
-    # Weighted, so that the gradient is no constant.
+    # Weighted, so that the gradient is not constant.
     return (read * weights).sum()
 
   def make_args():
@@ -90,17 +90,17 @@ def scan_program(
 
 
 def head_program(
-  config: ConfigDict, interface: Interface, *, batch: int, length: int
+  config: ConfigDict, task: TaskSpec, *, batch: int, length: int
 ) -> Program:
-  """The mean of all tokens and the head on it, forward and backward."""
+  """Mean pooling over tokens and the head, forward and backward."""
   D = config.model.width
-  head = enc.Head(interface.num_classes, hidden=2 * D)
+  head = enc.Head(task.num_classes, hidden=2 * D)
   labels = jnp.zeros(batch, jnp.int32)
 
   def loss(learned):
     params, x = learned
     pool = functools.partial(enc.mean_pool, weights=jnp.ones((1, length)))
-    logits = call(head, params, jax.vmap(pool)(x))
+    logits = apply(head, params, jax.vmap(pool)(x))
     return optax.softmax_cross_entropy_with_integer_labels(
       logits, labels
     ).mean()
@@ -112,16 +112,16 @@ def head_program(
   return Program(jax.grad(loss), jax.jit(make_args))
 
 
-def optimizer_program(config: ConfigDict, interface: Interface) -> Program:
-  """An update of all parameters from their gradients."""
-  spec, _ = machinery(config, interface)
+def optimizer_program(config: ConfigDict, task: TaskSpec) -> Program:
+  """The optimizer's update of all parameters."""
+  spec = build_steps(config, task).spec
 
   def update(state, params, grads):
     directions, state = spec.tx.update(grads, state, params)
     return state, optax.apply_updates(params, directions)
 
   def make_args():
-    state = first_state(config, interface)
+    state = first_state(config, task)
     return state.opt_state, state.params, state.params
 
   return Program(update, make_args, carry=True)
@@ -130,10 +130,10 @@ def optimizer_program(config: ConfigDict, interface: Interface) -> Program:
 def input_samples(config: ConfigDict, *, rounds: int) -> list[float]:
   """Seconds to make a batch of the config's own data set.
 
-  On its own, as fast as it goes; in a run it is made beside the step.
+  The pipeline runs alone here; in a run it works in parallel with the step.
 
   Raises:
-    ValueError, OSError: where the data set cannot be had.
+    ValueError, OSError: if the data set cannot be loaded.
   """
   dataset = load_data(config)
   batches = data.train_iterator(
@@ -143,7 +143,7 @@ def input_samples(config: ConfigDict, *, rounds: int) -> list[float]:
     length=config.data.length,
   )
   queue = READ_OPTIONS.prefetch_buffer_size
-  for _ in range(2 * queue):  # What was made before the clock started.
+  for _ in range(2 * queue):  # Skip batches that were prefetched untimed.
     next(batches)
   samples = []
   for _ in range(rounds):
@@ -154,11 +154,11 @@ def input_samples(config: ConfigDict, *, rounds: int) -> list[float]:
   return samples
 
 
-def _fit_memory(config: ConfigDict, interface: Interface, limits: Limits):
-  """See `fit`: the memory's training step at the config's own length."""
+def _fit_memory(config: ConfigDict, task: TaskSpec, limits: Limits):
+  """Fits the memory model's training step at the config's length (`fit`)."""
   length = config.data.length
   return fit(
-    lambda rows: training_program(config, interface, batch=rows, length=length),
+    lambda rows: training_program(config, task, batch=rows, length=length),
     batch=config.train.batch_size,
     limit=limits.bytes,
   )
@@ -171,30 +171,30 @@ class Breakdown:
   batch: int
   length: int
   samples: dict[str, list[float]]
-  skipped: dict[str, str]  # part to why it was not measured
-  # Part to its share of each ceiling, and what it does in a step.
+  skipped: dict[str, str]  # why a part was not measured, by part
+  # Work of each part in a step, and its share of the machine's peak.
   costs: dict[str, dict[str, float]]
 
 
 def breakdown(
   config: ConfigDict,
-  interface: Interface,
+  task: TaskSpec,
   limits: Limits,
   ceilings: Ceilings,
 ) -> Breakdown | None:
-  """The parts of the memory's training step; None if it does not fit."""
-  memory, batch, _ = _fit_memory(config, interface, limits)
+  """Times the parts of the training step; None if the step does not fit."""
+  memory, batch, _ = _fit_memory(config, task, limits)
   if memory is None:
     return None
   length = config.data.length
-  encoder = config_of(config, interface, "encoder")
+  encoder = config_of(config, task, "encoder")
   size = {"batch": batch, "length": length}
   programs = {
     "memory": memory,
-    "encoder": training_program(encoder, interface, **size),
-    "scan": scan_program(config, interface, **size),
-    "head": head_program(config, interface, **size),
-    "optimizer": optimizer_program(config, interface),
+    "encoder": training_program(encoder, task, **size),
+    "scan": scan_program(config, task, **size),
+    "head": head_program(config, task, **size),
+    "optimizer": optimizer_program(config, task),
   }
   for name, program in programs.items():
     if name != "memory":
@@ -227,7 +227,7 @@ class Sensitivity:
 def settings(
   config: ConfigDict, around: Mapping[str, Sequence[float]]
 ) -> list[tuple[str, int | None, ConfigDict]]:
-  """The config as it is, and with one field at a time changed."""
+  """The unchanged config, and variants with one field changed."""
   found: list[tuple[str, int | None, ConfigDict]] = [("", None, config)]
   for path, factors in around.items():
     section, field = path.split(".")
@@ -243,17 +243,17 @@ def settings(
 
 def sensitivity(
   config: ConfigDict,
-  interface: Interface,
+  task: TaskSpec,
   limits: Limits,
   *,
   around: Mapping[str, Sequence[float]],
-  say: Callable[[str], None],
+  log: Callable[[str], None],
 ) -> list[Sensitivity]:
-  """What the memory costs beside its encoder, against its own settings.
+  """Times the memory model and its encoder under changed memory settings.
 
-  Empty if the memory's training step does not fit.
+  Empty if the memory model's training step does not fit.
   """
-  fitting, batch, _ = _fit_memory(config, interface, limits)
+  fitting, batch, _ = _fit_memory(config, task, limits)
   if fitting is None:
     return []
   size = {"batch": batch, "length": config.data.length}
@@ -261,12 +261,12 @@ def sensitivity(
   rows = settings(config, around)
   for path, value, changed in rows:
     name, T = (path, value), changed.model.chunk_length
-    programs["memory", name] = training_program(changed, interface, **size)
-    programs["scan", name] = scan_program(changed, interface, **size)
+    programs["memory", name] = training_program(changed, task, **size)
+    programs["scan", name] = scan_program(changed, task, **size)
     if ("encoder", T) not in programs:
-      encoder = config_of(changed, interface, "encoder")
-      programs["encoder", T] = training_program(encoder, interface, **size)
-    say(f"compiled {path or 'as configured'} {value or ''}".rstrip())
+      encoder = config_of(changed, task, "encoder")
+      programs["encoder", T] = training_program(encoder, task, **size)
+    log(f"compiled {path or 'as configured'} {value or ''}".rstrip())
   for program in programs.values():
     program.start()
   samples = alternate(programs, rounds=limits.rounds, seconds=limits.seconds)

@@ -7,7 +7,7 @@ for batch in eval_batches(dataset, "test", batch_size=64, length=192): ...
 
 from nema_lc_jax.data.pipeline import eval_batches, train_iterator
 from nema_lc_jax.data.registry import NAMES, load, options_of
-from nema_lc_jax.data.text.language_modelling import cloze
+from nema_lc_jax.data.text.language_modelling import language_modelling
 from nema_lc_jax.data.types import SPLITS, DataError, Dataset
 
 __all__ = [
@@ -15,8 +15,8 @@ __all__ = [
   "SPLITS",
   "DataError",
   "Dataset",
-  "cloze",
   "eval_batches",
+  "language_modelling",
   "load",
   "options_of",
   "train_iterator",

@@ -1,13 +1,13 @@
-"""What counting bytes can do: baselines of matching and of classifying."""
+"""Baselines that count bytes, for matching and for classification."""
 
 import numpy as np
 
 from nema_lc_jax.data.byte_text import VOCAB_SIZE
 from nema_lc_jax.data.types import Examples
 
-# Enough pairs for a threshold whose error is below one percent.
+# With so many examples, the error of a fitted threshold is below one percent.
 FIT_PAIRS = 4000
-# Of the ridge regression, per example.
+# Penalty of the ridge regression, per example.
 RIDGE = 1e-5
 
 
@@ -16,8 +16,8 @@ def byte_histogram(fit: Examples, split: Examples) -> dict[str, float]:
 
   The threshold is fitted on the first `FIT_PAIRS` labelled pairs of `fit`, then
   applied to all of `split`. `byte_histogram` compares plain counts;
-  `byte_histogram_sqrt_idf` square roots, weighted by how few texts of `fit`
-  contain the byte: a stronger one, for those who want to be sure.
+  `byte_histogram_sqrt_idf` compares square roots of counts, weighted by how few
+  texts of `fit` contain the byte, and is stronger.
   """
   fit1, fit2, fit_labels = _counts(fit, min(len(fit), FIT_PAIRS))
   counts1, counts2, labels = _counts(split, len(split))
@@ -43,7 +43,7 @@ def byte_classifier(fit: Examples, split: Examples) -> dict[str, float]:
   shares, labels = _shares(fit, min(len(fit), FIT_PAIRS))
   evaluated, truth = _shares(split, len(split))
   targets = np.eye(1 + labels.max())[labels]
-  # Square roots of shares have the same scale whatever the length.
+  # The scale of square roots of shares does not depend on the length.
   gram = shares.T @ shares + RIDGE * len(shares) * np.eye(shares.shape[1])
   weights = np.linalg.solve(gram, shares.T @ (targets - targets.mean(0)))
   answers = (evaluated @ weights + targets.mean(0)).argmax(1)
@@ -65,8 +65,8 @@ def _shares(examples: Examples, count: int) -> tuple[np.ndarray, np.ndarray]:
 def best_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
   """The t for which `scores >= t` [n] is equal to `labels` [n] most often."""
   order = np.argsort(-scores, kind="stable")
-  # Right minus wrong when all scores down to this one count as 1, plus a
-  # constant; a first entry stands for none of them.
+  # Right minus wrong answers, up to a constant, if all scores down to this one
+  # are answered with 1. The first entry is for answering none with 1.
   gain = np.cumsum(np.append(0, 2 * labels[order] - 1))
   return float(np.append(np.inf, scores[order])[gain.argmax()])
 

@@ -27,7 +27,7 @@ def encode(text: bytes) -> np.ndarray:
 
 
 def fit(row: np.ndarray, length: int, fill: int = 0) -> np.ndarray:
-  """`row` cut to `length`, or filled up at its end, in its own dtype."""
+  """`row` cut to `length`, or padded with `fill`; its dtype stays."""
   fitted = np.full(length, fill, row.dtype)
   fitted[: len(row)] = row[:length]
   return fitted
@@ -39,7 +39,10 @@ def tokens(
   suffix: str = "",
   mask: np.ndarray | None = None,
 ) -> Example:
-  """`inputs` and `mask` of one row of ids; without a mask, none is padding."""
+  """`inputs` and `mask` of one row of ids; without a mask, all are valid.
+
+  The names get the suffix.
+  """
   mask = np.ones(len(row), bool) if mask is None else mask
   return {
     f"inputs{suffix}": fit(row, length).astype(np.int32, copy=False),
@@ -48,7 +51,7 @@ def tokens(
 
 
 def text_pair(text1: bytes, text2: bytes, length: int) -> Example:
-  """The inputs and masks of a matching example; it has no label yet."""
+  """The inputs and masks of an example for the head match, without a label."""
   return tokens(encode(text1[:length]), length) | tokens(
     encode(text2[:length]), length, "2"
   )

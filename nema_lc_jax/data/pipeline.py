@@ -1,4 +1,4 @@
-"""From a data set to batches: training streams and complete evaluations."""
+"""Batches of a data set: endless for training, complete for evaluation."""
 
 from collections.abc import Iterator
 
@@ -15,8 +15,9 @@ from nema_lc_jax.data.types import (
   require_split,
 )
 
-# Making a batch is mostly Python: one thread hides it behind a training step,
-# more fight over the interpreter. A short queue bounds memory on long texts.
+# Batches are made mostly in Python: one thread makes them while a step trains,
+# and more threads would compete for the interpreter. A short queue bounds the
+# memory that long texts need.
 READ_OPTIONS = grain.ReadOptions(num_threads=1, prefetch_buffer_size=8)
 
 
@@ -28,23 +29,23 @@ def train_iterator(
   length: int,
   shard: tuple[int, int] = (0, 1),
 ) -> grain.DatasetIterator:
-  """An endless iterator of shuffled training batches, this process's rows.
+  """This process's rows of an endless sequence of shuffled training batches.
 
-  Every epoch is shuffled anew, and rows of a batch are distinct examples; what
-  does not fill a batch is left out of that epoch. `get_state` and `set_state`
-  resume bit for bit, also on another number of processes: batches are the same
-  on all of them together, and positions count batches.
+  Every epoch is shuffled anew, and the rows of a batch are distinct examples.
+  Examples that do not fill a batch are left out of their epoch. `get_state` and
+  `set_state` resume bit for bit, even on another number of processes: the
+  batches of all processes together are the same, and positions count batches.
 
   Args:
-    dataset: what to read.
+    dataset: whose training examples.
     batch_size: rows per batch, over all processes.
-    seed: of the order, and of what the data set draws anew in each epoch.
+    seed: of the order, and of examples that are drawn anew in each epoch.
     length: tokens of an example.
-    shard: (index, count) of this process, which makes that block of each
-      batch's rows [batch_size / count, ...].
+    shard: (index, count) of this process, which gets block number `index` of
+      each batch's rows, [batch_size / count, ...].
 
   Raises:
-    DataError: when there are fewer examples than a batch has rows, or a batch
+    DataError: if there are fewer examples than a batch has rows, or a batch
       cannot be split evenly.
   """
   require_at_least(1, batch_size=batch_size, length=length)
@@ -60,7 +61,8 @@ def train_iterator(
   stream = examples[: batches * batch_size].repeat()
   own = lambda i: stream[i // rows * batch_size + first + i % rows]
   return iter(
-    # Half of what counts as for ever: of all of it, grain's sums overflow.
+    # `repeat` sets the largest length possible; half of it keeps grain's sums
+    # from overflowing.
     grain.MapDataset.source(Examples(len(stream) // (2 * shard[1]), own))
     .batch(rows)
     .to_iter_dataset(READ_OPTIONS)
@@ -68,7 +70,7 @@ def train_iterator(
 
 
 def _own_rows(batch_size: int, shard: tuple[int, int]) -> tuple[int, int]:
-  """The first of a process's rows in each batch, and how many it has."""
+  """The first row of a process in each batch, and the number of its rows."""
   index, count = shard
   if not 0 <= index < count:
     raise DataError(f"shard {index} of {count} does not exist")
@@ -94,9 +96,15 @@ def eval_batches(
 
   Every batch has `index` int32 [batch_size], the number of each example, and
   `weight` float32 [batch_size]: 1, and 0 on the rows that repeat the last
-  example in order to fill the last batch. With `limit`, the first so many
-  examples are all. With `shard`, (index, count) of this process, it makes that
-  block of each batch's rows only.
+  example in order to fill the last batch.
+
+  Args:
+    dataset: whose examples.
+    split: "train", "validation" or "test".
+    batch_size: rows per batch, over all processes.
+    length: tokens of an example.
+    limit: only the first so many examples; None: all.
+    shard: (index, count) of this process, as for `train_iterator`.
   """
   require_at_least(1, batch_size=batch_size, length=length)
   require_split(split)

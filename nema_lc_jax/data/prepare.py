@@ -1,8 +1,8 @@
-"""Preparing records once, through tensorflow-datasets, in array_record files.
+"""Prepares records once, by tensorflow-datasets, in array_record files.
 
-A prepared folder appears under its final name by one rename, after everything
-in it is written. So a killed preparation leaves nothing that is ever read, and
-of two processes that prepare the same data the later one discards its copy.
+A folder gets its final name by one rename, after everything in it is written.
+So a folder that is read is always complete, even if a preparation was killed.
+Of two processes that prepare the same data, the later one discards its copy.
 """
 
 import contextlib
@@ -24,8 +24,8 @@ from nema_lc_jax.data.types import DataError, checksum, fingerprint
 
 CACHE_VARIABLE = "NEMA_LC_JAX_CACHE"
 ABANDONED_AFTER = 24 * 3600  # seconds
-SETTLED_AFTER = 3  # seconds; times of files may be 2 s coarse
-# How tensorflow-datasets begins an error in writing files, not in records.
+SETTLED_AFTER = 3  # seconds; file systems may round times to 2 s
+# The message of tensorflow-datasets when files, not records, are the problem.
 UNFINISHED = "Failed to finalize writing"
 
 Record = dict[str, Any]
@@ -39,16 +39,17 @@ def cache_directory(directory: str | os.PathLike | None = None) -> Path:
 
 
 def contents(paths: Sequence[Path], cache: Path) -> str:
-  """A sha256 of what is in all these files, in this order.
+  """A sha256 of the contents of all files, in this order.
 
-  Gigabytes are not read at every start: what was found is remembered in
-  `cache` for as long as no file changes its size or one of its times. Of files
-  that are younger than clocks of file systems can tell apart, nothing is.
+  It is stored in `cache`, so that gigabytes are not read at every start, and is
+  valid until the size or a time of a file changes. It is not stored if a file
+  changed in the last SETTLED_AFTER seconds: a further change might leave all
+  times equal.
   """
   stats = _stats(paths)
   note = cache / f"contents-{fingerprint(files=stats)[:32]}"
   with contextlib.suppress(OSError):
-    if len(text := note.read_text()) == 64:  # else it was cut off
+    if len(text := note.read_text()) == 64:  # A shorter note was cut off.
       return text
   read = [checksum(path) for path in _progress(paths, "reading files")]
   found = fingerprint(contents=read)
@@ -61,7 +62,7 @@ def contents(paths: Sequence[Path], cache: Path) -> str:
 
 
 def _stats(paths: Sequence[Path]) -> list[tuple[str, int, int, int]]:
-  """Of each file its path, size and times: a change is one of these."""
+  """Path, size, and times of modification and change of each file."""
   return [
     (str(path.absolute()), s.st_size, s.st_mtime_ns, s.st_ctime_ns)
     for path, s in ((path, path.stat()) for path in paths)
@@ -91,15 +92,15 @@ def prepare(
   """The records of each split, as random-access sources in generated order.
 
   Args:
-    name: of the data set; starts the folder's name.
-    fingerprint: sha256 of what is prepared; ends the folder's name, so other
-      data are prepared anew.
+    name: of the data set; the first part of the folder's name.
+    fingerprint: sha256 of the data; the last part of the folder's name, so that
+      other data are prepared anew.
     features: tensorflow-datasets features of a record.
-    splits: for each split, what generates its records.
+    splits: for each split, the function that generates its records.
     cache: the folder that holds prepared folders.
 
   Raises:
-    DataError: when the cache can't be written, or is damaged; or from a
+    DataError: if the cache can't be written or is damaged, or raised by a
       generator.
   """
   target = cache / f"{name}-{fingerprint[:16]}"
@@ -108,7 +109,7 @@ def prepare(
       cache.mkdir(parents=True, exist_ok=True)
       _prepare_into(target, name, features, splits)
     except (OSError, RuntimeError) as error:
-      # A full disk is a RuntimeError to array_record.
+      # array_record reports a full disk as a RuntimeError.
       if isinstance(error, RuntimeError) and UNFINISHED not in str(error):
         raise
       reason = " ".join(str(error).split())
@@ -122,9 +123,9 @@ def prepare(
     for source in sources.values():
       _ = [source[i] for i in (0, len(source) - 1) if len(source)]
     return sources
-  except Exception as error:  # Damage shows as almost anything.
+  except Exception as error:  # A damaged file may raise almost anything.
     if isinstance(error, MemoryError) or getattr(error, "errno", None):
-      raise  # Of the machine, and not of what is in the folder.
+      raise  # An error of the machine, not of the folder's contents.
     reason = " ".join(str(error).split())
     raise DataError(
       f"{name}: {target} is damaged ({reason}); remove that folder, and it is"
@@ -149,16 +150,17 @@ def _prepare_into(
       target.parent,
     )
   scratch = tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent)
-  # Our own bar knows when it is not on a terminal.
+  # `_progress` also works where the output is not a terminal.
   tfds.disable_progress_bar()
   try:
     builder = _Builder(name, features, splits, scratch)
-    with contextlib.redirect_stdout(io.StringIO()):  # sizes it calls unknown
+    # It prints that sizes are unknown.
+    with contextlib.redirect_stdout(io.StringIO()):
       builder.download_and_prepare(file_format="array_record")
     try:
       os.rename(builder.data_dir, target)
     except OSError:
-      if not target.is_dir():  # else another process was faster
+      if not target.is_dir():  # Else another process was faster.
         raise
   finally:
     tfds.enable_progress_bar()
@@ -166,7 +168,10 @@ def _prepare_into(
 
 
 def _progress(items: Iterable, title: str) -> Iterator:
-  """The items, with a bar if they take long; in a job's log a line at times."""
+  """The items, with a progress bar after one second.
+
+  The bar is updated every 0.1 s on a terminal, else every 30 s.
+  """
   interval = 0.1 if sys.stderr.isatty() else 30.0
   return tqdm(
     items,
@@ -179,19 +184,19 @@ def _progress(items: Iterable, title: str) -> Iterator:
 
 
 def _remove_abandoned(target: Path) -> None:
-  """Removes what preparations of `target` left when they were killed."""
+  """Removes folders that killed preparations of `target` left."""
   for scratch in target.parent.glob(f".{target.name}-*"):
-    with contextlib.suppress(FileNotFoundError):  # Another one was faster.
+    with contextlib.suppress(FileNotFoundError):  # Another process was faster.
       if time.time() - scratch.stat().st_mtime > ABANDONED_AFTER:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """A tensorflow-datasets builder of whatever it is given."""
+  """A tensorflow-datasets builder of the given records."""
 
   VERSION = tfds.core.Version("1.0.0")
-  # Looked up only to find checksums of downloads, of which there are none, and
-  # looking fails without importlib_resources (tensorflow-datasets 4.9.10).
+  # It is needed only to find checksums of downloads. There are none here, and
+  # the search fails without importlib_resources (tensorflow-datasets 4.9.10).
   code_path = None
 
   def __init__(

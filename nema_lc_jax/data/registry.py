@@ -1,6 +1,8 @@
 """The data sets by name."""
 
+import importlib
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from nema_lc_jax.data.lifecycle import (
@@ -21,7 +23,8 @@ from nema_lc_jax.data.types import (
   require_seed,
 )
 
-# A new data set is one file with a keyword-only `load`, and one row here.
+# A new data set is one file with a keyword-only `load`, and one row here. One
+# outside of the package needs no row: it is named by module:function.
 _LOADERS = {
   "aan": aan.load,
   "babi": babi.load,
@@ -42,23 +45,47 @@ _LOADERS = {
 }
 NAMES = tuple(_LOADERS)
 
-# Options of the common configuration, accepted even where they mean nothing.
+# Fields that every config has, so every data set accepts them; those that its
+# loader does not take are ignored.
 _COMMON = {"dir", "length", "path", "seed"}
 
 
+def _find(name: str) -> Callable[..., Dataset]:
+  """The loader of that name; "module:function" is imported."""
+  if name in _LOADERS:
+    return _LOADERS[name]
+  module, colon, attribute = name.partition(":")
+  if not colon:
+    raise DataError(
+      f"unknown data set {name!r}; known: {', '.join(NAMES)}; one of your own"
+      " is written module:function"
+    )
+  try:
+    found = getattr(importlib.import_module(module), attribute)
+  except (ImportError, AttributeError, ValueError) as error:
+    raise DataError(f"data set {name!r} cannot be imported: {error}") from None
+  if not callable(found):
+    raise DataError(f"data set {name!r} is no function, but {found!r}")
+  return found
+
+
 def options_of(name: str) -> set[str]:
-  """Names of the options that the data set `name` takes, and of its seed.
+  """The names of the options that `load(name, ...)` accepts.
 
   Raises:
     DataError: for an unknown name.
   """
-  if name not in _LOADERS:
-    raise DataError(f"unknown data set {name!r}; known: {', '.join(NAMES)}")
-  return _COMMON.union(inspect.signature(_LOADERS[name]).parameters)
+  return _COMMON.union(inspect.signature(_find(name)).parameters)
 
 
 def load(name: str, **options: Any) -> Dataset:
   """The data set `name`, with options as its own `load` documents them.
+
+  Args:
+    name: one of `NAMES`, or "module:function" for one of your own: a function
+      with keyword options that returns a Dataset.
+    **options: of that data set. Each data set accepts `dir`, `length`, `path`
+      and `seed`, and ignores those of them that it has no use for.
 
   Raises:
     DataError: for an unknown name or option, or a value out of its range; one
@@ -71,9 +98,9 @@ def load(name: str, **options: Any) -> Dataset:
         f"unknown option {option!r} of data set {name!r}; "
         f"known: {', '.join(sorted(accepted))}"
       )
-  loader = _LOADERS[name]
+  loader = _find(name)
   known = inspect.signature(loader).parameters
-  # An unset common option, such as `dir: None`, leaves the loader's default.
+  # A common option that is None, such as `dir`, leaves the loader's default.
   given = {
     option: value
     for option, value in options.items()
@@ -81,4 +108,7 @@ def load(name: str, **options: Any) -> Dataset:
   }
   require_at_least(1, length=given.get("length", 1))
   require_seed(given.get("seed", 0))
-  return loader(**{k: v for k, v in given.items() if k in known})
+  dataset = loader(**{k: v for k, v in given.items() if k in known})
+  if not isinstance(dataset, Dataset):
+    raise DataError(f"data set {name!r} is no Dataset, but {dataset!r}")
+  return dataset

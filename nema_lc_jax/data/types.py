@@ -22,17 +22,18 @@ class DataError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-  """A random-access source: example i is `make(i)`, for i < `size`."""
+  """A random-access source: example i is `make(i)`.
+
+  An index outside of 0..size-1 is an IndexError.
+  """
 
   size: int
   make: Callable[[int], Example]
 
   def __len__(self) -> int:
-    """Number of examples."""
     return self.size
 
   def __getitem__(self, index: int) -> Example:
-    """Makes example `index`; IndexError outside [0, size)."""
     if not 0 <= index < self.size:
       raise IndexError(f"example {index} of {self.size}")
     return self.make(int(index))
@@ -43,19 +44,26 @@ class Dataset:
   """A data set, its splits, and what is known about it without a model.
 
   An example is a dict of NumPy arrays whose shapes depend on `length` L only:
-  `inputs` int32 [L]; `mask` bool [L], False on padding; `label` int32 [], or
-  [L] for causal_lm, where a negative label is not asked. The match head adds
-  `inputs2` and `mask2`; in-batch training pairs carry `group` int32 [] (the
-  document's id) in place of `label`. A data set of several tasks adds `task`
-  int32 [], the number of each example's. Where it is known there is
-  `ground_truth` int8 [L]: 0 noise, 1 a fact that an ideal memory keeps, 2 one
-  that is asked about; and of the lifecycle tasks, all -1 where there is none:
+
+  inputs int32 [L]: token ids;
+  mask bool [L]: False on padding;
+  label int32 [], or [L] for causal_lm and masked_lm, where a negative label
+    means that the token has no question;
+  inputs2, mask2: the second text, for the head match;
+  group int32 []: the document's id, in place of `label` in training pairs with
+    in-batch negatives;
+  task int32 []: the number of the example's task, if there are several;
+  ground_truth int8 [L]: 0 noise, 1 a fact that an ideal memory keeps, 2 a fact
+    that is asked about; absent if it is not known.
+
+  Lifecycle tasks add three arrays, which are -1 where they do not apply:
 
   invalidates int32 [L]: at an item, the position of the fact that it makes
     invalid;
   answer_position int32 [L]: at a question, the position of the fact that
     answers it;
-  stale int32 [S], or [L, S] for causal_lm: labels that were right once.
+  stale int32 [S], or [L, S] for causal_lm: labels that were right earlier in
+    the text.
   """
 
   name: str
@@ -63,9 +71,9 @@ class Dataset:
   vocab_size: int  # ids are 0..vocab_size-1; 0 is padding
   num_classes: int
   num_examples: Mapping[str, int]  # train, validation, test
-  # (length, seed) -> examples in a fixed order; the seed drives what is drawn
-  # anew in each epoch, where the data set draws at all. These three may hold a
-  # corpus, which a repr should not.
+  # (length, seed) -> examples in a fixed order. The seed is that of examples
+  # that are drawn anew in each epoch. These three functions may hold a whole
+  # corpus, which must not be printed.
   train: Callable[[int, int], grain.MapDataset] = dataclasses.field(repr=False)
   # (split, length) -> examples in their final order
   evaluation: Callable[[str, int], Examples] = dataclasses.field(repr=False)
@@ -73,12 +81,16 @@ class Dataset:
   baselines: Callable[[str, int], dict[str, float]] = dataclasses.field(
     repr=False
   )
-  # sha256 of what the data is; seeds of one data set share it.
+  # sha256 of the files and options. The seed is no part of it.
   fingerprint: str
   description: str  # one line
-  # What the ids and the labels stand for, where they have names.
+  # How the ids and the labels are written for people to read, in their order;
+  # without names they are written as numbers.
   token_names: Sequence[str] = dataclasses.field(default=(), repr=False)
   label_names: Sequence[str] = dataclasses.field(default=(), repr=False)
+  # Whether the tokens are the bytes of a text, as `byte_text.encode` makes
+  # them; such data need no token_names.
+  byte_level: bool = False
 
 
 def fingerprint(**fields: Any) -> str:
@@ -98,11 +110,13 @@ def shuffled(size: int, seed: int = 0) -> np.ndarray:
   return np.random.Generator(np.random.Philox(seed)).permutation(size)
 
 
-def stream(seed: int, split: str, index: int, length: int):
-  """A random generator that belongs to one example of one split.
+def example_rng(
+  seed: int, split: str, index: int, length: int
+) -> np.random.Generator:
+  """The random generator of one example of one split.
 
-  The split and the length are part of the key of a counter-based generator and
-  the index is its counter, so the streams of two examples never meet.
+  Seed, split and length are the key of a counter-based generator, and the index
+  is its counter. So the random numbers of two examples never overlap.
   """
   key = np.array([seed, SPLITS.index(split) << 32 | length], np.uint64)
   counter = np.array([0, 0, 0, index], np.uint64)

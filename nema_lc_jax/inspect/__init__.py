@@ -1,4 +1,4 @@
-"""Looking into the memory of a trained model.
+"""Inspecting the memory of a trained model.
 
 python -m nema_lc_jax.inspect --workdir RUN
 python -m nema_lc_jax.inspect --workdir RUN --horizon 64

@@ -1,103 +1,96 @@
-"""The command line of the inspector."""
+"""Shows the memory of a trained model on one example, slot by slot.
+
+It writes an HTML page with every slot at every step, and a picture of it. With
+--horizon, it writes how long items survive in the memory, in texts many times
+as long as in training.
+"""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ml_collections import ConfigDict
-
-from nema_lc_jax.errors import ConfigError, RunError, one_line
+from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.inspect.horizon import write_horizon
-from nema_lc_jax.inspect.run import inspect_example, open_run
-from nema_lc_jax.runs.config_json import load_config, override
+from nema_lc_jax.inspect.record import require_memory
+from nema_lc_jax.inspect.run import inspect_example
+from nema_lc_jax.runs.command_line import FROM_RUN, Parser, run_command
+from nema_lc_jax.runs.files import INSPECT
+from nema_lc_jax.training.restore import open_run
 
-DESCRIPTION = """\
-Shows what the memory of a trained model did with one example: a page on which
-every slot at every step can be looked into, and a picture of it. Or, with
---horizon, how long items stay in the memory in texts many times as long as in
-training.
-"""
 EXAMPLES = """\
-examples:
   python -m nema_lc_jax.inspect --workdir runs/rebind --example 3
       writes runs/rebind/inspect/example_3.html and .png
   python -m nema_lc_jax.inspect --workdir runs/pytext --text my.py
       reads the bytes of a file, at most data.length of them
   python -m nema_lc_jax.inspect --workdir runs/rebind --horizon 64
       writes runs/rebind/inspect/horizon.png and .json
-
-Any field of the run's config may be overridden as in training, such as
---config.data.length=4096.
 """
 
 
-class _Parser(argparse.ArgumentParser):
-  """Mistakes become errors like all others: one line, exit code 2."""
-
-  def error(self, message):
-    """Raises ConfigError."""
-    raise ConfigError(f"{message}; see --help.")
-
-
-def _make_parser() -> argparse.ArgumentParser:
-  parser = _Parser(
-    prog="python -m nema_lc_jax.inspect",
-    description=DESCRIPTION,
-    epilog=EXAMPLES,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-    allow_abbrev=False,
-  )
-  parser.add_argument("--workdir", required=True, help="folder of the run")
+def make_parser() -> Parser:
+  """The flags."""
+  parser = Parser("nema_lc_jax.inspect", __doc__, EXAMPLES, config=FROM_RUN)
   parser.add_argument(
-    "--split", default="validation", choices=("validation", "test")
+    "--split",
+    default="validation",
+    choices=("validation", "test"),
+    help="default: validation",
   )
   parser.add_argument(
-    "--example", type=int, default=0, metavar="I", help="number in the split"
+    "--example",
+    type=int,
+    default=0,
+    metavar="I",
+    help="index of the example in the split; default: 0",
   )
   parser.add_argument(
     "--text",
     nargs="+",
     metavar="FILE",
-    help="read a file in place of the example, if the model reads bytes; a"
-    " model that compares two texts takes a second file, or the second text of"
-    " the example",
+    help="text file instead of the example, for models that read bytes; a model"
+    " that matches two texts takes a second file, or the second text of the"
+    " example",
   )
   parser.add_argument(
     "--horizon",
     type=int,
     metavar="N",
-    help="look at texts N times as long as in training",
+    help="measure survival in texts N times as long as in training",
   )
   parser.add_argument(
-    "--examples", type=int, default=64, help="how many, for --horizon"
+    "--examples",
+    type=int,
+    default=64,
+    metavar="N",
+    help="number of examples for --horizon; default: 64",
   )
   parser.add_argument(
-    "--out", metavar="FILE", help="FILE.html, or with --horizon FILE.png"
+    "--out",
+    metavar="FILE",
+    help="output file, .html, or .png with --horizon",
   )
   return parser
 
 
-def _parse(
-  argv: Sequence[str] | None,
-) -> tuple[argparse.Namespace, ConfigDict]:
-  parser = _make_parser()
-  args, rest = parser.parse_known_args(argv)
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+  args = make_parser().parse(argv)
   if args.horizon is not None and args.text:
-    raise ConfigError("--text and --horizon don't go together.")
+    raise ConfigError("--text and --horizon cannot be combined.")
   suffix = ".html" if args.horizon is None else ".png"
   if args.out and Path(args.out).suffix != suffix:
     raise ConfigError(f"--out {args.out} must end in {suffix}.")
-  return args, override(load_config(args.workdir), [parser.prog, *rest])
+  return args
 
 
-def _write(args: argparse.Namespace, config: ConfigDict) -> list[Path]:
-  folder = Path(args.workdir) / "inspect"
-  experiment, params = open_run(args.workdir, config)
+def _write(args: argparse.Namespace) -> list[Path]:
+  folder = Path(args.workdir) / INSPECT
+  require_memory(args.config)
+  experiment, state = open_run(args.workdir, args.config)
   if args.horizon is not None:
     return write_horizon(
       experiment,
-      params,
+      state.params,
       args.out or folder / "horizon.png",
       times=args.horizon,
       examples=args.examples,
@@ -109,20 +102,18 @@ def _write(args: argparse.Namespace, config: ConfigDict) -> list[Path]:
   if args.text:
     name = f"text_{Path(args.text[0]).stem}"
   found = inspect_example(
-    experiment, params, args.example, split=args.split, text=args.text
+    experiment, state.params, args.example, split=args.split, text=args.text
   )
   return found.save(args.out or folder / f"{name}.html")
 
 
+def _main(argv: Sequence[str] | None) -> None:
+  print("\n".join(map(str, _write(_parse(argv)))))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
   """Writes the files, prints their paths, and returns the exit code."""
-  try:
-    written = _write(*_parse(argv))
-  except (ValueError, OSError, RunError) as error:
-    print(one_line(error), file=sys.stderr)
-    return 2
-  print("\n".join(map(str, written)))
-  return 0
+  return run_command(lambda: _main(argv))
 
 
 if __name__ == "__main__":

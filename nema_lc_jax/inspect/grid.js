@@ -1,6 +1,6 @@
 "use strict";
 // The grid of slots (down) by steps (across), and the curves under it. Only
-// the part in sight is drawn, so that texts may be of any length.
+// the visible part is drawn, so texts may have any length.
 
 addEventListener("error", (e) => {
   document.documentElement.dataset.error = e.message;
@@ -15,7 +15,7 @@ const FACT = 1, ASKED = 2;
 const scroller = $("scroller"), canvas = $("grid");
 const pen = canvas.getContext("2d");
 
-// Heights of the parts, from the top; a curve's part has room for its name.
+// Heights of the parts, from the top.
 const ROW = Math.max(9, Math.min(28, Math.floor(430 / M)));
 const AXIS = 18, STRIP = 18, CURVE = 46, GAP = 14;
 const TOP = AXIS + STRIP + 3, BOTTOM = TOP + M * ROW;
@@ -64,7 +64,7 @@ function shade(n, m) {
 }
 const topMass = Math.max(1e-6, ...D.attention.map((row) => Math.max(...row)));
 
-// The first and the last step in which the item of a cell is there.
+// The first and the last step of the item in a cell.
 function lifeOf(n, m) {
   const born = D.born[n][m];
   if (born < 0) return null;
@@ -210,7 +210,7 @@ function drawMarks(x) {
   }
 }
 
-// What is under a pointer: {n, m}, m null beside the slots.
+// The cell under a pointer: {n, m}; m is null outside the slots.
 function under(event) {
   const box = canvas.getBoundingClientRect();
   const across = event.clientX - box.left + scroller.scrollLeft;

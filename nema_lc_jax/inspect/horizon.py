@@ -1,5 +1,6 @@
-"""How long items stay in the memory, in texts far longer than in training."""
+"""Survival of items in the memory, in texts longer than in training."""
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from scipy import stats
 
 from nema_lc_jax import data
 from nema_lc_jax.errors import ConfigError
@@ -15,52 +17,49 @@ from nema_lc_jax.inspect.record import require_memory
 from nema_lc_jax.memory.types import Params, StepOutput
 from nema_lc_jax.plotting import style
 from nema_lc_jax.runs.files import write_json
+from nema_lc_jax.runs.metric_names import METRICS
 from nema_lc_jax.training.experiment import Experiment
+from nema_lc_jax.training.losses import dynamics_sums
 
-# Of each rate along the text, the operation whose colour it has.
-RATES = {
-  "write_rate": ("write", "write / candidate"),
-  "update_rate": ("update", "update / slot"),
-  "forget_rate": ("forget", "forget / slot"),
-  "churn": ("replace", "churn / slot"),
-}
-# About so many tokens are run at once.
+# The operation rates that are drawn by step.
+RATES = tuple(name for name, metric in METRICS.items() if metric.operation)
+# Approximate number of tokens in a batch.
 TOKENS_AT_ONCE = 2**18
 
 
 class Survival(NamedTuple):
-  """The Kaplan-Meier estimate of how long written items are held."""
+  """The Kaplan-Meier estimate of how long written items survive."""
 
-  # Steps since the write: 0, 1, ..., up to the longest that was seen.
+  # Steps since the write: 0, 1, ..., up to the longest duration.
   age: np.ndarray  # [A]
-  # Share of the items still held at that age.
+  # Share of the items that survive this age.
   share: np.ndarray  # [A]
-  # Items that were seen to reach the age before; the fewer, the less sure.
+  # Number of items that were observed up to this age.
   at_risk: np.ndarray  # [A]
 
 
 def lifetimes(
-  written: np.ndarray, left: np.ndarray, active: np.ndarray
+  written: np.ndarray, lost: np.ndarray, active: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-  """How long each written item was held, in steps that are not padding.
+  """How long each written item survived, in steps without padding.
 
   Args:
     written: [N, M] whether the slot was written in the step.
-    left: [N, M] whether the slot lost its item in the step (it may have been
-      written anew in the same one).
+    lost: [N, M] whether the slot lost its item in the step (it may have been
+      written again in the same step).
     active: [N] False in padding.
 
   Returns:
-    For each item, the steps from its write until it left or the text ended,
-    and whether it left.
+    For each item, the steps from its write until it was lost or the text ended,
+    and whether it was lost.
   """
   clock = np.cumsum(active) - 1
   durations, ended = [], []
   for m in range(written.shape[1]):
     began = clock[np.flatnonzero(written[:, m] & active)]
-    gone = clock[np.flatnonzero(left[:, m] & active)]
-    # A slot's items come one after the other: the i-th to be written is the
-    # i-th to leave. Only the last may be held to the end.
+    gone = clock[np.flatnonzero(lost[:, m] & active)]
+    # A slot has one item at a time, so the i-th written item is the i-th lost
+    # one. Only the last may survive to the end.
     until = np.append(gone, clock[-1])[: len(began)]
     durations.append(until - began)
     ended.append(np.arange(len(began)) < len(gone))
@@ -68,30 +67,25 @@ def lifetimes(
 
 
 def survival(durations: np.ndarray, ended: np.ndarray) -> Survival:
-  """The Kaplan-Meier curve of items held so long, that left or did not.
-
-  An item that is held at the end counts as held for as long as it was seen,
-  and says nothing of what comes after.
+  """The Kaplan-Meier curve of items; those held at the end are censored.
 
   Args:
-    durations: [I] steps from the write to the leaving, or to the end.
-    ended: [I] whether the item left.
+    durations: [I] steps from the write to the loss, or to the end.
+    ended: [I] whether the item was lost.
   """
   durations = np.asarray(durations, int)
-  last = int(durations.max(initial=0))
-  age = np.arange(last + 1)
-  leaving = np.bincount(durations[ended], minlength=last + 1)
-  reached = np.bincount(durations, minlength=last + 1)
-  at_risk = reached[::-1].cumsum()[::-1]
-  return Survival(
-    age, np.cumprod(1 - leaving / np.maximum(at_risk, 1)), at_risk
+  age = np.arange(int(durations.max(initial=0)) + 1)
+  sample = stats.CensoredData(
+    uncensored=durations[ended], right=durations[~ended]
   )
+  at_risk = np.bincount(durations, minlength=len(age))[::-1].cumsum()[::-1]
+  return Survival(age, stats.ecdf(sample).sf.evaluate(age), at_risk)
 
 
 def _steps(
   experiment: Experiment, params: Params, split: str, times: int, examples: int
 ) -> Iterator[StepOutput]:
-  """What the memory did, in batches with leaves [B, N, ...]."""
+  """The memory's steps, in batches with leaves [B, N, ...]."""
   length = times * experiment.config.data.length
   batches = data.eval_batches(
     experiment.dataset,
@@ -107,7 +101,7 @@ def _steps(
       jax.random.key(0), batch["index"]
     )
     texts = {k: v for k, v in batch.items() if k not in ("label", "stale")}
-    # Without the rows that fill up a batch, and without any second texts.
+    # Without rows that pad the batch, and without second texts.
     rows = slice(int(batch["weight"].sum()))
     yield jax.tree.map(
       lambda x, r=rows: np.asarray(x)[r], run(params, keys, texts)
@@ -122,17 +116,17 @@ def measure_horizon(
   examples: int,
   split: str = "validation",
 ) -> dict[str, Any]:
-  """What the memory does in long texts, as JSON values.
+  """Survival of items and operation rates in long texts, as JSON values.
 
-  Rates are of the first text of a pair, by step, over all examples: operations
+  Rates are by step, over all examples and, of pairs, the first text: operations
   per candidate or per slot alive before the step, and `churn`, the share of
-  these that lost their item.
+  these slots that lost their item.
 
   Args:
-    experiment: whose model and data it is.
+    experiment: provides the model and the data.
     params: of the model.
-    times: how many times data.length the texts have.
-    examples: how many of them, from the first of the split on.
+    times: length of the texts, as a multiple of data.length.
+    examples: number of texts, the first of the split.
     split: "validation" or "test".
 
   Raises:
@@ -144,15 +138,18 @@ def measure_horizon(
     raise ConfigError(
       f"--horizon and --examples must be at least 1, got {times}, {examples}."
     )
+  by_step = functools.partial(dynamics_sums, budget=config.memory.budget)
+  count = jax.jit(jax.vmap(by_step, in_axes=1))
   durations, ended, sums, seen = [], [], None, 0
   for steps in _steps(experiment, params, split, times, examples):
     written = steps.allocation.source >= 0
     lost = steps.alive & ~steps.kept
     for text in zip(written, lost, steps.active, strict=True):
-      held, left = lifetimes(*text)
-      durations.append(held)
-      ended.append(left)
-    counts = _counts(steps)
+      duration, end = lifetimes(*text)
+      durations.append(duration)
+      ended.append(end)
+    # In double precision: float32 counts only up to 2**24.
+    counts = jax.tree.map(lambda x: np.asarray(x, float), count(steps))
     sums = counts if sums is None else jax.tree.map(np.add, sums, counts)
     seen += len(written)
   durations, ended = np.concatenate(durations), np.concatenate(ended)
@@ -170,26 +167,9 @@ def measure_horizon(
     "age_at_leaving": np.bincount(durations[ended], minlength=1).tolist(),
     "survival": {k: v.tolist() for k, v in curve._asdict().items()},
     "rates": {
-      name: (total / np.maximum(count, 1)).tolist()
-      for name, (total, count) in sums.items()
+      name: (sums[name][0] / np.maximum(sums[name][1], 1)).tolist()
+      for name in RATES
     },
-  }
-
-
-def _counts(steps: StepOutput) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-  """By step n, summed over texts [B, N, ...]: how often, out of how many."""
-  active = steps.active[..., None]
-  occupied = steps.alive & active
-  total = lambda mask: mask.sum((0, 2), dtype=float)
-  slots = total(occupied)
-  return {
-    "write_rate": (
-      total((steps.allocation.source >= 0) & active),
-      total(steps.candidates),
-    ),
-    "update_rate": (total(steps.allocation.update & occupied), slots),
-    "forget_rate": (total(steps.allocation.forget & occupied), slots),
-    "churn": (total(occupied & ~steps.kept), slots),
   }
 
 
@@ -202,7 +182,7 @@ def write_horizon(
   examples: int = 64,
   split: str = "validation",
 ) -> list[Path]:
-  """Writes the figure of `measure_horizon`, and its numbers as JSON."""
+  """Writes the results of `measure_horizon` as a figure and as JSON."""
   found = measure_horizon(
     experiment, params, times=times, examples=examples, split=split
   )
@@ -215,7 +195,7 @@ def write_horizon(
   with style.STYLE():
     figure = style.new_figure(9.6, 6.0, title=title)
     grid = figure.add_gridspec(2, 2)
-    _draw_leaving(figure.add_subplot(grid[0, 0]), found)
+    _draw_lost(figure.add_subplot(grid[0, 0]), found)
     _draw_survival(figure.add_subplot(grid[0, 1]), found)
     _draw_rates(figure.add_subplot(grid[1, :]), found)
     figure.savefig(path, metadata={"Software": None})
@@ -223,55 +203,55 @@ def write_horizon(
   return [path, path.with_suffix(".json")]
 
 
-def _draw_leaving(ax: Axes, found: dict[str, Any]) -> None:
-  """The histogram of the ages at which items left."""
+def _draw_lost(ax: Axes, found: dict[str, Any]) -> None:
+  """Draws the histogram of the ages at which items were lost."""
   counts = np.asarray(found["age_at_leaving"])
   width = max(1, -(-len(counts) // 60))
   edges = np.arange(0, len(counts) + width, width)
   bins = np.add.reduceat(counts, edges[:-1])
   ax.bar(edges[:-1], bins, width=0.9 * width, align="edge", color=style.BLUE)
   _mark_training(ax, found)
-  ax.set_title("Age at which items leave their slot")
+  ax.set_title("Age at eviction or forgetting")
   ax.set_xlabel("age (chunks)")
   ax.set_ylabel("items")
   if not counts.any():
     ax.set_yticks([])
-    ax.text(0.5, 0.5, "none leaves", transform=ax.transAxes, ha="center")
+    ax.text(0.5, 0.5, "no item is lost", transform=ax.transAxes, ha="center")
 
 
 def _draw_survival(ax: Axes, found: dict[str, Any]) -> None:
-  """The share of items held for so long."""
+  """Draws the survival curve."""
   curve = found["survival"]
   ax.step(curve["age"], curve["share"], where="post", color=style.BLUE)
   _mark_training(ax, found)
   ax.set_ylim(-0.02, 1.02)
   ax.yaxis.set_major_formatter(PercentFormatter(1.0))
   ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-  ax.set_title("Written items still held (Kaplan-Meier)")
-  ax.set_xlabel("chunks since the write")
-  ax.set_ylabel("share of items")
+  ax.set_title("Survival of written items (Kaplan-Meier)")
+  ax.set_xlabel("age (chunks)")
+  ax.set_ylabel("surviving share")
 
 
 def _draw_rates(ax: Axes, found: dict[str, Any]) -> None:
-  """The rates of the operations along the text."""
+  """Draws the operation rates by step."""
   labels, seen = [], [[0.0]]
-  for name, (operation, label) in RATES.items():
+  for name in RATES:
     values = found["rates"][name]
-    colour = style.OPERATION_COLOURS[operation]
+    colour = style.OPERATION_COLOURS[METRICS[name].operation]
     end = style.draw_curve(ax, np.arange(len(values)), values, colour)
-    labels.append((end, label, colour))
+    labels.append((end, METRICS[name].label, colour))
     seen.append(values)
   _mark_training(ax, found)
   ax.set_ylim(style.limits(*seen))
   ax.xaxis.set_major_locator(MaxNLocator(12, integer=True))
-  ax.set_title("Operations along the text")
+  ax.set_title("Operation rates by step")
   ax.set_xlabel("step (chunk)")
   ax.set_ylabel("rate")
   style.label_right(ax, labels)
 
 
 def _mark_training(ax: Axes, found: dict[str, Any]) -> None:
-  """A line at the length of the texts in training, if it is in sight."""
+  """Draws a line at the training length, if it is within the axis."""
   low, high = ax.get_xlim()
   if low <= found["trained_steps"] <= high:
     ax.axvline(

@@ -1,4 +1,4 @@
-// What stands around the grid: words, the details of a cell, the table.
+// Everything around the grid: texts, details of a cell, the ablation table.
 
 function make(tag, attributes, ...children) {
   const node = document.createElement(tag);
@@ -25,14 +25,14 @@ function share(name, value, hue) {
     make("span", {}, percent(value)));
 }
 
-// What a step says of the chunk in it, and what was done with it.
+// Properties of the chunk of a step.
 function ofChunk(n) {
   const found = [];
   if (!D.active[n]) found.push("padding");
-  if (D.ground_truth && D.ground_truth[n] === FACT) found.push("holds a fact");
-  if (D.ground_truth && D.ground_truth[n] === ASKED) found.push("holds the fact asked for");
+  if (D.ground_truth && D.ground_truth[n] === FACT) found.push("contains a fact");
+  if (D.ground_truth && D.ground_truth[n] === ASKED) found.push("contains the queried fact");
   if (D.invalidates && D.invalidates[n] >= 0) {
-    found.push(`makes the fact of chunk ${D.invalidates[n]} void`);
+    found.push(`invalidates the fact of chunk ${D.invalidates[n]}`);
   }
   if (n === D.answer.chunk) found.push("gives the answer");
   return found;
@@ -55,18 +55,18 @@ function ofStep(n) {
     passage(n),
     make("h3", {}, "In this step"),
     facts([
-      ["slots in use", `${s.used[n]} of ${M}`],
+      ["live slots", `${s.used[n]} of ${M}`],
       ["mean age", number(s.age[n])],
-      ["written", `${s.writes[n]}, ${s.evictions[n]} in a live slot's place`],
+      ["written", `${s.writes[n]}, ${s.evictions[n]} by eviction`],
       ["updated", s.updates[n]],
       ["forgotten", s.forgets[n]],
     ]),
-    make("h3", {}, "Offered to be written"),
+    make("h3", {}, "Write candidates"),
     facts(writesOf(n)),
   ];
 }
 
-// How the item that a slot held up to step `end` came out of it.
+// How the slot lost the item that it held up to step `end`.
 function fate(end, m) {
   const n = end + 1;
   if (n >= N) return "held to the end";
@@ -76,7 +76,7 @@ function fate(end, m) {
     return `replaced in step ${n} by chunk ${n} (candidate ${k}, strength ` +
       `${number(D.write_strength[n][k])})`;
   }
-  if (code === RENEWED) return `forgotten in step ${n}, then written anew`;
+  if (code === RENEWED) return `forgotten in step ${n}, then rewritten`;
   return `forgotten in step ${n}`;
 }
 
@@ -87,7 +87,7 @@ function ofItem(n, m) {
     if (D.operation[i][m] === UPDATED) updates.push(i);
   }
   const rows = [
-    ["written", born === n ? "in this step" : `${steps(n - born)} before`],
+    ["written", born === n ? "in this step" : `${steps(n - born)} ago`],
     ["age", D.age[n][m]],
     ["strength", number(D.strength[n][m])],
     ["usage", number(D.usage[n][m])],
@@ -116,19 +116,19 @@ function ofCell(n, m) {
   const code = D.operation[n][m];
   const [retain, update, forget] = D.action_probs[n][m];
   const swatch = make("i", {style: `background:${css(shade(n, m))}`});
-  const said = D.alive_before[n][m]
+  const actions = D.alive_before[n][m]
     ? [share("retain", retain, D.colours[RETAINED]),
        share("update", update, D.colours[UPDATED]),
        share("forget", forget, D.colours[FORGOTTEN])]
-    : [make("p", {class: "quiet"}, "nothing: the slot was free before")];
+    : [make("p", {class: "quiet"}, "none: the slot was free before the step")];
   return [
     make("h2", {}, swatch, `Slot ${m}, step ${n}: ${D.operations[code]}`),
     ...(D.born[n][m] >= 0 ? ofItem(n, m) : []),
     ...ofBefore(n, m),
-    make("h3", {}, "What the policy wanted for it in this step"),
-    ...said,
-    make("h3", {}, `Read by chunk ${n}: ${percent(D.attention[n][m])}` +
-      " of its tokens' attention"),
+    make("h3", {}, "Action probabilities of the policy"),
+    ...actions,
+    make("h3", {}, `Read by chunk ${n}: read mass ` +
+      percent(D.attention[n][m])),
     passage(n),
   ];
 }
@@ -137,8 +137,8 @@ function refresh() {
   const now = pointed || chosen;
   const parts = !now
     ? [make("h2", {}, "Details"),
-       make("p", {class: "quiet"}, "Choose a cell of the grid: a slot in a " +
-         "step. Beside the slots, a whole step.")]
+       make("p", {class: "quiet"}, "Choose a cell of the grid (a slot at a " +
+         "step), or a whole step above or below the slots.")]
     : now.m === null ? ofStep(now.n) : ofCell(now.n, now.m);
   $("detail").replaceChildren(...parts);
   draw();
@@ -213,11 +213,11 @@ function writeLegend() {
     $("legend").append(
       entry(make("i", {style: `background:${hue}`}), D.operations[code]));
   }
-  if (D.ground_truth) $("legend").append(entry("● ", "fact"), entry("★ ", "asked for"));
+  if (D.ground_truth) $("legend").append(entry("● ", "fact"), entry("★ ", "queried fact"));
   if (D.invalidates && D.invalidates.some((v, n) => v >= 0 && !D.ground_truth[n])) {
-    $("legend").append(entry("× ", "takes back"));
+    $("legend").append(entry("× ", "invalidates a fact"));
   }
-  $("legend").append(entry("▲ ", "gives the answer"), "fainter: weaker");
+  $("legend").append(entry("▲ ", "gives the answer"), "paler: lower strength");
 }
 
 function writeLabels() {
@@ -229,9 +229,9 @@ function writeLabels() {
   for (let m = 0; m < M; m += every) {
     at(TOP + (m + 0.5) * ROW, m ? m : "slot 0");
   }
-  at(curveAt(0) + CURVE / 2, `in use, of ${M}`);
+  at(curveAt(0) + CURVE / 2, `live slots, 0-${M}`);
   at(curveAt(1) + CURVE / 2, `mean age, 0-${topAge}`);
-  at(curveAt(2) + CURVE / 2, `done, 0-${topCount}`);
+  at(curveAt(2) + CURVE / 2, `operations, 0-${topCount}`);
 }
 
 function writeVerdict() {
@@ -253,16 +253,16 @@ function writeRemoval() {
   const a = D.answer, at = a.chunk;
   const what = a.label === null ? `the answer ${a.given}` :
     `the right answer, ${a.label}`;
-  // What was read is what the step before left; what is pooled, the end.
+  // A read sees the memory after the step before; pooling, the last one.
   const read = a.pooled ? N - 1 : at - 1;
   $("explain").textContent = (a.pooled
-    ? "The answer is made from the slots as they are in the end. "
-    : `The answer is given in step ${at}, from what its chunk reads. `) +
-    `Below, the probability of ${what}, when one slot is taken away just ` +
-    "before. Attention alone does not show what an answer rests on; this does.";
+    ? "The answer is pooled from the slots after the last step. "
+    : `The answer is given in step ${at}, from the read of its chunk. `) +
+    `The table has the probability of ${what}, when one slot is removed just ` +
+    "before. Unlike read mass, this shows what the answer depends on.";
   const head = [["slot", ""], [a.pooled ? "share" : "read mass", "number"],
     ["probability without it", "number"], ["change", "number"],
-    ["answer without it", ""], ["holds", ""]];
+    ["answer without it", ""], ["content", ""]];
   const row = (kind, name, mass, i, holds) => {
     // Adding 0 makes 0 of -0.
     const change = Number((a.probability[i] - a.probability[0]).toFixed(3)) + 0;
@@ -275,8 +275,8 @@ function writeRemoval() {
         a.answers[i] + (a.changed[i] ? " (changed)" : "")),
       make("td", {class: "holds"}, holds));
   };
-  const rows = [row("whole", "none taken away", "", 0, "")];
-  // What was read most comes first.
+  const rows = [row("whole", "no slot removed", "", 0, "")];
+  // In the order of read mass.
   const order = [...a.mass.keys()].sort((i, j) => a.mass[j] - a.mass[i]);
   for (const m of order) {
     const born = read >= 0 ? D.born[read][m] : -1;
@@ -286,7 +286,7 @@ function writeRemoval() {
     line.addEventListener("click", () => choose({n: Math.max(read, 0), m}));
     rows.push(line);
   }
-  rows.push(row("whole", "all taken away", "", M + 1, ""));
+  rows.push(row("whole", "all slots removed", "", M + 1, ""));
   $("removal").append(
     make("thead", {}, make("tr", {}, ...head.map(([name, kind]) =>
       make("th", {class: kind}, name)))),

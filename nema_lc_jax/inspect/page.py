@@ -1,4 +1,4 @@
-"""The page of one example: a single HTML file that needs nothing else."""
+"""The page of one example: a self-contained HTML file."""
 
 import dataclasses
 import html
@@ -16,9 +16,9 @@ from nema_lc_jax.plotting import style, timeline
 from nema_lc_jax.runs import trace
 
 FOLDER = Path(__file__).parent
-# Enough to tell any two shades or widths apart.
+# Decimal places, enough to distinguish shades and widths.
 DIGITS = 4
-# Of a Record, what the page shows cell by cell.
+# Fields of a Record that the page shows by cell.
 CELLS = (
   "operation",
   "strength",
@@ -36,7 +36,7 @@ CELLS = (
 
 @dataclasses.dataclass(frozen=True)
 class Inspection:
-  """One example, inspected; in a notebook it shows its page."""
+  """The inspection of one example; a notebook shows its page."""
 
   title: str
   record: Record = dataclasses.field(repr=False)
@@ -48,14 +48,14 @@ class Inspection:
     return self.record.arrays
 
   def _repr_html_(self) -> str:
-    """The page in a frame, so that its styles stay inside."""
+    """The page in a frame, so that its styles do not affect the notebook."""
     return (
       f'<iframe srcdoc="{html.escape(self.page)}" style="width:100%;'
       'height:900px;border:0"></iframe>'
     )
 
   def save(self, path: str | Path) -> list[Path]:
-    """Writes the page, and the same grid as a PNG next to it."""
+    """Writes the page, and its grid as a PNG next to it."""
     path = Path(path)
     image = path.with_suffix(".png")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,13 +69,13 @@ class Inspection:
 def content(
   record: Record, names: Names, *, title: str, facts: Sequence[str]
 ) -> dict[str, Any]:
-  """What the page shows, as JSON values.
+  """The data of the page, as JSON values.
 
   Args:
     record: of the example.
-    names: how to write its tokens and labels.
+    names: texts of its tokens and labels.
     title: of the page.
-    facts: what else to say about the run and the example.
+    facts: further lines about the run and the example.
   """
   cells = {name: _listed(getattr(record, name)) for name in CELLS}
   rows = zip(record.tokens, record.valid, strict=True)
@@ -96,7 +96,7 @@ def content(
 
 
 def series(record: Record) -> dict[str, list[float]]:
-  """By step: slots in use, their mean age, and the number of operations."""
+  """By step: number of live slots, their mean age, numbers of operations."""
   live = record.strength > 0
   ages = np.where(live, record.age, 0).sum(1) / np.maximum(live.sum(1), 1)
   operation = record.operation
@@ -112,11 +112,11 @@ def series(record: Record) -> dict[str, list[float]]:
 
 
 def _answer(record: Record, names: Names) -> dict[str, Any]:
-  """What the model answers, with each slot and without it."""
+  """The model's answers with all slots, and with slots removed."""
   known = record.label >= 0
   given = int(record.removed[0].argmax())
-  # Without a right answer, it is the model's own whose probability is told.
-  told = record.label if known else given
+  # Without a label, the page shows the probability of the model's answer.
+  shown = record.label if known else given
   best = record.removed.argmax(1)
   return {
     "chunk": record.asked,
@@ -126,15 +126,15 @@ def _answer(record: Record, names: Names) -> dict[str, Any]:
     "pooled": record.pooled,
     "mass": _listed(record.mass),
     # With all slots, without slot 0, 1, ..., and without any.
-    "probability": _listed(record.removed[:, told]),
+    "probability": _listed(record.removed[:, shown]),
     "answers": [names.label(int(i)) for i in best],
     "changed": _listed(best != given),
   }
 
 
 def render(data: dict[str, Any]) -> str:
-  """The page of `content`: HTML with its style, its script and its data."""
-  # In a script element, these could end it, or open a comment.
+  """The HTML of `content`, with style, script and data."""
+  # These could end the script element, or open a comment in it.
   text = json.dumps(data, allow_nan=False, separators=(",", ":"))
   for sign in "<>&":
     text = text.replace(sign, f"\\u{ord(sign):04x}")
@@ -145,16 +145,16 @@ def render(data: dict[str, Any]) -> str:
     "script": read("grid.js") + read("page.js"),
     "data": text,
   }
-  # In one pass, so that nothing in the data is taken for a part.
+  # In one pass, so that placeholders in the data are not replaced.
   return re.sub(r"\{\{(\w+)\}\}", lambda m: parts[m[1]], read("page.html"))
 
 
 def _listed(array: np.ndarray) -> list:
-  """An array as lists; numbers are rounded, and flags are 0 and 1."""
+  """An array as lists, with rounded numbers, and flags as 0 and 1."""
   array = np.asarray(array)
   if array.dtype == bool:
     array = array.astype(int)
   elif array.dtype.kind == "f":
-    # Scores that are infinite mean nothing on the page, and JSON has none.
+    # JSON has no infinite numbers.
     array = np.round(np.nan_to_num(array.astype(float)), DIGITS)
   return array.tolist()

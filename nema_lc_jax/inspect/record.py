@@ -1,4 +1,4 @@
-"""Running one text through a model, and recording what its memory did."""
+"""Runs one text through a model, and records its memory."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 
 from nema_lc_jax.data import byte_text as texts
 from nema_lc_jax.errors import ConfigError
-from nema_lc_jax.inspect.names import reads_bytes
 from nema_lc_jax.memory.types import (
   FRESH_USAGE,
   MemoryState,
@@ -27,57 +26,56 @@ Batch = Mapping[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-  """One text: the life of its slots by step n and slot m, and the answer.
+  """The memory of one text by step n and slot m, and the answer.
 
-  Of two texts (the head "match") it is the first one's memory.
+  For two texts (the head "match"), it is the memory of the first.
   """
 
   tokens: np.ndarray  # [N, T] ids
   valid: np.ndarray  # [N, T]; False is padding
-  # A code of runs.trace. Of a slot forgotten and written in one step,
-  # it is the write.
+  # A code of runs.trace.
   operation: np.ndarray  # [N, M]
-  # After the step, 0 where the slot is free: strength, age and usage.
+  # Strength, age and usage after the step; 0 where the slot is free.
   strength: np.ndarray  # [N, M]
   age: np.ndarray  # [N, M]
   usage: np.ndarray  # [N, M]
-  # The chunk that was written into the slot, -1 where it is free.
+  # Chunk of the write of the slot's item; -1: free.
   born: np.ndarray  # [N, M]
-  # Which candidate of the chunk was written; -1: none.
+  # Index of the candidate written in the step; -1: none.
   source: np.ndarray  # [N, M]
-  # Slots alive before the step: the policy has a say on no others.
+  # Slots alive before the step; the policy decides only on these.
   alive_before: np.ndarray  # [N, M]
   forgets: np.ndarray  # [N, M]
   # Probabilities of retain, update and forget, in the step.
   action_probs: np.ndarray  # [N, M, 3]
-  # Mean over the chunk's tokens of the mass that they read from the slot.
+  # Read mass of the slot, mean over the tokens of the chunk.
   attention: np.ndarray  # [N, M]
-  # Write strength of each candidate, and whether there was one.
+  # Write strength of each candidate, and whether the candidate is valid.
   write_strength: np.ndarray  # [N, K]
   candidates: np.ndarray  # [N, K]
-  # Where the task knows it: 1 a fact, 2 the one asked for; and the chunk of the
-  # fact that this one makes invalid (-1: none).
+  # If the task has ground truth: 1 a fact, 2 the queried fact; and the chunk of
+  # the fact that this chunk invalidates (-1: none).
   ground_truth: np.ndarray | None  # [N]
   invalidates: np.ndarray | None  # [N]
-  # The chunk that the answer is given in, and the right answer (-1: unknown).
+  # The chunk in which the answer is given, and the label (-1: unknown).
   asked: int
   label: int
-  # Share of each slot in what the answer read, or in the pool of slots.
+  # Read mass of each slot at the answer, or its share in the pool of slots.
   mass: np.ndarray  # [M]
   pooled: bool
-  # Probabilities of the answers when slots are missing: first none of them,
-  # then slot 0, slot 1, ..., at last all.
+  # Probabilities of the answers with slots removed: none, slot 0, slot 1, ...,
+  # all.
   removed: np.ndarray  # [M + 2, C]
 
   @property
   def arrays(self) -> dict[str, np.ndarray]:
-    """All that was recorded, by name; what is unknown is left out."""
+    """The recorded arrays by name, without unknown ones."""
     fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
     return {k: np.asarray(v) for k, v in fields.items() if v is not None}
 
   @property
   def trace(self) -> trace.Trace:
-    """What plotting.timeline draws."""
+    """The input of `plotting.timeline`."""
     return trace.Trace(
       self.operation, self.strength, self.attention, self.ground_truth
     )
@@ -88,7 +86,7 @@ def require_memory(config: ConfigDict) -> None:
   if config.model.encoder != "memory":
     raise ConfigError(
       f"a model with config.model.encoder={config.model.encoder!r} has no"
-      " memory to look into."
+      " memory to inspect."
     )
 
 
@@ -114,20 +112,22 @@ def read_texts(
 ) -> Batch:
   """The bytes of files as a batch of one, without a label.
 
-  A file is cut to data.length, and filled up to whole chunks. For the head
-  "match", the second text is the second file, else that of the batch `other`.
+  A file is cut to data.length, and padded to whole chunks. With the head
+  "match", the second text is the second file, or else that of `other`.
 
   Raises:
-    ConfigError: for a model that reads no bytes, and for an empty file.
+    ConfigError: if the model does not read bytes, or a file is empty.
   """
-  if not reads_bytes(experiment):
+  if not experiment.dataset.byte_level:
     raise ConfigError(
       "--text needs a model that reads bytes; the tokens of"
-      f" {experiment.dataset.name} are none."
+      f" {experiment.dataset.name} are not bytes."
     )
   most = 2 if experiment.dataset.head == "match" else 1
   if len(paths) > most:
-    raise ConfigError(f"--text takes {most} of {len(paths)} files here.")
+    raise ConfigError(
+      f"--text takes at most {most} files here, got {len(paths)}."
+    )
   longest = experiment.config.data.length
   T = experiment.config.model.chunk_length
   found = [Path(path).expanduser().read_bytes()[:longest] for path in paths]
@@ -150,10 +150,10 @@ def record(
   """Runs a batch of one text (or pair) through the model.
 
   Args:
-    experiment: whose model it is.
+    experiment: provides the model.
     params: of the model.
     batch: of one row; without `label`, the right answer is unknown.
-    number: of the example in its split, which policies that draw depend on.
+    number: index of the example in its split, the seed of random policies.
 
   Raises:
     ConfigError: if the model has no memory.
@@ -190,12 +190,12 @@ def _run(
   """Steps and last state of the (first) text, and `Record.removed`."""
   config, head = experiment.config, experiment.dataset.head
   T, M = config.model.chunk_length, config.memory.num_slots
-  # After the answer nothing counts; the chunk that gives it is then the last.
+  # Cut after the chunk that gives the answer.
   cut = np.arange(batch["mask"].shape[1]) < (token // T + 1) * T
   shown = {k: v for k, v in batch.items() if k not in ("label", "stale")}
-  # One row to remove no slot, one for each slot, one for all of them.
+  # One row removes no slot, one each slot, and one all slots.
   removed = np.concatenate([np.zeros((1, M)), np.eye(M), np.ones((1, M))]) > 0
-  # Of two texts, the slots of the first.
+  # Of two texts, slots of the first are removed.
   removed = np.stack([removed, np.zeros_like(removed)], 1)
   removed = removed[:, : 2 if head == "match" else 1]
   keys = jax.random.fold_in(jax.random.key(0), number)[None]
@@ -217,7 +217,7 @@ def _run(
 
 
 def _question(batch: Batch, head: str) -> tuple[int, int]:
-  """The right answer (-1: unknown), and the token that it is given at."""
+  """The right answer (-1: unknown), and the token at which it is given."""
   valid = np.flatnonzero(batch["mask"][0])
   last = int(valid[-1]) if len(valid) else 0
   if "label" not in batch:
@@ -241,8 +241,8 @@ def life(steps: StepOutput, state: MemoryState) -> dict[str, np.ndarray]:
   strength = after(steps.strength, state.strength)
   alive = strength > 0
   written = steps.allocation.source >= 0
-  # `steps.usage` already counts the step's read: the same after the step,
-  # unless the slot was written or freed, or the chunk is padding.
+  # `steps.usage` includes the read of the step: it holds after the step, unless
+  # the slot was written or freed, or the chunk is padding.
   usage = np.where(written, FRESH_USAGE, np.where(alive, steps.usage, 0.0))
   for n in np.flatnonzero(~steps.active):
     usage[n] = usage[n - 1] if n else 0.0

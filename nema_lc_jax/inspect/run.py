@@ -1,10 +1,8 @@
-"""From the folder of a run to the page of one of its examples."""
+"""Makes the page of one example from the folder of a run."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from ml_collections import ConfigDict
 
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.inspect.names import names_of
@@ -17,27 +15,8 @@ from nema_lc_jax.inspect.record import (
 )
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.runs import config_json
-from nema_lc_jax.training import restore
 from nema_lc_jax.training.experiment import Experiment
-
-
-def open_run(
-  workdir: str | Path, config: ConfigDict | None = None
-) -> tuple[Experiment, Params]:
-  """A run's experiment, and its best parameters.
-
-  Args:
-    workdir: folder of the run.
-    config: in place of the run's own.
-
-  Raises:
-    ValueError, RunError: in one line, if there is no such run, or if it has
-      no memory.
-  """
-  config = config_json.load_config(workdir) if config is None else config
-  require_memory(config)
-  experiment, state = restore.open_run(workdir, config)
-  return experiment, state.params
+from nema_lc_jax.training.restore import open_run
 
 
 def inspect_example(
@@ -48,17 +27,17 @@ def inspect_example(
   split: str = "validation",
   text: list[str | Path] | None = None,
 ) -> Inspection:
-  """What the memory did with one example of a split, or with the user's text.
+  """Inspects the memory on one example of a split, or on a text file.
 
   Args:
     experiment: of a run.
     params: of its model.
-    example: its number in the split.
+    example: index in the split.
     split: "validation" or "test".
-    text: a file to read in place of the example (two, to match two).
+    text: a file to read instead of the example (two for the head "match").
 
   Raises:
-    ConfigError: on an example, a file or a model that can't be inspected.
+    ConfigError: on an invalid example or file, or a model without memory.
   """
   config = experiment.config
   batch = None
@@ -86,7 +65,7 @@ def inspect_example(
     size = Path(path).expanduser().stat().st_size
     if size > config.data.length:
       facts.append(f"the first {config.data.length:,} of {size:,} bytes")
-  data = content(found, names_of(experiment), title=title, facts=facts)
+  data = content(found, names_of(experiment.dataset), title=title, facts=facts)
   return Inspection(title, found, render(data))
 
 
@@ -98,26 +77,29 @@ def show(
   text: str | Path | list[str | Path] | None = None,
   overrides: Mapping[str, Any] | None = None,
 ) -> Inspection:
-  """Shows, as the last line of a notebook's cell, an example of a run.
+  """Inspects an example of a run; a notebook shows the result as a page.
 
   Args:
     workdir: folder of the run.
-    example: its number in the split.
+    example: index in the split.
     split: "validation" or "test".
-    text: a file to read in place of the example (two, to match two).
+    text: a file to read instead of the example (two for the head "match").
     overrides: of the run's config, such as {"data.length": 512}.
 
   Returns:
-    The page, and what it shows as arrays (`.data`).
+    The page, and its arrays (`.data`).
 
   Raises:
-    ValueError, RunError: in one line, on what cannot be.
+    ValueError, RunError: in one line, on an invalid argument or folder.
   """
-  config = config_json.load_config(workdir)
+  config = config_json.read_config(workdir)
   try:
     config.update_from_flattened_dict(overrides or {})
   except (AttributeError, KeyError, TypeError) as error:
     raise ConfigError(" ".join(str(error).split())) from None
+  require_memory(config)
   files = [text] if isinstance(text, str | Path) else text
-  experiment, params = open_run(workdir, config)
-  return inspect_example(experiment, params, example, split=split, text=files)
+  experiment, state = open_run(workdir, config)
+  return inspect_example(
+    experiment, state.params, example, split=split, text=files
+  )

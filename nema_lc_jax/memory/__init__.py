@@ -1,6 +1,6 @@
 """The memory core: pure functions over immutable pytrees.
 
-Depends on jax, chex and flax.struct alone. Read `types.py` first.
+It imports only jax, chex and flax.struct. Read `types.py` first.
 """
 
 from nema_lc_jax.memory.allocator import allocate, commit

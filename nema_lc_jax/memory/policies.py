@@ -1,7 +1,7 @@
-"""Policies that learn nothing: none, fifo, lru, lfu, random, and oracle.
+"""Policies without parameters: none, fifo, lru, lfu, random, and oracle.
 
-But for `none` and `oracle` they write every valid candidate that the budget
-allows, at full strength, and differ only in which live slot a write replaces.
+All but `none` and `oracle` write every valid candidate that the budget allows,
+at full strength, and differ only in the live slot that a write replaces.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from nema_lc_jax.memory.types import (
 def retain_all(
   state: MemoryState, chunk: Chunk, retention_priority: Array
 ) -> Scores:
-  """Scores that write every candidate and change no slot by themselves."""
+  """Scores that write every candidate and retain every slot at its strength."""
   K = chunk.candidates.valid.shape[0]
   actions = jax.nn.one_hot(jnp.full(state.strength.shape, RETAIN), 3)
   return Scores(
@@ -54,7 +54,7 @@ def _heuristic(
 
 
 def none(*, width: int) -> Policy:
-  """Writes nothing: the model without its memory."""
+  """Writes nothing, so that the memory stays empty."""
   del width
 
   def score(params, key, state, chunk, *, train):
@@ -68,7 +68,7 @@ def none(*, width: int) -> Policy:
 
 
 def oldest_first(state: MemoryState) -> Array:
-  """A retention priority [M] by which the oldest slot is replaced first."""
+  """The retention priority [M] that replaces the oldest slot first."""
   return -state.age.astype(jnp.float32)
 
 
@@ -81,11 +81,11 @@ def fifo(*, width: int) -> Policy:
 def least_recent_access(
   state: MemoryState, attention: Array, valid: Array
 ) -> Array:
-  """Usage [M] as recency: higher is more recent, a step without access is -1.
+  """Usage [M] as recency: an access resets it, a step without one takes off 1.
 
-  An access is being the most read slot of some valid token. Reading comes
-  before writing, so a slot written in a step is more recent than one read in
-  it.
+  A slot is accessed if it is the most read slot of some valid token. Reading
+  comes before writing, so a slot written in a step counts as more recent than
+  one read in it.
   """
   M = state.strength.shape[0]
   attention = jnp.where(state.alive, attention, -1.0)
@@ -95,13 +95,13 @@ def least_recent_access(
 
 
 def lru(*, width: int) -> Policy:
-  """Least recently used: replaces the slot accessed longest ago."""
+  """Least recently used: replaces the slot whose last access is oldest."""
   del width
   return _heuristic(lambda key, state: state.usage, least_recent_access)
 
 
 def lfu(*, width: int) -> Policy:
-  """Least frequently used: replaces the slot of the lowest decayed usage."""
+  """Least frequently used: replaces the slot with the lowest decayed usage."""
   del width
   return _heuristic(lambda key, state: state.usage)
 
@@ -115,15 +115,14 @@ def random(*, width: int) -> Policy:
 
 
 def oracle(*, width: int) -> Policy:
-  """Sees the ground truth: writes the facts, frees those that became invalid.
+  """Uses the ground truth: writes the facts and frees invalid ones.
 
-  Only for tasks that carry `Chunk.ground_truth`, as an upper bound for policies
-  that see the past alone. An invalid fact falls to the floor of strength, so
-  that the next write takes its slot, or a forget where the budget has one left;
-  nothing else is ever replaced.
+  An upper bound for policies that see only the past. The strength of an invalid
+  fact drops to the floor, so that the next write takes its slot, or a forget
+  frees it if the budget allows one; no other slot is replaced.
 
   Raises:
-    ValueError: on scoring a chunk without ground truth.
+    ValueError: on scoring a chunk without `Chunk.ground_truth`.
   """
   del width
 
@@ -132,10 +131,10 @@ def oracle(*, width: int) -> Policy:
     if chunk.ground_truth is None:
       raise ValueError("policy 'oracle' needs a task with ground truth.")
     invalid = state.age + 1 == chunk.ground_truth.invalidates
-    left = jnp.where(invalid, STRENGTH_FLOOR, state.strength)
-    scores = retain_all(state, chunk, retention_priority=left)
+    retained = jnp.where(invalid, STRENGTH_FLOOR, state.strength)
+    scores = retain_all(state, chunk, retention_priority=retained)
     rank = jnp.where(chunk.ground_truth.fact > 0, 0.5, -jnp.inf)
     rank = jnp.broadcast_to(rank, scores.write_priority.shape)
-    return scores.replace(write_priority=rank, retained_strength=left)
+    return scores.replace(write_priority=rank, retained_strength=retained)
 
   return Policy(_init, score)

@@ -1,4 +1,4 @@
-"""The empty memory, and reading from a memory."""
+"""Creating an empty memory, and reading from a memory."""
 
 import chex
 import jax
@@ -8,7 +8,7 @@ from nema_lc_jax.memory.types import MAX_READ_AGE, Array, MemoryState
 
 
 def init_state(*, num_slots: int, width: int) -> MemoryState:
-  """An empty memory of `num_slots` (M) slots of `width` (D) numbers.
+  """An empty memory with `num_slots` (M) slots of `width` (D) numbers.
 
   Raises:
     ValueError: if num_slots or width is below 1.
@@ -28,25 +28,25 @@ def init_state(*, num_slots: int, width: int) -> MemoryState:
 def read_bias(
   state: MemoryState, age_bias: Array | float | None = None
 ) -> Array:
-  """What strength and age add to a slot's read logit [M]; free slots: -inf.
+  """What strength and age add to each slot's read logit [M]; -inf if free.
 
-  log(strength) - age_bias * log(1 + min(age, MAX_READ_AGE)); None stands for 0.
+  log(strength) - age_bias * log(1 + min(age, MAX_READ_AGE)); None means 0.
   """
   live = state.alive
   # The inner `where` keeps the gradient of log finite at free slots.
-  strength = jnp.log(jnp.where(live, state.strength, 1.0))
+  bias = jnp.log(jnp.where(live, state.strength, 1.0))
   if age_bias is not None:
     age = jnp.minimum(state.age, MAX_READ_AGE).astype(jnp.float32)
-    strength -= age_bias * jnp.log1p(age)
-  return jnp.where(live, strength, -jnp.inf)
+    bias -= age_bias * jnp.log1p(age)
+  return jnp.where(live, bias, -jnp.inf)
 
 
 def temporal_links(state: MemoryState) -> Array:
-  """Temporal links [M, M] f32: 1 where slot j is the next older one of slot i.
+  """Temporal links [M, M] f32: 1 at [i, j] if j is the next older slot than i.
 
-  The transpose leads to the next younger slot. Slots of one age have the same
-  links; free slots have none. The DNC (Graves et al. 2016) keeps its temporal
-  links as a state of their own; here the ages hold the order.
+  The transpose links to the next younger slot. Slots of equal age have equal
+  links; free slots have none. The DNC (Graves et al. 2016) keeps such links as
+  state; here they follow from the ages.
   """
   live = state.alive
   older = live[:, None] & live & (state.age > state.age[:, None])
@@ -61,11 +61,11 @@ def read_weights(
   age_bias: Array | float | None = None,
   bias: Array | float = 0.0,
 ) -> Array:
-  """Read mass [T, M] f32 of each slot for each query [T, D].
+  """Read weights [T, M] f32 of the slots for each query [T, D].
 
-  Scaled dot-product attention over the live slots and one null slot of logit
-  0, whose mass is left out: rows sum to less than 1, and to 0 when the memory
-  is empty. `bias` [T, M] is added to the slots' logits.
+  Scaled dot-product attention over the live slots and a null slot of logit 0.
+  The null slot's weight is not returned: rows sum to less than 1, and to 0 for
+  an empty memory. `bias` [T, M] is added to the slots' logits.
   """
   chex.assert_rank(query, 2)
   chex.assert_equal(query.shape[-1], state.content.shape[-1])
@@ -81,10 +81,9 @@ def read_weights(
 def read(
   state: MemoryState, query: Array, *, age_bias: Array | float | None = None
 ) -> Array:
-  """What each query [T, D] reads from the memory: [T, D] f32.
+  """The sum of contents, weighted by `read_weights`, for each query [T, D].
 
-  An empty memory reads exactly 0. The values read are the slots' contents.
-  `age_bias` b >= 0 prefers young slots: -b * log(1 + min(age, MAX_READ_AGE)) is
-  added to the logits.
+  Returns [T, D] f32, exactly 0 for an empty memory. `age_bias` b >= 0 prefers
+  young slots: -b * log(1 + min(age, MAX_READ_AGE)) is added to the logits.
   """
   return read_weights(state, query, age_bias=age_bias) @ state.content

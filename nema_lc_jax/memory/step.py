@@ -1,4 +1,4 @@
-"""One memory step, and the scan of it over the chunks of a sequence."""
+"""One memory step, and its scan over the chunks of a sequence."""
 
 import functools
 
@@ -29,22 +29,22 @@ def memory_step(
   budget: int,
   train: bool = False,
 ) -> tuple[MemoryState, StepOutput]:
-  """read -> update_usage -> score -> allocate -> commit.
+  """Runs read -> update_usage -> score -> allocate -> commit on one chunk.
 
-  The read sees the memory as the chunks before left it, never this chunk's
-  own writes. A chunk without a valid token leaves the state as it is.
+  The read uses the memory that earlier chunks left, without this chunk's
+  writes. A chunk without a valid token leaves the state as it is.
 
   Args:
     params: of the policy, from `policy.init`.
-    key: for policies that draw; the same key gives the same step.
-    state: the memory after the chunk before.
+    key: for random policies and exploration.
+    state: the memory before this chunk.
     chunk: queries [T, D], candidates [K, D] and token mask [T].
-    policy: what scores the operations (static).
+    policy: scores the operations (static).
     budget: hard limit on operations in this step (static).
-    train: whether policies explore (static).
+    train: whether the policy explores (static).
 
   Returns:
-    The memory after this chunk, and what was read and done.
+    The memory after this chunk, and the result of the step.
   """
   chex.assert_equal(chunk.query.shape[-1], state.content.shape[-1])
   chex.assert_equal_shape_prefix([chunk.query, chunk.valid], 1)
@@ -52,15 +52,15 @@ def memory_step(
   attention = jnp.where(chunk.valid[:, None], attention, 0.0)
   live = state.alive
   usage = policy.update_usage(state, attention, chunk.valid)
-  seen = state.replace(usage=jnp.where(live, usage, 0.0))
+  current = state.replace(usage=jnp.where(live, usage, 0.0))
 
-  scores = policy.score(params, key, seen, chunk, train=train)
-  allocation = allocate(scores, seen, chunk.candidates, budget=budget)
-  after = commit(seen, chunk.candidates, scores, allocation)
+  scores = policy.score(params, key, current, chunk, train=train)
+  allocation = allocate(scores, current, chunk.candidates, budget=budget)
+  new_state = commit(current, chunk.candidates, scores, allocation)
 
   active = chunk.valid.any()
-  after = jax.tree.map(
-    lambda new, old: jnp.where(active, new, old), after, state
+  new_state = jax.tree.map(
+    lambda new, old: jnp.where(active, new, old), new_state, state
   )
   allocation = allocation.replace(
     update=allocation.update & active,
@@ -83,11 +83,11 @@ def memory_step(
     kept=live & ~written & ~allocation.forget,
     allocation=allocation,
     age=state.age,
-    usage=seen.usage,
+    usage=current.usage,
     strength=state.strength,
     ground_truth=chunk.ground_truth,
   )
-  return after, out
+  return new_state, out
 
 
 def scan_chunks(
@@ -105,21 +105,21 @@ def scan_chunks(
 ) -> tuple[MemoryState, StepOutput]:
   """Runs `memory_step` over chunks stacked on a leading axis N.
 
-  Any split of a stream gives the same states, if `start` is the number of
-  chunks before: step n draws from fold_in(key, start + n).
+  Step n uses the key fold_in(key, start + n). A stream may therefore be split
+  anywhere, if `start` is the number of chunks before the piece.
 
   Args:
     params: of the policy.
     key: one key for the whole stream.
     state: the memory before the first chunk.
     chunks: leaves [N, ...].
-    policy: static.
-    budget: static.
-    train: static.
-    start: number of the first chunk in its stream.
+    policy: see `memory_step`.
+    budget: see `memory_step`.
+    train: see `memory_step`.
+    start: index of the first chunk in its stream.
     remat: recompute each step in the backward pass instead of storing it.
-    bptt_chunks: truncated backpropagation: stop the gradient through the
-      memory every so many chunks.
+    bptt_chunks: truncated BPTT: the gradient through the memory is stopped
+      after every `bptt_chunks` chunks; None: never.
 
   Returns:
     The memory after the last chunk, and step outputs stacked [N, ...].
@@ -135,17 +135,17 @@ def scan_chunks(
     memory_step, policy=policy, budget=budget, train=train
   )
 
-  def body(state, numbered):
-    number, key, chunk = numbered
+  def body(state, inputs):
+    index, key, chunk = inputs
     if bptt_chunks is not None:
-      cut = number % bptt_chunks == 0
+      truncate = index % bptt_chunks == 0
       state = jax.tree.map(
-        lambda x: jnp.where(cut, jax.lax.stop_gradient(x), x), state
+        lambda x: jnp.where(truncate, jax.lax.stop_gradient(x), x), state
       )
     return step(params, key, state, chunk)
 
   if remat:
     body = jax.checkpoint(body, prevent_cse=False)
-  numbers = start + jnp.arange(chunks.valid.shape[0])
-  keys = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
-  return jax.lax.scan(body, state, (numbers, keys, chunks))
+  indices = start + jnp.arange(chunks.valid.shape[0])
+  keys = jax.vmap(jax.random.fold_in, (None, 0))(key, indices)
+  return jax.lax.scan(body, state, (indices, keys, chunks))

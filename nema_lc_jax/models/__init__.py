@@ -1,4 +1,4 @@
-"""Models around the memory, and the learned policies. Linen lives only here."""
+"""Models with a memory, and the learned policies. Only this room uses linen."""
 
 from nema_lc_jax.models.config import BASELINES, ModelConfig
 from nema_lc_jax.models.memory_layer import ground_truth_of

@@ -1,27 +1,27 @@
-"""Softmax attention, in blocks of queries where that is faster."""
+"""Softmax attention, on CPUs in blocks of queries, and rotary embeddings."""
 
 import jax
 import jax.numpy as jnp
 
 from nema_lc_jax.memory.types import Array
 
-# Queries at a time, where there are more and the device is a CPU. Logits of so
-# few stay in its cache: at 1,024 tokens, 4 heads and a width of 64, forward and
-# backward take 0.3 of the time of the whole at once.
+# Queries per block on a CPU, so that the logits of a block stay in the cache.
+# With 1,024 tokens, 4 heads and a width of 64, forward and backward take 0.3 of
+# the time that they take in one block.
 BLOCK = 64
 
 
 def attend(
   q: Array, k: Array, v: Array, valid: Array, *, causal: bool = False
 ) -> Array:
-  """Each token's mean of values, by the softmax of its query with the keys.
+  """Scaled dot-product attention.
 
   Args:
-    q: queries [..., T, H, D / H]; `k` keys and `v` values alike.
-    k: see q.
-    v: see q.
-    valid: [..., T] bool, which keys are attended.
-    causal: whether a token attends to those before it only.
+    q: queries [..., T, H, D / H].
+    k: keys [..., T, H, D / H].
+    v: values [..., T, H, D / H].
+    valid: [..., T] bool, the keys that are attended.
+    causal: whether a token attends only to itself and earlier ones.
 
   Returns:
     [..., T, H, D / H].
@@ -36,19 +36,19 @@ def attend(
 
 def _in_blocks(q, k, v, valid, causal):
   T, scale = q.shape[-3], q.shape[-1] ** -0.5
-  # Heads before tokens: both products are then plain ones of matrices.
+  # With heads before tokens, both products are plain matrix products.
   q, k, v = (jnp.swapaxes(x, -2, -3) for x in (q * scale, k, v))
   k = jnp.swapaxes(k, -1, -2)
   positions = jnp.arange(T)
 
-  # Recomputed in the backward pass, or the logits of all blocks would be kept.
+  # Recomputed in the backward pass, which would else store all logits.
   @jax.checkpoint
-  def block(numbered):
-    queries, rows = numbered
-    shown = valid[..., None, None, :]
+  def block(inputs):
+    queries, rows = inputs
+    mask = valid[..., None, None, :]
     if causal:
-      shown = shown & (positions <= rows[:, None])
-    logits = jnp.where(shown, (queries @ k).astype(jnp.float32), -1e9)
+      mask = mask & (positions <= rows[:, None])
+    logits = jnp.where(mask, (queries @ k).astype(jnp.float32), -1e9)
     return jax.nn.softmax(logits, axis=-1).astype(v.dtype) @ v
 
   queries = q.reshape(*q.shape[:-2], T // BLOCK, BLOCK, q.shape[-1])
@@ -59,7 +59,9 @@ def _in_blocks(q, k, v, valid, causal):
 
 
 def rotate(x: Array) -> Array:
-  """Queries or keys, turned by their positions: products tell distances.
+  """Rotary position embedding of queries or keys.
+
+  Their products then depend on positions only by the distance.
 
   Args:
     x: [..., T, H, D / H], of even D / H.
@@ -72,5 +74,5 @@ def rotate(x: Array) -> Array:
   angles = (jnp.arange(T)[:, None] * rates)[:, None, :]
   sine, cosine = jnp.sin(angles), jnp.cos(angles)
   first, second = x[..., :half], x[..., half:]
-  turned = (first * cosine - second * sine, first * sine + second * cosine)
-  return jnp.concatenate(turned, axis=-1).astype(x.dtype)
+  rotated = (first * cosine - second * sine, first * sine + second * cosine)
+  return jnp.concatenate(rotated, axis=-1).astype(x.dtype)

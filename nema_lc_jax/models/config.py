@@ -1,10 +1,10 @@
-"""What a model can be made of, checked when it is made."""
+"""The fields of a model, and their validation."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-# Encoders without slots, to compare the memory with.
+# Encoders without slots.
 BASELINES = ("local", "full", "recurrent", "ssm")
 CHOICES = {
   "head": ("classify", "match", "causal_lm", "masked_lm"),
@@ -14,9 +14,8 @@ CHOICES = {
   "position_embedding": ("learned", "rotary"),
   "dtype": ("float32", "bfloat16"),
 }
-# Least values of the integer fields, and the section of a run's config they
-# are in, for error messages.
-LEAST = {
+# Minima of the integer fields, and their section of a run's config, for errors.
+MINIMA = {
   "vocab_size": (1, "model"),
   "num_classes": (1, "model"),
   "chunk_length": (1, "model"),
@@ -42,64 +41,61 @@ class ModelConfig:
     ValueError: naming the field, its value, and what is allowed.
   """
 
-  # "classify" one text, "match" two; at every token, predict what follows
-  # ("causal_lm") or what is hidden ("masked_lm").
+  # "classify" a text, "match" a pair of texts, or predict at every token the
+  # next token ("causal_lm") or the masked one ("masked_lm").
   head: str
   vocab_size: int  # V; ids lie in [0, V)
   num_classes: int  # C
   chunk_length: int = 64  # T; texts are cut into chunks of T tokens
   width: int = 64  # D, of tokens and slots
   num_layers: int = 2  # chunk-local layers before the memory read
-  num_layers_after: int = 1  # chunk-local layers after it
+  num_layers_after: int = 1  # chunk-local layers after the memory read
   num_heads: int = 4  # of the attention layers; divides width
-  mlp_ratio: float = 4.0  # hidden width of the MLPs over D
-  # What mixes the tokens of a chunk: "attention", or linear recurrences ("ssm",
-  # see models/ssm.py). "full" and "recurrent" have attention anyway.
+  mlp_ratio: float = 4.0  # hidden width of the MLPs, divided by D
+  # Layers that mix the tokens of a chunk: "attention", or linear recurrences
+  # ("ssm", see models/ssm.py). "full" and "recurrent" always use attention.
   sequence_mixer: str = "attention"
-  gated_mlp: bool = False  # MLPs with gated units; those of "ssm" always are
-  # "learned" in each chunk, and added to the tokens; or "rotary": queries and
-  # keys are turned by their place in what is attended.
+  gated_mlp: bool = False  # GEGLU in place of GELU; "ssm" always uses it
+  # "learned" per chunk and added to the tokens; or "rotary", applied to queries
+  # and keys.
   position_embedding: str = "learned"
-  # Tokens in the window of a convolution over each chunk's embeddings, before
-  # the layers; 0: none.
+  # Window in tokens of a convolution over each chunk's embeddings; 0: none.
   conv_kernel_size: int = 0
-  dropout: float = 0.0  # probability, in training
-  # "memory"; for comparison, without slots: "local" (chunks alone), "full"
-  # (attention over the whole text), "recurrent" (num_slots memory tokens beside
-  # each chunk, see models/recurrent.py) or "ssm" (a linear recurrence over the
-  # whole text, see models/ssm.py).
+  dropout: float = 0.0  # probability in training
+  # "memory", or a baseline without slots: "local" (block-local attention),
+  # "full" (attention over the whole text), "recurrent" (num_slots memory tokens
+  # are passed from chunk to chunk, see models/recurrent.py) or "ssm" (a linear
+  # recurrence over the whole text, see models/ssm.py).
   encoder: str = "memory"
-  # What becomes a text's vector: the tokens of the "last" chunk, which know of
-  # the others by reading the memory; the "mean" of all tokens; or the "slots"
-  # as they are in the end, weighted by strength. Without slots "slots", and
-  # with "full" and "ssm" also "last", are the mean.
+  # The vector of a text is the mean of the tokens of the "last" chunk, which
+  # know the other chunks by reading the memory; the "mean" of all tokens; or
+  # the mean of the final "slots", weighted by strength. "slots" without a
+  # memory, and "last" with "full" and "ssm", mean the same as "mean".
   pool: str = "last"
   dtype: str = "float32"  # of activations; memory and parameters: float32
-  # Norm of read queries: the most that content can add to a read logit. Where
-  # it is small, strengths have to tell what is worth reading, and are learned.
+  # Norm of read queries, the most that content can add to a read logit. A small
+  # norm makes strengths matter in reads, so that they are learned.
   query_norm: float = 5.0
-  # Reads of the last chunk, one after another: each asks for what the reads
-  # before it make worth asking for, or for what came just before or after that.
-  # More than 1 only where pool is "last".
+  # Successive reads of the last chunk; each query depends on the read before,
+  # see `ReadHop`. More than 1 needs pool "last".
   num_hops: int = 1
   remat: bool = False  # recompute layers and steps in the backward pass
-  # Chunks that layers run on at once, one group after another; these and memory
-  # steps are computed again in the backward pass, and each chunk draws its own
-  # dropout. 0: all side by side, as always with "full", "ssm" and "recurrent".
+  # Chunks that layers process at a time, with recomputation of layers and
+  # memory steps in the backward pass, and dropout drawn per chunk. 0, and with
+  # "full", "ssm" and "recurrent": all at once.
   chunk_batch_size: int = 0
-  bptt_chunks: int | None = None  # backpropagate through so many steps at most
+  bptt_chunks: int | None = None  # chunks of truncated BPTT; None: all
   policy: str = "learned"  # see make_policy
   num_slots: int = 16  # M
-  # So many more in training, for policies that know a capacity: what is too
-  # much fades there instead of being lost at once, and can be learned from.
+  # Additional slots in training, for learned policies: items beyond num_slots
+  # decay instead of being evicted, and so get a gradient.
   overprovisioned_slots: int = 0
-  num_candidates: int = 2  # K per chunk
+  num_candidates: int = 2  # K, per chunk
   budget: int = 2  # hard limit on memory operations per chunk
-  # Options of the learned policies, which the others ignore.
+  # Options of the learned policies; the other policies ignore them.
   controller: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
-    """Checks every field."""
     for field, known in CHOICES.items():
       value = getattr(self, field)
       if value not in known:
@@ -107,11 +103,11 @@ class ModelConfig:
           f"config.model.{field}={value!r} is unknown; known:"
           f" {', '.join(known)}."
         )
-    for field, (least, section) in LEAST.items():
+    for field, (minimum, section) in MINIMA.items():
       value = getattr(self, field)
-      if value < least:
+      if value < minimum:
         raise ValueError(
-          f"config.{section}.{field} must be at least {least}, got {value}."
+          f"config.{section}.{field} must be at least {minimum}, got {value}."
         )
     if self.width % self.num_heads:
       raise ValueError(
@@ -143,9 +139,9 @@ class ModelConfig:
         " config.model.pool='last' and a head other than causal_lm and"
         f" masked_lm; got pool={self.pool!r} and head {self.head!r}."
       )
-    if self.pools_slots and self.recurs and self.num_layers_after:
+    if self.pools_slots and self.uses_ssm and self.num_layers_after:
       raise ValueError(
-        "config.model.sequence_mixer='ssm' reads in order, and slots have none:"
+        "config.model.sequence_mixer='ssm' needs an order, and slots have none:"
         " with config.model.pool='slots' it needs"
         " config.model.num_layers_after=0, got"
         f" {self.num_layers_after}."
@@ -158,13 +154,13 @@ class ModelConfig:
 
   @property
   def chunks_per_call(self) -> int:
-    """Chunks that layers run on at once; 0: all."""
-    alone = self.encoder in ("memory", "local")
-    return self.chunk_batch_size if alone else 0
+    """Chunks that layers process at a time; 0: all."""
+    chunk_local = self.encoder in ("memory", "local")
+    return self.chunk_batch_size if chunk_local else 0
 
   @property
-  def recurs(self) -> bool:
-    """Whether layers are linear recurrences."""
+  def uses_ssm(self) -> bool:
+    """Whether the layers are linear recurrences."""
     in_chunks = self.sequence_mixer == "ssm" and self.encoder in (
       "memory",
       "local",
@@ -173,33 +169,33 @@ class ModelConfig:
 
   @property
   def remat_steps(self) -> bool:
-    """Whether memory steps are computed again in the backward pass."""
+    """Whether the backward pass recomputes memory steps."""
     return self.remat or self.chunks_per_call > 0
 
   @property
   def causal(self) -> bool:
-    """Whether a token may see only those before it."""
+    """Whether a token sees only itself and the tokens before it."""
     return self.head == "causal_lm"
 
   @property
   def per_token(self) -> bool:
-    """Whether every token has an answer of its own."""
+    """Whether every token has its own logits."""
     return self.head in ("causal_lm", "masked_lm")
 
   @property
   def sees_whole_text(self) -> bool:
-    """Whether layers run over a text at once, whatever its chunks are."""
+    """Whether layers see the whole text instead of one chunk."""
     return self.encoder in ("full", "ssm")
 
   @property
   def pools_last(self) -> bool:
-    """Whether layers after the read are needed for the last chunk alone."""
+    """Whether only the last chunk is pooled."""
     whole = self.per_token or self.sees_whole_text
     return self.pool == "last" and not whole
 
   @property
   def pools_slots(self) -> bool:
-    """Whether the memory itself is what is pooled."""
+    """Whether the slots are pooled instead of tokens."""
     return (
       self.pool == "slots" and not self.per_token and self.encoder == "memory"
     )

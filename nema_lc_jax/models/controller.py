@@ -1,7 +1,7 @@
-"""The neural controller: learned write gates, and learned slot actions.
+"""The neural controller: the learned write gate, and learned slot actions.
 
-Modules are applied with explicit parameters inside the memory scan, one slot
-state and one chunk at a time; all arithmetic is float32.
+The modules run inside the memory scan, on one memory state and one chunk at a
+time, with explicit parameters and in float32.
 """
 
 import flax.linen as nn
@@ -11,19 +11,19 @@ import jax.numpy as jnp
 from nema_lc_jax.memory.state import read_bias
 from nema_lc_jax.memory.types import Array, Chunk, MemoryState, token_mean
 
-# Ages and usages are squashed, so that features stay in the range seen in
-# training however long the sequence is.
+# Ages and usages are bounded, so that features stay in the range of training
+# on texts of any length.
 AGE_SCALE = 8.0
-# The match has to stand out among many inputs.
+# Scales the match up, since it is one input among many.
 MATCH_SCALE = 4.0
-# How much a proposal prefers the candidates that are most like the slot.
+# Inverse temperature of the softmax over the similarities of candidates.
 PROPOSAL_SHARPNESS = 8.0
-# What a controller may be kept from seeing, for ablations.
+# Inputs that may be hidden from a controller, for ablations.
 ABLATED_INPUTS = ("", "content", "age", "usage", "context")
 
 
 def chunk_context(chunk: Chunk) -> Array:
-  """Mean of the chunk's valid queries [D] f32."""
+  """The mean of the chunk's valid queries [D] f32."""
   return token_mean(chunk.query, chunk.valid)
 
 
@@ -32,38 +32,38 @@ def _unit(x: Array) -> Array:
 
 
 def _cosines(
-  slots: Array, offered: Array, state: MemoryState, chunk: Chunk
+  slots: Array, candidates: Array, state: MemoryState, chunk: Chunk
 ) -> Array:
-  """Cosine of each live slot's vector with each valid candidate's, else -1."""
-  real = state.alive[:, None] & chunk.candidates.valid
-  return jnp.where(real, _unit(slots) @ _unit(offered).T, -1.0)
+  """Cosines [M, K] of slot and candidate vectors; -1 unless alive and valid."""
+  valid = state.alive[:, None] & chunk.candidates.valid
+  return jnp.where(valid, _unit(slots) @ _unit(candidates).T, -1.0)
 
 
 def similarities(state: MemoryState, chunk: Chunk) -> Array:
   """Cosine of each live slot with each valid candidate [M, K], else -1."""
-  offered = chunk.candidates.content.astype(jnp.float32)
-  return _cosines(state.content, offered, state, chunk)
+  candidates = chunk.candidates.content.astype(jnp.float32)
+  return _cosines(state.content, candidates, state, chunk)
 
 
 class WriteGate(nn.Module):
-  """Write logit [K] of each candidate, from it, the context and novelty."""
+  """Write logits of the candidates, from their content, context and novelty."""
 
   hidden: int
   bias: float
-  ablate_input: str = ""  # an input that is not shown, see ABLATED_INPUTS
+  ablate_input: str = ""  # a hidden input, see ABLATED_INPUTS
 
   @nn.compact
   def __call__(self, state: MemoryState, chunk: Chunk) -> Array:
     """Logits [K]."""
     show = lambda name, x: jnp.zeros_like(x) if name == self.ablate_input else x
     content = chunk.candidates.content.astype(jnp.float32)
-    known = similarities(state, chunk).max(axis=0)[:, None]
+    similarity = similarities(state, chunk).max(axis=0)[:, None]
     h = nn.Dense(self.hidden, name="content")(content)
     h += nn.Dense(self.hidden, use_bias=False, name="context")(
       show("context", chunk_context(chunk))
     )
     h += nn.Dense(self.hidden, use_bias=False, name="known")(
-      show("content", known)
+      show("content", similarity)
     )
     return nn.Dense(
       1,
@@ -74,39 +74,39 @@ class WriteGate(nn.Module):
 
 
 class SlotActions(nn.Module):
-  """Logits [M, 3] of retain, update, forget for each slot.
+  """The logits of retain, update and forget for each slot.
 
-  What tells a slot that this chunk is about it is the match: the cosine of
-  slot and candidate after a learned projection, which can pick out what names
-  an item from what is said of it.
+  The match tells a slot whether the chunk is about its item: it is the cosine
+  of slot and candidate after a learned projection, which can select the part
+  of a content that identifies the item.
   """
 
   hidden: int
   biases: tuple[float, float, float]
-  ablate_input: str = ""  # an input that is not shown, see ABLATED_INPUTS
+  ablate_input: str = ""  # a hidden input, see ABLATED_INPUTS
 
   @nn.compact
   def __call__(self, state: MemoryState, chunk: Chunk) -> Array:
     """Logits [M, 3]."""
     show = lambda name, x: jnp.zeros_like(x) if name == self.ablate_input else x
     age = state.age.astype(jnp.float32)
-    strength = read_bias(state)
-    strength = jnp.where(jnp.isfinite(strength), strength, 0.0)
+    log_strength = read_bias(state)
+    log_strength = jnp.where(jnp.isfinite(log_strength), log_strength, 0.0)
     features = jnp.stack(
       [
         show("age", jnp.minimum(age / AGE_SCALE, 1.0)),
-        # Recency usages (lru) count down from 1 without end.
+        # The usage of lru falls without a bound.
         show("usage", state.usage / (1.0 + jnp.abs(state.usage))),
-        strength,
+        log_strength,
         show("content", similarities(state, chunk).max(axis=1)),
       ],
       axis=-1,
     )
-    offered = chunk.candidates.content.astype(jnp.float32)
-    name = nn.Dense(max(self.hidden // 2, 1), use_bias=False, name="name")
-    match = _cosines(name(state.content), name(offered), state, chunk)
+    candidates = chunk.candidates.content.astype(jnp.float32)
+    key = nn.Dense(max(self.hidden // 2, 1), use_bias=False, name="name")
+    match = _cosines(key(state.content), key(candidates), state, chunk)
     match = show("content", show("context", match.max(axis=1)))
-    mean = jnp.where(chunk.candidates.valid[:, None], offered, 0.0).sum(0)
+    mean = jnp.where(chunk.candidates.valid[:, None], candidates, 0.0).sum(0)
     mean /= jnp.maximum(chunk.candidates.valid.sum(), 1)
     context = jnp.concatenate([chunk_context(chunk), mean])
 
@@ -127,9 +127,10 @@ class SlotActions(nn.Module):
 
 
 def propose(state: MemoryState, chunk: Chunk) -> Array:
-  """What each slot would become [M, D]: the candidates most like it, mixed.
+  """The content [M, D] that an update would move each slot towards.
 
-  A slot with nothing to move towards proposes its own content.
+  It is the mean of the valid candidates, weighted by their similarity to the
+  slot, or the slot's own content if there are none.
   """
   content = chunk.candidates.content.astype(jnp.float32)
   weights = jax.nn.softmax(

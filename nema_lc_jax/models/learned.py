@@ -1,4 +1,6 @@
-"""Learned policies: the write gates of NeMA-Lite, and `learned` of NeMA-LC."""
+"""Learned policies: the write gates of NeMA-Lite, and NeMA-LC."""
+
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
@@ -20,29 +22,27 @@ from nema_lc_jax.memory.types import (
 )
 from nema_lc_jax.models import controller, pure
 
-# Retention priorities by eviction rule. Priorities of learned writes lie in
-# (0, 1), so they always exceed the last two, which lie below 0.
+# Retention priority by eviction rule. Write priorities lie in (0, 1), so they
+# always exceed the last two, which lie below 0.
 EVICTION_RULES = {
   "strength": lambda state, retained: retained,
   "fifo": lambda state, retained: heuristics.oldest_first(state),
   "lru": lambda state, retained: state.usage - 2 * FRESH_USAGE,
 }
-# How usage is updated for them.
+# Update of the usage by eviction rule.
 USAGE_RULES = {
   "strength": decayed_usage,
   "fifo": decayed_usage,
   "lru": heuristics.least_recent_access,
 }
-
-
-# Width of the soft edge between retained and evicted slots, in units of log
-# strength, or of steps for the other rules.
+# Width of the soft edge between retained and evicted slots, in the units of the
+# eviction rule: log strength, or steps.
 SOFTNESS = 0.25
 GRADIENT_ESTIMATORS = ("continuous", "straight_through")
 
 
 def _example(num_slots: int, num_candidates: int, width: int):
-  """A state and a chunk to initialise modules with."""
+  """A state and a chunk, to initialise modules with."""
   state = init_state(num_slots=num_slots, width=width)
   candidates = Candidates(
     content=jnp.zeros((num_candidates, width)),
@@ -54,66 +54,67 @@ def _example(num_slots: int, num_candidates: int, width: int):
   return state, chunk
 
 
-def _require(hidden: int, ablate_input: str) -> None:
-  if hidden < 1:
-    raise ValueError(f"hidden must be at least 1, got {hidden}.")
-  if ablate_input not in controller.ABLATED_INPUTS:
-    known = ", ".join(map(repr, controller.ABLATED_INPUTS))
+def _check_choice(option: str, value: str, known: Iterable[str]) -> None:
+  if value not in known:
     raise ValueError(
-      f"ablate_input={ablate_input!r} is unknown; known: {known}."
+      f"{option}={value!r} is unknown; known: {', '.join(map(repr, known))}."
     )
 
 
+def _check_controller(hidden: int, ablate_input: str) -> None:
+  if hidden < 1:
+    raise ValueError(f"hidden must be at least 1, got {hidden}.")
+  _check_choice("ablate_input", ablate_input, controller.ABLATED_INPUTS)
+
+
 def _straight_through(forward: Array, backward: Array) -> Array:
-  """The value of the one, with the gradient of the other."""
+  """The value of `forward` with the gradient of `backward`."""
   return forward + backward - jax.lax.stop_gradient(backward)
 
 
-def _written(
+def _write_scores(
   key: Array, logits: Array, train: bool, threshold: float, noise: float
 ) -> tuple[Array, Array]:
-  """Rank and strength [K] from write logits.
+  """Write priority and write strength [K] from write logits [K].
 
-  In training the rank is explored with logistic noise; the strength, which
-  carries the gradient, is free of it.
+  In training the priority has logistic noise, for exploration. The strength,
+  which carries the gradient, has none.
   """
   strength = jax.nn.sigmoid(logits)
-  ranking = logits
   if train:
-    ranking += noise * jax.random.logistic(key, logits.shape)
-  rank = jax.nn.sigmoid(ranking)
-  return jnp.where(rank > threshold, rank, -jnp.inf), strength
+    logits += noise * jax.random.logistic(key, logits.shape)
+  priority = jax.nn.sigmoid(logits)
+  return jnp.where(priority > threshold, priority, -jnp.inf), strength
 
 
 def _soft_eviction(
   state: MemoryState,
   retained: Array,
-  kept: Array,
+  priority: Array,
   *,
   capacity: int,
   decay: float,
 ) -> Array:
-  """Strengths [M], of which those beyond the best `capacity` slots decay.
+  """Decays the strengths [M] of all but the best `capacity` slots.
 
   A relaxation of eviction, for training with overprovisioned slots. An evicted
-  item gets no gradient any more, whatever it would have been good for. One
-  that decays does, for a while, and the edge is soft: how far an item lies
-  above or below the best one outside, or the worst one inside, has a gradient
-  too. So what is retained and what is evicted learn from the same reads.
+  item gets no gradient, but one that decays does, for as long as it is read.
+  The edge is soft: the distance of an item's priority from the edge has a
+  gradient too, so that retention and eviction learn from the same reads.
 
   Args:
     state: the memory.
     retained: [M], strengths before the decay.
-    kept: [M], which slots are better; differences of SOFTNESS are at the edge.
-    capacity: how many slots there are to be.
-    decay: what a step leaves of a strength that is clearly outside.
+    priority: [M], retention priorities; the edge is SOFTNESS wide.
+    capacity: the number of slots outside of training.
+    decay: factor per step of a strength that is clearly beyond the edge.
   """
   live = state.alive
   if capacity >= live.shape[0]:
     return retained
-  value = jnp.where(live, kept, -1e9)
-  # The mean of the worst one inside and the best one outside; by mask, since
-  # the gradient of a sort is an indexed write, which is slow.
+  value = jnp.where(live, priority, -1e9)
+  # The edge is the mean of the worst retained and the best evicted slot. It is
+  # computed with a mask, since the gradient of a sort is slow.
   _, order = jax.lax.top_k(jax.lax.stop_gradient(value), capacity + 1)
   edge = 0.5 * jax.nn.one_hot(order[-2:], value.shape[0]) @ value
   edge = edge.sum()
@@ -134,22 +135,21 @@ def write_gate(
   soft_eviction_decay: float = 0.02,
   ablate_input: str = "",
 ) -> Policy:
-  """NeMA-Lite: a learned write gate; what a write replaces follows a rule.
+  """NeMA-Lite: a learned write gate with FIFO or LRU eviction.
 
   Args:
-    eviction: "fifo" or "lru", which slot a write replaces.
+    eviction: "fifo" or "lru", the rule for which slot a write replaces.
     width: D.
-    capacity: how many slots there are to be; None: as many as there are.
+    capacity: of the memory when slots are overprovisioned; None: all slots.
     hidden: width of the gate.
-    write_bias: of the write logit at the start.
-    write_threshold: a candidate whose rank is not above it is not written.
-    noise: scale of the exploration of ranks in training.
-    soft_eviction_decay: what a step in training leaves of a strength beyond
-      the capacity.
-    ablate_input: an input that the gate is not shown: "context", or "content"
-      of the slots; for ablations.
+    write_bias: initial bias of the write logit.
+    write_threshold: only write priorities above it are written.
+    noise: scale of the exploration noise of write priorities in training.
+    soft_eviction_decay: factor per training step of strengths beyond capacity.
+    ablate_input: an input hidden from the gate, for ablations: "context", or
+      "content" of the slots.
   """
-  _require(hidden, ablate_input)
+  _check_controller(hidden, ablate_input)
   gate = controller.WriteGate(hidden, write_bias, ablate_input)
 
   def init(key, *, num_slots, num_candidates):
@@ -157,20 +157,23 @@ def write_gate(
     return {"gate": pure.init(gate, key, *example)}
 
   def score(params, key, state, chunk, *, train):
-    logits = pure.call(gate, params["gate"], state, chunk)
-    rank, strength = _written(key, logits, train, write_threshold, noise)
-    kept = EVICTION_RULES[eviction](state, state.strength)
-    scores = heuristics.retain_all(state, chunk, kept)
-    scores = scores.replace(write_priority=rank, write_strength=strength)
+    logits = pure.apply(gate, params["gate"], state, chunk)
+    write_priority, write_strength = _write_scores(
+      key, logits, train, write_threshold, noise
+    )
+    retention = EVICTION_RULES[eviction](state, state.strength)
+    scores = heuristics.retain_all(state, chunk, retention).replace(
+      write_priority=write_priority, write_strength=write_strength
+    )
     if train and capacity is not None:
-      left = _soft_eviction(
+      retained = _soft_eviction(
         state,
         state.strength,
-        kept,
+        retention,
         capacity=capacity,
         decay=soft_eviction_decay,
       )
-      scores = scores.replace(retained_strength=left)
+      scores = scores.replace(retained_strength=retained)
     return scores
 
   return Policy(init, score, USAGE_RULES[eviction])
@@ -195,56 +198,48 @@ def learned(
 ) -> Policy:
   """NeMA-LC: write, retain, update and forget are all learned.
 
-  Each slot carries a strength: a write sets it to its write score, retaining
-  multiplies it by 1 - max_decay * p_forget, and every read weighs slots by it.
-  So each decision has a gradient through all later reads.
+  A write sets a slot's strength to its write strength, each step multiplies it
+  by 1 - max_decay * p_forget, and reads weight slots by it. Each decision thus
+  has a gradient through all later reads.
 
   Args:
     width: D.
-    capacity: how many slots there are to be; None: as many as there are.
+    capacity: of the memory when slots are overprovisioned; None: all slots.
     hidden: width of the controller.
-    eviction: which slot a write replaces: the weakest by "strength", or by
-      "fifo" or "lru".
+    eviction: the rule for which slot a write replaces: "strength" (the weakest
+      one), "fifo" or "lru".
     allow_update: whether slots may be updated.
     allow_forget: whether slots may be forgotten, and decay.
-    max_decay: the largest share of its strength that a step may cost a slot.
-    write_bias: of the write logit at the start.
-    update_bias: of the update logit at the start.
-    write_threshold: a candidate whose rank is not above it is not written.
-    noise: scale of the exploration of ranks in training.
-    soft_eviction_decay: what a step in training leaves of a strength beyond
-      the capacity.
-    ablate_input: an input that the controller is not shown: "content" of the
-      slots, "age", "usage" or "context"; for ablations.
-    gradient_estimator: "continuous": strengths are used as they are.
-      "straight_through", for ablations: every slot has strength 1, but
-      gradients as if it were its strength; and what a write has to exceed is
-      the probability of retaining.
+    max_decay: the largest share of its strength that a slot loses in a step.
+    write_bias: initial bias of the write logit.
+    update_bias: initial bias of the update logit.
+    write_threshold: only write priorities above it are written.
+    noise: scale of the exploration noise of write priorities in training.
+    soft_eviction_decay: factor per training step of strengths beyond capacity.
+    ablate_input: an input hidden from the controller, for ablations: "content"
+      of the slots, "age", "usage" or "context".
+    gradient_estimator: "continuous" uses strengths as they are.
+      "straight_through", for ablations, sets each strength to 1 with the
+      gradient of its continuous value, and evicts by the probability of retain
+      where the rule is "strength".
 
   Raises:
     ValueError: on an option that is unknown or out of its range.
   """
-  if eviction not in EVICTION_RULES:
-    raise ValueError(
-      f"eviction={eviction!r} is unknown; known: {', '.join(EVICTION_RULES)}."
-    )
+  _check_controller(hidden, ablate_input)
+  _check_choice("eviction", eviction, EVICTION_RULES)
+  _check_choice("gradient_estimator", gradient_estimator, GRADIENT_ESTIMATORS)
   if not 0 <= max_decay <= 1:
     raise ValueError(f"max_decay must be in [0, 1], got {max_decay}.")
   if not 0 < soft_eviction_decay <= 1:
     raise ValueError(
       f"soft_eviction_decay must be in (0, 1], got {soft_eviction_decay}."
     )
-  if gradient_estimator not in GRADIENT_ESTIMATORS:
-    raise ValueError(
-      f"gradient_estimator={gradient_estimator!r} is unknown; known:"
-      f" {', '.join(GRADIENT_ESTIMATORS)}."
-    )
-  _require(hidden, ablate_input)
   gate = controller.WriteGate(hidden, write_bias, ablate_input)
-  # Retaining is likely at first, and forgetting not so rare (0.045) that it
-  # would have no gradient.
+  # Retain is likely at first, and forget probable enough (0.045) to have a
+  # gradient.
   slots = controller.SlotActions(hidden, (3.0, update_bias, 0.0), ablate_input)
-  # By columns of `Scores.action_probs`.
+  # Columns as in `Scores.action_probs`.
   allowed = [True, allow_update, allow_forget]
 
   def init(key, *, num_slots, num_candidates):
@@ -256,30 +251,35 @@ def learned(
     }
 
   def score(params, key, state: MemoryState, chunk: Chunk, *, train):
-    logits = pure.call(slots, params["slots"], state, chunk)
+    logits = pure.apply(slots, params["slots"], state, chunk)
     logits = jnp.where(jnp.array(allowed), logits, -jnp.inf)
-    actions = jax.nn.softmax(logits, axis=-1)
-    retained = state.strength * (1.0 - max_decay * actions[:, FORGET])
-    writes = pure.call(gate, params["gate"], state, chunk)
-    rank, strength = _written(key, writes, train, write_threshold, noise)
-    kept = EVICTION_RULES[eviction](state, retained)
+    action_probs = jax.nn.softmax(logits, axis=-1)
+    retained = state.strength * (1.0 - max_decay * action_probs[:, FORGET])
+    logits = pure.apply(gate, params["gate"], state, chunk)
+    write_priority, write_strength = _write_scores(
+      key, logits, train, write_threshold, noise
+    )
+    retention = EVICTION_RULES[eviction](state, retained)
     if train and capacity is not None:
-      # Strengths are compared as reads compare them, by ratio.
-      by = jnp.log(jnp.maximum(kept, STRENGTH_FLOOR))
-      by = by if eviction == "strength" else kept
+      priority = retention
+      if eviction == "strength":
+        # Reads compare strengths by their ratio.
+        priority = jnp.log(jnp.maximum(retention, STRENGTH_FLOOR))
       retained = _soft_eviction(
-        state, retained, by, capacity=capacity, decay=soft_eviction_decay
+        state, retained, priority, capacity=capacity, decay=soft_eviction_decay
       )
     if gradient_estimator == "straight_through":
-      strength = _straight_through(jnp.ones_like(strength), strength)
+      ones = jnp.ones_like(write_strength)
+      write_strength = _straight_through(ones, write_strength)
       retained = _straight_through(state.strength, retained)
-      kept = actions[:, RETAIN] if eviction == "strength" else kept
+      if eviction == "strength":
+        retention = action_probs[:, RETAIN]
     return Scores(
-      action_probs=actions,
+      action_probs=action_probs,
       proposal=controller.propose(state, chunk),
-      write_priority=rank,
-      write_strength=strength,
-      retention_priority=kept,
+      write_priority=write_priority,
+      write_strength=write_strength,
+      retention_priority=retention,
       retained_strength=retained,
     )
 

@@ -1,4 +1,4 @@
-"""The memory scan of one text: from `MemoryInterface` to `Decoder`."""
+"""The memory scan of one text, from `MemoryInterface` to `Decoder`."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ from nema_lc_jax.models.policies import make_policy, policy_options
 
 
 class Mode(NamedTuple):
-  """What one call of a model asks for (static)."""
+  """The static settings of one call of a model."""
 
   train: bool
   num_slots: int
@@ -33,30 +33,31 @@ class Mode(NamedTuple):
 
 
 class SlotPolicies(NamedTuple):
-  """A policy, and what stands for it where training has more slots."""
+  """A policy, and its variant for training with overprovisioned slots."""
 
-  usual: Policy
-  # capacity -> the policy for training with spare slots, where what is beyond
-  # that capacity fades; None if it knows no such thing.
-  crowded: Callable[[int], Policy] | None
+  base: Policy
+  # capacity -> the policy whose strengths decay beyond that many slots; None if
+  # the policy has no option `capacity`, or no slots are overprovisioned.
+  overprovisioned: Callable[[int], Policy] | None
   overprovisioned_slots: int
 
-  def in_training(self, chunks: int, num_slots: int) -> tuple[Policy, int]:
-    """The policy and its number of slots for texts of so many chunks."""
-    # Where each chunk may have a slot of its own, all fits.
-    if num_slots >= chunks or self.crowded is None:
-      return self.usual, num_slots
-    return self.crowded(num_slots), num_slots + self.overprovisioned_slots
+  def for_training(self, chunks: int, num_slots: int) -> tuple[Policy, int]:
+    """The policy and the number of slots to train with on `chunks` chunks."""
+    # With a slot for each chunk nothing needs to be evicted.
+    if num_slots >= chunks or self.overprovisioned is None:
+      return self.base, num_slots
+    slots = num_slots + self.overprovisioned_slots
+    return self.overprovisioned(num_slots), slots
 
 
 def slot_policies(c: ModelConfig) -> SlotPolicies:
   """The policies of a model.
 
-  Of its controller's options, which are those of all learned policies, its own
-  are those that its policy knows.
+  The controller's options are those of all learned policies; each policy gets
+  those that it has.
 
   Raises:
-    ValueError: on an option that no policy knows.
+    ValueError: on an option that no learned policy has.
   """
   for option in set(c.controller) - set(policy_options("learned")):
     raise ValueError(
@@ -66,20 +67,21 @@ def slot_policies(c: ModelConfig) -> SlotPolicies:
   known = policy_options(c.policy)
   options = {k: v for k, v in c.controller.items() if k in known}
   make = functools.partial(make_policy, c.policy, width=c.width, **options)
-  fades = c.overprovisioned_slots > 0 and "capacity" in known
-  crowded = (lambda capacity: make(capacity=capacity)) if fades else None
-  return SlotPolicies(make(), crowded, c.overprovisioned_slots)
+  overprovisioned = None
+  if c.overprovisioned_slots > 0 and "capacity" in known:
+    overprovisioned = lambda capacity: make(capacity=capacity)
+  return SlotPolicies(make(), overprovisioned, c.overprovisioned_slots)
 
 
 def ground_truth_of(chunked: Mapping[str, Array]) -> GroundTruth:
-  """What the task knows of each chunk [N], from its tokens' [N, T]."""
+  """The ground truth of each chunk [N], from that of its tokens [N, T]."""
   fact = chunked["ground_truth"].max(1).astype(jnp.int32)
   N, T = chunked["ground_truth"].shape
   if "invalidates" not in chunked:
     return GroundTruth(fact=fact, invalidates=jnp.zeros(N, jnp.int32))
   position = chunked["invalidates"].max(1)
-  ago = jnp.arange(N) - position // T
-  return GroundTruth(fact=fact, invalidates=jnp.where(position >= 0, ago, 0))
+  age = jnp.arange(N) - position // T
+  return GroundTruth(fact=fact, invalidates=jnp.where(position >= 0, age, 0))
 
 
 def chunks_of(
@@ -89,35 +91,35 @@ def chunks_of(
   valid: Array,
   truth: GroundTruth | None,
 ) -> Chunk:
-  """The chunks that the memory reads, made by a `MemoryInterface`: [N, ...].
+  """The memory's inputs, leaves [N, ...], from `MemoryInterface`'s outputs.
 
   Args:
     query: [N, T, D].
-    content: [N, K, D], of the candidates.
+    content: of the candidates, [N, K, D].
     age_bias: [N].
     valid: [N, T].
     truth: leaves [N].
   """
   K = content.shape[1]
-  offered = jnp.repeat(valid.any(1)[:, None], K, axis=1)
+  active = jnp.repeat(valid.any(1)[:, None], K, axis=1)
   return Chunk(
     query=query,
-    candidates=Candidates(content=content, valid=offered),
+    candidates=Candidates(content=content, valid=active),
     valid=valid,
     age_bias=age_bias,
     ground_truth=truth,
   )
 
 
-class Remembered(NamedTuple):
-  """What the memory of one text did."""
+class MemoryResult(NamedTuple):
+  """The result of the memory scan of one text."""
 
   state: MemoryState  # after the last chunk
   steps: StepOutput  # leaves [N, ...]
-  reading: Reading | None  # of the last chunk; None unless it reads on
+  reading: Reading | None  # of the last chunk; None with a single hop
 
 
-def remember(
+def run_memory(
   c: ModelConfig,
   policies: SlotPolicies,
   params: Params,
@@ -126,24 +128,25 @@ def remember(
   mode: Mode,
   *,
   removed: Array | None,
-  before: tuple[MemoryState, Array] | None,
-) -> Remembered:
-  """The memory scan of one text.
+  initial: tuple[MemoryState, Array] | None,
+) -> MemoryResult:
+  """Scans the memory over the chunks of one text.
 
   Args:
-    c: the model's.
-    policies: the model's.
+    c: of the model.
+    policies: of the model.
     params: of the policy.
     key: of the text.
     chunks: leaves [N, ...].
-    mode: what is asked for.
-    removed: [M] bool, slots that the last chunk's read is to do without.
-    before: the memory to start from, and how many chunks it has read.
+    mode: static.
+    removed: [M] bool, slots hidden from the last chunk's read; None: none.
+    initial: the memory to start from, and how many chunks it has read; None:
+      an empty one.
   """
   valid, N = chunks.valid, chunks.valid.shape[0]
-  policy, M = policies.usual, mode.num_slots
+  policy, M = policies.base, mode.num_slots
   if mode.train:
-    policy, M = policies.in_training(N, M)
+    policy, M = policies.for_training(N, M)
   scan = functools.partial(
     scan_chunks,
     params,
@@ -154,39 +157,39 @@ def remember(
     remat=c.remat_steps,
     bptt_chunks=c.bptt_chunks,
   )
-  state, start = before or (init_state(num_slots=M, width=c.width), 0)
+  state, start = initial or (init_state(num_slots=M, width=c.width), 0)
   if removed is None and c.num_hops == 1:
-    return Remembered(*scan(state, chunks, start=start), None)
-  # The last chunk apart, since what it reads is needed itself. A chunk without
-  # a valid token leaves the memory as the one before it did.
+    return MemoryResult(*scan(state, chunks, start=start), None)
+  # The last chunk is scanned on its own, since the memory that it reads is
+  # needed below. Masking it in the first scan leaves that memory unchanged.
   last = last_chunk(valid)
   others = valid & (jnp.arange(N) != last)[:, None]
-  left, steps = scan(state, chunks.replace(valid=others), start=start)
+  before, steps = scan(state, chunks.replace(valid=others), start=start)
   end = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, last, 1), chunks)
-  state, end = scan(left, end, start=start + last)
+  state, end = scan(before, end, start=start + last)
   steps = jax.tree.map(lambda a, b: a.at[last].set(b[0]), steps, end)
-  # Padding behind it has found what it left.
-  behind = (jnp.arange(N) > last)[:, None]
+  # The steps of padding after it start from the memory that it left.
+  padding = (jnp.arange(N) > last)[:, None]
   steps = steps.replace(
-    strength=jnp.where(behind, state.strength, steps.strength),
-    age=jnp.where(behind, state.age, steps.age),
+    strength=jnp.where(padding, state.strength, steps.strength),
+    age=jnp.where(padding, state.age, steps.age),
   )
   if removed is not None:
-    left, state = _without(left, removed), _without(state, removed)
+    before, state = _hide(before, removed), _hide(state, removed)
   age_bias = chunks.age_bias[0]
-  weights = read_weights(left, chunks.query[last], age_bias=age_bias)
+  weights = read_weights(before, chunks.query[last], age_bias=age_bias)
   weights = jnp.where(valid[last][:, None], weights, 0.0)
   if removed is not None:
-    read = steps.read.at[last].set(weights @ left.content)
+    read = steps.read.at[last].set(weights @ before.content)
     steps = steps.replace(read=read)
-  reading = Reading(left, age_bias, weights) if c.num_hops > 1 else None
-  return Remembered(state, steps, reading)
+  reading = Reading(before, age_bias, weights) if c.num_hops > 1 else None
+  return MemoryResult(state, steps, reading)
 
 
 def last_chunk(valid: Array) -> Array:
-  """Number of the last chunk with a valid token, of `valid` [N, T]."""
+  """The index of the last chunk with a valid token, from `valid` [N, T]."""
   return jnp.max(jnp.where(valid.any(1), jnp.arange(valid.shape[0]), 0))
 
 
-def _without(state: MemoryState, removed: Array) -> MemoryState:
+def _hide(state: MemoryState, removed: Array) -> MemoryState:
   return state.replace(strength=jnp.where(removed, 0.0, state.strength))

@@ -1,6 +1,6 @@
-"""`build_model`: encoder, memory and head as one pair of pure functions.
+"""`build_model`: encoder, memory, decoder and head as pure functions.
 
-Written for one text, then vmapped once over the batch.
+The functions are written for one text and vmapped once over the batch.
 """
 
 import dataclasses
@@ -15,68 +15,66 @@ from flax import struct
 from nema_lc_jax.memory import Chunk, MemoryState, StepOutput, init_state
 from nema_lc_jax.memory.types import Array, Params
 from nema_lc_jax.models import encoder as enc
+from nema_lc_jax.models import pure
 from nema_lc_jax.models.config import ModelConfig
 from nema_lc_jax.models.memory_layer import (
+  MemoryResult,
   Mode,
-  Remembered,
   SlotPolicies,
   chunks_of,
   ground_truth_of,
   last_chunk,
-  remember,
+  run_memory,
   slot_policies,
 )
-from nema_lc_jax.models.pure import call, checkpointed_map, init
 from nema_lc_jax.models.recurrent import RecurrentChunk, scan_recurrent
 
-# Fields of a batch that the memory's texts are made of.
-TEXT = ("inputs", "mask", "ground_truth", "invalidates")
+# Fields of a batch that describe a text.
+TEXT_FIELDS = ("inputs", "mask", "ground_truth", "invalidates")
 
 
 @struct.dataclass
 class ModelOutput:
-  """What a model says of a batch, and what its memory did."""
+  """A model's logits for a batch, and what its memory did."""
 
-  # classify, match: [B, C]; predict, fill: [B, L, C]; all pairs: [B, B, C].
+  # [B, C]; heads causal_lm, masked_lm: [B, L, C]; all_pairs: [B, B, C].
   logits: Array
-  # Leaves [B, N, ...], of two texts [2*B, N, ...]; None without a memory.
+  # Leaves [B, N, ...], of pairs [2*B, N, ...]; None without a memory.
   steps: StepOutput | None
-  # The memory after the last chunk, leaves [B, ...] or [2*B, ...].
+  # The memory after the last chunk, leaves [B, ...], of pairs [2*B, ...].
   state: MemoryState | None
 
 
 class Model(NamedTuple):
-  """A model: pure functions.
+  """A model as pure functions.
 
   init(key) -> params
   apply(params, keys, batch, *, train=False, num_slots=None, budget=None,
         all_pairs=False, gather=None, removed=None) -> ModelOutput
-    keys [B]: one per example (dropout, exploration, the random policy).
-    batch: `inputs` [B, L] ids and `mask` [B, L]; `inputs2`, `mask2` to match;
-      optionally `ground_truth` and `invalidates` [B, L], see data.Dataset.
-    num_slots, budget: of slots, in place of the model's own; budget 0 is
-      memory off.
-    all_pairs: match every first text with every second text of the batch; of
-      those that `gather` [B, D] -> [B', D] brings, where it is given.
-    removed [B, M] bool, of two texts [2*B, M]: slots that the answer must do
-      without: those of the last chunk's read, or of the slots that are pooled.
-      What the memory does up to then stays as it is.
+    keys [B]: one per example, for dropout, exploration and random policies.
+    batch: `inputs` [B, L] ids and `mask` [B, L]; for the head match also
+      `inputs2` and `mask2`; optionally `ground_truth` and `invalidates` [B, L],
+      see data.Dataset.
+    num_slots, budget: override the model's own; budget 0 turns the memory off.
+    all_pairs: match every first text with every second text of the batch, or
+      with those that `gather` [B, D] -> [B', D] returns.
+    removed [B, M] bool, of pairs [2*B, M]: slots hidden from the last chunk's
+      read and from the pooling of slots. The memory steps do not change.
 
-  read_on(params, key, tokens, valid, state, start) -> (features, state)
-    A piece of one text, of one or more whole chunks, read on from the memory
-    that the `start` chunks before it left; by pieces a text leaves the same
-    memory as at once. None where there is no memory to read on from.
-    tokens [L] ids, valid [L] bool; features [D], or [L, D] with an answer at
-    every token, are the piece's alone: what is pooled over a text's tokens is
-    here pooled over the piece's.
+  apply_segment(params, key, tokens, valid, state, start) -> (features, state)
+    Runs a segment of one text, one or more whole chunks, from the memory
+    `state` that the `start` chunks before it left. Applying a text in segments
+    leaves the same memory as applying it at once. None without a memory.
+    tokens [L] ids, valid [L] bool; features [L, D] for causal_lm and masked_lm,
+    otherwise [D], where tokens are pooled over this segment alone.
 
   answer(params, features) -> logits
-    [..., D], or to match [..., 4 * D], to [..., C].
+    The head: [..., D], for match [..., 4 * D], to [..., C].
   """
 
   init: Callable[[Array], Params]
   apply: Callable[..., ModelOutput]
-  read_on: Callable[..., tuple[Array, MemoryState]] | None
+  apply_segment: Callable[..., tuple[Array, MemoryState]] | None
   answer: Callable[[Params, Array], Array]
 
 
@@ -84,25 +82,25 @@ class _Parts(NamedTuple):
   encoder: enc.Encoder
   interface: enc.MemoryInterface
   policies: SlotPolicies | None
-  # In place of the layers of encoder and decoder, which then have none.
+  # Replaces the layers of encoder and decoder.
   recurrent: RecurrentChunk | None
   decoder: enc.Decoder
   head: enc.Head
 
 
 def _parts(c: ModelConfig) -> _Parts:
-  # Also of a model without a memory, whose config may be as wrong.
+  # Made for every encoder, so that the policy's options are always checked.
   policies = slot_policies(c)
-  recurrent, outside = None, c
+  recurrent, outer = None, c
   if c.encoder == "recurrent":
     recurrent = RecurrentChunk(c)
-    outside = dataclasses.replace(c, num_layers=0, num_layers_after=0)
+    outer = dataclasses.replace(c, num_layers=0, num_layers_after=0)
   return _Parts(
-    encoder=enc.Encoder(outside),
+    encoder=enc.Encoder(outer),
     interface=enc.MemoryInterface(c),
     policies=policies if c.encoder == "memory" else None,
     recurrent=recurrent,
-    decoder=enc.Decoder(outside),
+    decoder=enc.Decoder(outer),
     head=enc.Head(c.num_classes, hidden=2 * c.width),
   )
 
@@ -122,29 +120,31 @@ def _init(c: ModelConfig, parts: _Parts, key: Array) -> Params:
     reading = enc.Reading(empty, jnp.zeros(()), weights)
 
   params = {
-    "encoder": init(parts.encoder, keys[0], tokens, valid, False),
-    "decoder": init(parts.decoder, keys[1], x, read, valid, False, reading),
-    "head": init(parts.head, keys[2], jnp.zeros(features)),
+    "encoder": pure.init(parts.encoder, keys[0], tokens, valid, False),
+    "decoder": pure.init(
+      parts.decoder, keys[1], x, read, valid, False, reading
+    ),
+    "head": pure.init(parts.head, keys[2], jnp.zeros(features)),
   }
   if has_memory:
-    params["interface"] = init(parts.interface, keys[3], x, valid)
-    params["policy"] = parts.policies.usual.init(
+    params["interface"] = pure.init(parts.interface, keys[3], x, valid)
+    params["policy"] = parts.policies.base.init(
       keys[4], num_slots=c.num_slots, num_candidates=c.num_candidates
     )
   if parts.recurrent is not None:
-    # Like the memory after a chunk, of norm 1 per number.
+    # Scaled like the memory after a chunk, which is layer-normalised.
     start = jax.random.normal(keys[3], (c.num_slots, c.width))
-    chunk = init(parts.recurrent, keys[4], start, x[0], valid[0], False)
+    chunk = pure.init(parts.recurrent, keys[4], start, x[0], valid[0], False)
     params["recurrent"] = {"start": start, "chunk": chunk}
   return params
 
 
-class _Made(NamedTuple):
-  """One text before its memory, in chunks."""
+class EncodedText(NamedTuple):
+  """The chunks of one text after the layers before the memory."""
 
   x: Array  # [N, T, D]
   valid: Array  # [N, T]
-  chunks: Chunk | None  # what the memory gets, leaves [N, ...]
+  chunks: Chunk | None  # inputs of the memory, leaves [N, ...]
 
 
 def _encode(
@@ -154,8 +154,8 @@ def _encode(
   mode: Mode,
   key: Array,
   text: Mapping[str, Array],
-) -> _Made:
-  """The layers before the memory, on each chunk of a text [L] on its own."""
+) -> EncodedText:
+  """Applies the layers before the memory to the chunks of a text [L]."""
   L, T = text["inputs"].shape[0], c.chunk_length
   if L % T:
     raise ValueError(
@@ -165,21 +165,21 @@ def _encode(
   chunked = {name: x.reshape(L // T, T) for name, x in text.items()}
 
   def encode(key, tokens, valid):
-    x = call(
+    x = pure.apply(
       parts.encoder, params["encoder"], tokens, valid, mode.train, key=key
     )
     if parts.policies is None:
       return x, None
-    return x, call(parts.interface, params["interface"], x, valid)
+    return x, pure.apply(parts.interface, params["interface"], x, valid)
 
-  x, offered = checkpointed_map(
+  x, memory_inputs = pure.checkpointed_map(
     encode, key, chunked["inputs"], chunked["mask"], size=c.chunks_per_call
   )
   if parts.policies is None:
-    return _Made(x, chunked["mask"], None)
+    return EncodedText(x, chunked["mask"], None)
   truth = ground_truth_of(chunked) if "ground_truth" in text else None
-  chunks = chunks_of(*offered, chunked["mask"], truth)
-  return _Made(x, chunked["mask"], chunks)
+  chunks = chunks_of(*memory_inputs, chunked["mask"], truth)
+  return EncodedText(x, chunked["mask"], chunks)
 
 
 def _decode(
@@ -188,24 +188,24 @@ def _decode(
   params: Params,
   mode: Mode,
   key: Array,
-  made: _Made,
-  remembered: Remembered | None,
+  text: EncodedText,
+  memory: MemoryResult | None,
 ) -> Array:
-  """Pools a text, before or after the layers that follow the memory read.
+  """Applies the layers after the memory, and pools their outputs.
 
-  Returns features [D], or [L, D] with an answer per token.
+  Returns features [D], or [L, D] for causal_lm and masked_lm.
   """
-  x, valid, weights = made.x, made.valid, made.valid
+  x, valid, weights = text.x, text.valid, text.valid
   read, reading = None, None
-  if remembered is not None:
-    read, reading = remembered.steps.read, remembered.reading
+  if memory is not None:
+    read, reading = memory.steps.read, memory.reading
   if c.pools_slots:
-    # The text is what the memory holds of it in the end.
-    state = remembered.state
+    # The slots take the place of the tokens of one chunk.
+    state = memory.state
     read, weights = state.content[None], state.strength[None]
     x, valid = jnp.zeros_like(read, x.dtype), state.alive[None]
   elif c.pools_last:
-    # Layers are chunk-local: of the other chunks nothing more is needed.
+    # Layers are chunk-local: the other chunks cannot change the last one.
     last = last_chunk(valid)
     x, read, valid, weights = jax.tree.map(
       lambda a: jax.lax.dynamic_slice_in_dim(a, last, 1),
@@ -214,15 +214,15 @@ def _decode(
 
   def decode(key, x, read, valid):
     args = x, read, valid, mode.train, reading
-    return call(parts.decoder, params["decoder"], *args, key=key)
+    return pure.apply(parts.decoder, params["decoder"], *args, key=key)
 
-  x = checkpointed_map(decode, key, x, read, valid, size=c.chunks_per_call)
+  x = pure.checkpointed_map(decode, key, x, read, valid, size=c.chunks_per_call)
   if c.per_token:
     return x.reshape(-1, x.shape[-1])
   return enc.mean_pool(x, weights)
 
 
-def _text(
+def _apply_text(
   c: ModelConfig,
   parts: _Parts,
   params: Params,
@@ -230,43 +230,43 @@ def _text(
   key: Array,
   text: Mapping[str, Array],
   removed: Array | None,
-  before: tuple[MemoryState, Array] | None = None,
+  initial: tuple[MemoryState, Array] | None = None,
 ) -> tuple[Array, StepOutput | None, MemoryState | None]:
-  """One text: features [D] ([L, D] per token), its steps, its last memory.
+  """The features of one text (see `_decode`), its steps and final memory.
 
-  `before` is the memory to start from, and how many chunks it has read.
+  `initial` is the memory to start from, and how many chunks it has read.
   """
   keys = jax.random.split(key, 3)
-  made = _encode(c, parts, params, mode, keys[0], text)
+  encoded = _encode(c, parts, params, mode, keys[0], text)
   if parts.recurrent is not None:
     x = scan_recurrent(
       parts.recurrent,
       params["recurrent"],
       keys[1],
-      made.x,
-      made.valid,
+      encoded.x,
+      encoded.valid,
       train=mode.train,
     )
-    made = made._replace(x=x)
+    encoded = encoded._replace(x=x)
   if parts.policies is None:
-    return _decode(c, parts, params, mode, keys[2], made, None), None, None
-  remembered = remember(
+    return _decode(c, parts, params, mode, keys[2], encoded, None), None, None
+  memory = run_memory(
     c,
     parts.policies,
     params["policy"],
     keys[1],
-    made.chunks,
+    encoded.chunks,
     mode,
     removed=removed,
-    before=before,
+    initial=initial,
   )
-  features = _decode(c, parts, params, mode, keys[2], made, remembered)
-  return features, remembered.steps.replace(read=None), remembered.state
+  features = _decode(c, parts, params, mode, keys[2], encoded, memory)
+  return features, memory.steps.replace(read=None), memory.state
 
 
 def _texts(c: ModelConfig, batch: Mapping[str, Array], keys: Array):
-  """All texts of a batch, [B, L] or to match [2*B, L], and their keys."""
-  texts = {k: batch[k] for k in TEXT if k in batch}
+  """All texts of a batch, [B, L], for match [2*B, L], and their keys."""
+  texts = {k: batch[k] for k in TEXT_FIELDS if k in batch}
   if c.head != "match":
     return texts, keys
   texts = {
@@ -278,10 +278,10 @@ def _texts(c: ModelConfig, batch: Mapping[str, Array], keys: Array):
 
 
 def build_model(**fields) -> Model:
-  """A Transformer with a slot memory beside it.
+  """Builds an encoder with a slot memory, or a baseline without one.
 
   Args:
-    **fields: those of `ModelConfig`; head, vocab_size and num_classes have no
+    **fields: of `ModelConfig`; head, vocab_size and num_classes have no
       defaults.
 
   Raises:
@@ -313,7 +313,7 @@ def build_model(**fields) -> Model:
       c.num_slots if num_slots is None else num_slots,
       c.budget if budget is None else budget,
     )
-    text = functools.partial(_text, c, parts, params, mode)
+    text = functools.partial(_apply_text, c, parts, params, mode)
     texts, text_keys = _texts(c, batch, keys)
     features, steps, state = jax.vmap(text)(text_keys, texts, removed)
     if c.head == "match":
@@ -324,20 +324,20 @@ def build_model(**fields) -> Model:
       features = enc.pair_features(x1, x2)
     return ModelOutput(answer(params, features), steps, state)
 
-  def read_on(params, key, tokens, valid, state, start):
+  def apply_segment(params, key, tokens, valid, state, start):
     mode = Mode(False, state.age.shape[0], c.budget)
     text = {"inputs": tokens, "mask": valid}
-    features, _, state = _text(
+    features, _, state = _apply_text(
       c, parts, params, mode, key, text, None, (state, start)
     )
     return features, state
 
   def answer(params, features):
-    return call(parts.head, params["head"], features)
+    return pure.apply(parts.head, params["head"], features)
 
   return Model(
     init=functools.partial(_init, c, parts),
     apply=apply,
-    read_on=read_on if parts.policies is not None else None,
+    apply_segment=apply_segment if parts.policies is not None else None,
     answer=answer,
   )

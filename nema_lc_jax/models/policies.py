@@ -1,4 +1,4 @@
-"""Every policy by name: `make_policy`."""
+"""The registry of policies, and `make_policy`."""
 
 import functools
 import importlib
@@ -9,7 +9,8 @@ from nema_lc_jax.memory import policies as heuristics
 from nema_lc_jax.memory.types import Policy
 from nema_lc_jax.models import learned
 
-# A policy is called as `make(width=..., **options)`; a new one is a row here.
+# Each function is called with `width=...` and its own options. A new policy is
+# one row here.
 POLICIES = {
   "none": heuristics.none,
   "fifo": heuristics.fifo,
@@ -24,26 +25,26 @@ POLICIES = {
 
 
 def _find(name: str) -> Callable[..., Policy]:
-  """What makes the policy of that name; "module:attribute" is imported."""
+  """The function that makes a policy; "module:attribute" is imported."""
   if name in POLICIES:
     return POLICIES[name]
   module, colon, attribute = name.partition(":")
   if not colon:
     raise ValueError(
-      f"unknown policy {name!r}; known policies: {', '.join(POLICIES)}; one of"
-      " your own is written module:function."
+      f"unknown policy {name!r}; known policies: {', '.join(POLICIES)}; name a"
+      " policy of your own as module:function."
     )
   try:
-    found = getattr(importlib.import_module(module), attribute)
+    function = getattr(importlib.import_module(module), attribute)
   except (ImportError, AttributeError, ValueError) as error:
     raise ValueError(f"policy {name!r} cannot be imported: {error}.") from None
-  if not callable(found):
-    raise ValueError(f"policy {name!r} is no function, but {found!r}.")
-  return found
+  if not callable(function):
+    raise ValueError(f"policy {name!r} is not a function: {function!r}.")
+  return function
 
 
 def policy_options(name: str) -> tuple[str, ...]:
-  """Names of the options that the policy of that name takes.
+  """The names of the options of a policy.
 
   Raises:
     ValueError: on an unknown name.
@@ -53,16 +54,15 @@ def policy_options(name: str) -> tuple[str, ...]:
 
 
 def make_policy(name: str, *, width: int, **options) -> Policy:
-  """The policy of that name.
+  """Makes a policy by name.
 
   Args:
-    name: one of `POLICIES`, or "module:function" for one of your own, which
-      is called as those are.
+    name: a key of `POLICIES`, or "module:function" for a policy of your own.
     width: D, the width of slots, candidates and queries.
-    **options: of that policy; see the functions of this module.
+    **options: of the policy; see memory/policies.py and models/learned.py.
 
   Raises:
-    ValueError: on an unknown name or an option that the policy does not have.
+    ValueError: on an unknown name, or an option that the policy does not have.
   """
   known = policy_options(name)
   for option in options:

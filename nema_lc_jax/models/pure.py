@@ -1,6 +1,6 @@
 """Linen modules as pure functions of explicit parameters.
 
-A module bound to its parameters would leak tracers inside a raw jax.lax.scan.
+A module bound to its parameters would leak tracers inside jax.lax.scan.
 """
 
 from collections.abc import Callable
@@ -14,14 +14,14 @@ from nema_lc_jax.memory.types import Array, Params
 
 
 def init(module: nn.Module, key: Array, *args: Any) -> Params:
-  """The parameters of `module` for arguments like these."""
+  """Initial parameters of `module` for arguments of these shapes."""
   return module.init(key, *args)["params"]
 
 
-def call(
+def apply(
   module: nn.Module, params: Params, *args: Any, key: Array | None = None
 ) -> Any:
-  """`module` on `params` and arguments; `key` is for dropout."""
+  """The output of `module` with `params`; `key` is for dropout."""
   rngs = {} if key is None else {"dropout": key}
   return module.apply({"params": params}, *args, rngs=rngs)
 
@@ -29,28 +29,30 @@ def call(
 def checkpointed_map(
   f: Callable[..., Any], key: Array, *chunks: Any, size: int
 ) -> Any:
-  """`f` over chunks on a leading axis N, `size` of them at a time.
+  """Applies `f` to chunks on a leading axis N, `size` chunks at a time.
 
-  What `f` computes on the way is computed again in the backward pass, so that
-  never more of it is kept than of `size` chunks.
+  The backward pass recomputes `f`, so that intermediate values are stored for
+  at most `size` chunks.
 
   Args:
-    f: of a key and `chunks` of n rows, each on its own, to a pytree of n rows.
-    key: for dropout; in turns, row n draws from fold_in(key, n).
+    f: maps a key and `chunks` of n rows to a pytree of n rows, each row
+      independent of the others.
+    key: for dropout; chunk n uses fold_in(key, n) unless all run at once.
     *chunks: pytrees, leaves [N, ...].
-    size: the most chunks at once; 0: all, and nothing is computed again.
+    size: chunks at a time; 0, or at least N: all at once, and no recomputation.
   """
   rows = len(jax.tree.leaves(chunks)[0])
   if not size or rows <= size:
     return f(key, *chunks)
 
-  def turn(numbered):
-    number, chunk = numbered
-    one = jax.tree.map(lambda x: x[None], chunk)
-    made = f(jax.random.fold_in(key, number), *one)
-    return jax.tree.map(lambda x: x[0], made)
+  def one(inputs):
+    index, chunk = inputs
+    row = jax.tree.map(lambda x: x[None], chunk)
+    output = f(jax.random.fold_in(key, index), *row)
+    return jax.tree.map(lambda x: x[0], output)
 
-  again = jax.checkpoint(turn, prevent_cse=False)
-  # In ones apart: cutting into groups would transpose what is batched.
-  group = None if size == 1 else size
-  return jax.lax.map(again, (jnp.arange(rows), chunks), batch_size=group)
+  checkpointed = jax.checkpoint(one, prevent_cse=False)
+  # Without a batch size for single chunks: grouping would transpose the batch.
+  batch_size = None if size == 1 else size
+  inputs = jnp.arange(rows), chunks
+  return jax.lax.map(checkpointed, inputs, batch_size=batch_size)

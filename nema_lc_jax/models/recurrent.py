@@ -1,7 +1,7 @@
-"""Recurrent memory tokens, for comparison with the slots.
+"""The Recurrent Memory Transformer (Bulatov et al. 2022), as a baseline.
 
-The Recurrent Memory Transformer (Bulatov et al. 2022): the same layers read
-one chunk after the other, with memory tokens beside it that carry on.
+The same layers run on one chunk after another, each together with memory
+tokens whose outputs are the memory tokens of the next chunk.
 """
 
 import functools
@@ -11,17 +11,17 @@ import jax
 import jax.numpy as jnp
 
 from nema_lc_jax.memory.types import Array, Params
+from nema_lc_jax.models import pure
 from nema_lc_jax.models.config import ModelConfig
 from nema_lc_jax.models.encoder import Block
-from nema_lc_jax.models.pure import call
 
 
 class RecurrentChunk(nn.Module):
-  """All layers over one chunk and its memory tokens.
+  """All layers, applied to one chunk and its memory tokens.
 
-  R tokens before the chunk hold the memory; what the layers make of them is
-  the memory after it. Where no token may see those after it, these cannot know
-  of the chunk: there R more after it, the same at first, are what is written.
+  R read tokens before the chunk hold the memory. Their outputs are the next
+  memory, unless attention is causal, so that they cannot see the chunk: then
+  R write tokens, with the same inputs, follow the chunk and give the memory.
   """
 
   config: ModelConfig
@@ -30,16 +30,17 @@ class RecurrentChunk(nn.Module):
   def __call__(
     self, memory: Array, x: Array, valid: Array, train: bool
   ) -> tuple[Array, Array]:
-    """Memory [R, D], x [T, D], valid [T] to the memory after, and [T, D]."""
+    """memory [R, D], x [T, D], valid [T] -> the next memory, and [T, D]."""
     c, R = self.config, memory.shape[0]
-    held = memory.astype(x.dtype)
-    after = [held] if c.causal else []
-    h = jnp.concatenate([held, x, *after])
-    seen = jnp.pad(valid, (R, R * len(after)), constant_values=True)
+    read_tokens = memory.astype(x.dtype)
+    write_tokens = [read_tokens] if c.causal else []
+    h = jnp.concatenate([read_tokens, x, *write_tokens])
+    pad = R, R * len(write_tokens)
+    valid = jnp.pad(valid, pad, constant_values=True)
     for i in range(c.num_layers + c.num_layers_after):
-      h = Block(c, name=f"layer_{i}")(h, seen, train)
+      h = Block(c, name=f"layer_{i}")(h, valid, train)
     written = h[-R:] if c.causal else h[:R]
-    # Normalised, or a residual stream would grow from chunk to chunk.
+    # Normalised, or the residual stream would grow from chunk to chunk.
     written = nn.LayerNorm(name="norm_memory")(written.astype(jnp.float32))
     return written, h[R : R + len(x)]
 
@@ -53,34 +54,34 @@ def scan_recurrent(
   *,
   train: bool,
 ) -> Array:
-  """The layers over the chunks of one text, one after the other.
+  """Applies the layers to the chunks of one text, one after another.
 
   A chunk without a valid token leaves the memory as it is.
 
   Args:
-    module: what runs on each chunk (static).
-    params: `chunk`, its parameters, and `start`, the first memory [R, D].
-    key: for dropout; chunk n draws from fold_in(key, n).
+    module: of one chunk (static).
+    params: `chunk`, those of `module`, and `start`, the first memory [R, D].
+    key: for dropout; chunk n uses fold_in(key, n).
     x: chunks [N, T, D].
-    valid: of their tokens [N, T].
+    valid: mask of their tokens [N, T].
     train: static.
 
   Returns:
-    [N, T, D].
+    The outputs of the chunks [N, T, D].
   """
   c = module.config
 
-  def body(memory, numbered):
-    number, x, valid = numbered
+  def body(memory, inputs):
+    index, x, valid = inputs
     if c.bptt_chunks is not None:
-      cut = number % c.bptt_chunks == 0
-      memory = jnp.where(cut, jax.lax.stop_gradient(memory), memory)
-    chunk_key = jax.random.fold_in(key, number)
-    run = functools.partial(call, module, params["chunk"], key=chunk_key)
+      truncate = index % c.bptt_chunks == 0
+      memory = jnp.where(truncate, jax.lax.stop_gradient(memory), memory)
+    chunk_key = jax.random.fold_in(key, index)
+    run = functools.partial(pure.apply, module, params["chunk"], key=chunk_key)
     written, x = run(memory, x, valid, train)
     return jnp.where(valid.any(), written, memory), x
 
   if c.remat:
     body = jax.checkpoint(body, prevent_cse=False)
-  numbers = jnp.arange(len(x))
-  return jax.lax.scan(body, params["start"], (numbers, x, valid))[1]
+  indices = jnp.arange(len(x))
+  return jax.lax.scan(body, params["start"], (indices, x, valid))[1]

@@ -1,7 +1,8 @@
-"""A linear recurrence, over the whole text or in each chunk, as a layer.
+"""The S5 layer, a linear recurrence over the whole text or inside each chunk.
 
-S5 (Smith et al. 2023, "Simplified State Space Layers for Sequence Modeling"): a
-diagonal complex state that all channels share, run by an associative scan.
+S5 (Smith et al. 2023, "Simplified State Space Layers for Sequence Modeling")
+has one diagonal complex state that all channels share, computed with an
+associative scan.
 """
 
 import math
@@ -13,18 +14,18 @@ import jax.numpy as jnp
 from nema_lc_jax.memory.types import Array
 from nema_lc_jax.models.config import ModelConfig
 
-# Step sizes are at first spread between these, by their logarithm.
+# Initial step sizes are log-uniform between these.
 STEPS = (1e-3, 1e-1)
 
 
 def recur(rate: Array, inputs: Array) -> Array:
-  """States x_t = rate * x_(t-1) + inputs_t from x = 0, [..., L, P] both."""
+  """The states x_t = rate * x_(t-1) + inputs_t from x = 0, all [..., L, P]."""
 
   def join(first, second):
     (a, x), (b, y) = first, second
     return a * b, b * x + y
 
-  # Powers of the rates are the same for all texts: they are computed once.
+  # All texts share the powers of the rates, which are computed once.
   rates = jnp.broadcast_to(rate, inputs.shape[-2:])
   rates = jnp.expand_dims(rates, range(inputs.ndim - 2))
   axis = inputs.ndim - 2
@@ -42,22 +43,22 @@ def _frequencies(key, shape, dtype=jnp.float32):
 
 
 class StateSpace(nn.Module):
-  """The recurrence: [..., L, D] to [..., L, D], both in float32.
+  """The recurrence, [..., L, D] to [..., L, D], both float32.
 
-  Of D states with their conjugates, half are computed. Eigenvalues start as
-  S4D-Lin (Gu et al. 2022, "On the Parameterization and Initialization of
-  Diagonal State Space Models"), -1/2 + i pi n, and their real parts stay
+  D states come in conjugate pairs, of which one half is computed. Eigenvalues
+  start as S4D-Lin (Gu et al. 2022, "On the Parameterization and Initialization
+  of Diagonal State Space Models"), -1/2 + i pi n, and their real parts stay
   negative; they are discretised by zero-order hold with learned step sizes.
-  Where tokens may see what comes after them, a second scan runs backwards,
-  and outputs read both states. Padding adds nothing to a state, so that at the
-  end of a text it changes nothing.
+  Unless the model is causal, a second scan runs backwards, and the outputs use
+  both states. Padding adds nothing to a state, so that padding at the end of a
+  text has no effect.
   """
 
   config: ModelConfig
 
   @nn.compact
   def __call__(self, x: Array, valid: Array) -> Array:
-    """x [..., L, D] and valid [..., L] to [..., L, D]."""
+    """x [..., L, D], valid [..., L] -> [..., L, D]."""
     D = x.shape[-1]
     P = -(-D // 2)
     directions = 1 if self.config.causal else 2
@@ -67,7 +68,7 @@ class StateSpace(nn.Module):
       "frequency", _frequencies, (P,)
     )
     step = jnp.exp(self.param("log_step", _log_steps, (P,)))
-    # Real and imaginary parts on the first axis: optimizers know no others.
+    # Real and imaginary parts, since optimizers expect real parameters.
     real, imaginary = self.param(
       "input", nn.initializers.normal((2 * D) ** -0.5), (2, D, P)
     )
@@ -83,19 +84,19 @@ class StateSpace(nn.Module):
       "output", nn.initializers.normal(P**-0.5), (2, directions * P, D)
     )
     through = self.param("through", nn.initializers.normal(1.0), (D,))
-    # Twice the real part: the other half of the states are conjugates.
+    # Twice the real part, which adds the conjugate half of the states.
     y = 2.0 * (states.real @ real - states.imag @ imaginary)
     return y + through * x
 
 
 class StateSpaceBlock(nn.Module):
-  """A pre-norm layer: the recurrence, then a gated MLP."""
+  """A pre-norm layer of the recurrence and a gated MLP."""
 
   config: ModelConfig
 
   @nn.compact
   def __call__(self, x: Array, valid: Array, train: bool) -> Array:
-    """x [N, L, D] and valid [N, L] to [N, L, D]; N = 1 over a whole text."""
+    """x [N, L, D], valid [N, L] -> [N, L, D]; N = 1 over a whole text."""
     c, D, dtype = self.config, x.shape[-1], x.dtype
     drop = nn.Dropout(c.dropout, deterministic=not train)
     dense = lambda width, name: nn.Dense(width, dtype=dtype, name=name)

@@ -1,4 +1,4 @@
-"""Figures of runs: `plot_run` draws one, `compare` sets policies side by side.
+"""Figures of runs: `plot_run` draws one run, `compare` compares several.
 
 On the command line: `python -m nema_lc_jax.plotting --help`.
 """

@@ -1,41 +1,35 @@
-"""The command line of the plots."""
+"""Draws the figures of one run, or compares several, as PNG and PDF.
 
-import argparse
+It reads metrics.jsonl from the folder of a run and, of a finished run,
+summary.json and memory_trace.npz.
+"""
+
 import sys
 from collections.abc import Sequence
 
+from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.plotting import compare, plot_run
 from nema_lc_jax.plotting.published import TASKS
+from nema_lc_jax.runs.command_line import Parser, run_command
 
-DESCRIPTION = """\
-Draws the figures of a training run, or of several runs against each other, as
-PNG and PDF. It reads what training left in a run's folder: metrics.jsonl, and,
-once the run has finished, summary.json and memory_trace.npz.
-"""
 EXAMPLES = """\
-examples:
   python -m nema_lc_jax.plotting --workdir runs/learned_0
       redraws runs/learned_0/plots; also works while the run is training
   python -m nema_lc_jax.plotting --compare runs/fifo_* runs/learned_* --out fig
-      groups finished runs by policy, and those without slots by encoder, with
-      a 95% t interval over seeds, and writes figures and compare.csv into fig;
-      all runs must have seen the same task and data
+      groups finished runs by policy, or by encoder if they have no slots;
+      writes figures with 95% t intervals over seeds, and compare.csv, into fig;
+      all runs must have the same task and data
   python -m nema_lc_jax.plotting --compare runs/aan-* --published
-      also published.tex, the runs beside published numbers of Long Range Arena
+      also writes published.tex, with published results of Long Range Arena
 """
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
   """The flags; `--workdir` or `--compare` is required."""
-  parser = argparse.ArgumentParser(
-    prog="python -m nema_lc_jax.plotting",
-    description=DESCRIPTION,
-    epilog=EXAMPLES,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = Parser("nema_lc_jax.plotting", __doc__, EXAMPLES)
   what = parser.add_mutually_exclusive_group(required=True)
   what.add_argument(
-    "--workdir", metavar="DIR", help="the run to draw, into DIR/plots"
+    "--workdir", metavar="DIR", help="run to draw, into DIR/plots"
   )
   what.add_argument(
     "--compare", metavar="DIR", nargs="+", help="finished runs to compare"
@@ -46,36 +40,36 @@ def make_parser() -> argparse.ArgumentParser:
     nargs="?",
     const="auto",
     choices=("auto", *TASKS),
-    help="with --compare, a LaTeX table of the runs beside published numbers of"
-    f" Long Range Arena: {', '.join(TASKS)}; by default the runs' own task",
+    help="with --compare, also a LaTeX table with published results of Long"
+    f" Range Arena: {', '.join(TASKS)}; by default those of the runs' task",
   )
   parser.add_argument(
     "--out",
     metavar="DIR",
-    help="where --compare writes (default: ./plots_compare)",
+    help="output folder of --compare; default: plots_compare",
   )
   return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-  """Draws, and returns the exit code: 2 after a user's mistake."""
-  parser = make_parser()
-  args = parser.parse_args(argv)
+def _main(argv: Sequence[str] | None) -> None:
+  args = make_parser().parse(argv)
   if args.workdir and args.out:
-    parser.error("--out goes with --compare; --workdir writes into DIR/plots")
+    raise ConfigError(
+      "--out goes with --compare; --workdir writes into DIR/plots."
+    )
   if args.workdir and args.published is not None:
-    parser.error("--published goes with --compare")
-  try:
-    if args.workdir:
-      written = plot_run(args.workdir)
-    else:
-      out = args.out or "plots_compare"
-      written = compare(args.compare, out, published=args.published)
-  except (ValueError, OSError) as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
+    raise ConfigError("--published goes with --compare.")
+  if args.workdir:
+    written = plot_run(args.workdir)
+  else:
+    out = args.out or "plots_compare"
+    written = compare(args.compare, out, published=args.published)
   print(f"wrote {len(written)} files to {written[0].parent}")
-  return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Draws, and returns the exit code."""
+  return run_command(lambda: _main(argv))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Policies and encoders against each other, several seeds each."""
+"""Comparison of policies and encoders, over several seeds each."""
 
 import csv
 import math
@@ -14,23 +14,16 @@ from nema_lc_jax.plotting.published import FILE as PUBLISHED_FILE
 from nema_lc_jax.plotting.published import task_of, write_published
 from nema_lc_jax.runs.files import SUMMARY_FILE
 from nema_lc_jax.runs.intervals import estimate
-from nema_lc_jax.runs.records import Run, read_run
+from nema_lc_jax.runs.metric_names import COST, METRICS, of_kind
+from nema_lc_jax.runs.records import RunRecord, read_run
 
-# What a policy's life of slots is compared by, and the title of its panel.
-LIFECYCLE = {
-  "memory_utilisation": "Live slots (share of all)",
-  "memory_age": "Age of live slots (chunks)",
-  "churn": "Items lost per live slot",
-  "write_rate": "Writes per candidate",
-  "update_rate": "Updates per live slot",
-  "forget_rate": "Forgets per live slot",
-}
-# What a run costs (see Run.costs), and the title of its panel.
-COSTS = {
-  "num_parameters": "Parameters",
-  "examples_per_second": "Training speed (examples/s)",
-  "peak_memory_bytes": "Memory of a training step (bytes)",
-}
+# Metrics of the memory, one panel each.
+LIFECYCLE = (
+  "memory_utilisation", "memory_age", "churn",
+  "write_rate", "update_rate", "forget_rate",
+)  # fmt: skip
+# Costs of a run (RunRecord.costs), one panel each.
+COSTS = of_kind(COST)
 
 
 def compare(
@@ -39,25 +32,26 @@ def compare(
   *,
   published: str | None = None,
 ) -> list[Path]:
-  """Draws finished runs against each other, grouped by policy, into `out`.
+  """Draws a comparison of finished runs, grouped by policy, into `out`.
 
   Runs without slots are grouped by their encoder. Writes compare_accuracy,
   compare_curves, compare_lifecycle and compare_cost as PNG and PDF, and
   compare.csv with a row per policy; returns the files.
 
   Args:
-    workdirs: of the runs.
-    out: the folder.
-    published: also write published.tex, with the numbers of this task of Long
-      Range Arena, or with "auto" of the one that the runs are of.
+    workdirs: the folders of the runs.
+    out: the output folder.
+    published: also write published.tex, with published results of this task of
+      Long Range Arena; "auto" takes the task of the runs.
 
   Raises:
     ValueError: in one line, if a run is unfinished, if the runs differ in task
-      or data, if one policy has a seed twice, or if no numbers are published.
+      or data, if one policy has a seed twice, or if the task has no published
+      results.
   """
   groups = group_runs([read_run(workdir) for workdir in workdirs])
   runs = [run for group in groups.values() for run in group]
-  title = runs[0].summary["task"]
+  title = runs[0].summary.task
   out, written = Path(out), []
   if published == "auto":
     published = task_of(runs[0].summary)
@@ -75,21 +69,18 @@ def compare(
   return written
 
 
-def group_runs(runs: Sequence[Run]) -> dict[str, list[Run]]:
-  """Runs by policy, after making sure that they may be compared."""
+def group_runs(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
+  """Groups runs by policy, and checks that they are comparable."""
   if not runs:
     raise ValueError("no runs to compare")
   for run in runs:
     if not run.summary:
       raise ValueError(f"{run.workdir} has no {SUMMARY_FILE}: not finished?")
-    for name in ("task", "policy", "seed", "test_accuracy"):
-      if name not in run.summary:
-        raise ValueError(f"{run.workdir / SUMMARY_FILE} lacks {name!r}")
   for name in ("task", "data_fingerprint"):
     _require_same(runs, name)
-  seen: dict[tuple, Run] = {}
+  seen: dict[tuple, RunRecord] = {}
   for run in runs:
-    key = run.summary["policy"], run.summary["seed"]
+    key = run.summary.policy, run.summary.seed
     if key in seen:
       raise ValueError(
         f"policy {key[0]!r}, seed {key[1]} occurs twice: "
@@ -103,22 +94,22 @@ def group_runs(runs: Sequence[Run]) -> dict[str, list[Run]]:
   }
 
 
-def _require_same(runs: Sequence[Run], name: str) -> None:
+def _require_same(runs: Sequence[RunRecord], name: str) -> None:
   found: dict = {}
   for run in runs:
-    found.setdefault(run.summary.get(name), []).append(str(run.workdir))
+    found.setdefault(getattr(run.summary, name), []).append(str(run.workdir))
   if len(found) > 1:
     listed = "; ".join(f"{v!r}: {', '.join(d)}" for v, d in found.items())
     raise ValueError(f"runs differ in {name} ({listed})")
 
 
-def _accuracy_figure(groups: Mapping[str, Sequence[Run]], title: str):
+def _accuracy_figure(groups: Mapping[str, Sequence[RunRecord]], title: str):
   figure = style.new_figure(
     6.2, 1.5 + 0.36 * len(groups), title=f"Test accuracy · {title}"
   )
   ax = figure.add_subplot()
   values = {
-    policy: [run.summary["test_accuracy"] for run in runs]
+    policy: [run.summary.test_accuracy for run in runs]
     for policy, runs in groups.items()
   }
   seen = _points(ax, values)
@@ -134,10 +125,10 @@ def _accuracy_figure(groups: Mapping[str, Sequence[Run]], title: str):
   return figure
 
 
-def _curves_figure(groups: Mapping[str, Sequence[Run]], title: str):
+def _curves_figure(groups: Mapping[str, Sequence[RunRecord]], title: str):
   figure = style.new_figure(9.6, 4.0, title=f"Learning curves · {title}")
   panels = {
-    "train": "Training, as it goes",
+    "train": "Training",
     "validation": "Validation",
   }
   axes = figure.subplots(1, 2, sharex=True, sharey=True)
@@ -158,9 +149,12 @@ def _curves_figure(groups: Mapping[str, Sequence[Run]], title: str):
 
 
 def _curves(
-  ax: Axes, groups: Mapping[str, Sequence[Run]], split: str, seen: list
+  ax: Axes, groups: Mapping[str, Sequence[RunRecord]], split: str, seen: list
 ) -> list[tuple[float, str, str]]:
-  """A curve per policy, added to `seen`; returns heights, names, colours."""
+  """Draws a curve per policy, and adds its values to `seen`.
+
+  Returns the height, text and colour of each label.
+  """
   colours = style.policy_colours(list(groups))
   labels = []
   for policy, runs in groups.items():
@@ -169,14 +163,15 @@ def _curves(
     seen += [values for _, values in curves]
     last = _draw_band(ax, curves, colours[policy])
     if last is not None:
-      labels.append((last, f"{policy} (n={len(curves)})", colours[policy]))
+      name = style.display_name(policy)
+      labels.append((last, f"{name} (n={len(curves)})", colours[policy]))
   return labels
 
 
 def _draw_band(ax: Axes, curves, colour: str) -> float | None:
-  """Seeds as thin lines, their mean and its interval over common steps.
+  """Draws seeds as thin lines, and their mean and interval at common steps.
 
-  Returns the height at which the curve ends, None if there is none.
+  Returns the height at which the curve ends, None without curves.
   """
   if not curves:
     return None
@@ -199,35 +194,37 @@ def _draw_band(ax: Axes, curves, colour: str) -> float | None:
   return points[-1].mean
 
 
-def _lifecycle_figure(groups: Mapping[str, Sequence[Run]], title: str):
+def _lifecycle_figure(groups: Mapping[str, Sequence[RunRecord]], title: str):
   split = _common_split(groups)
   figure = style.new_figure(
     9.2,
     2.2 + 0.5 * len(groups),
-    title=f"Life of the slots in {split} · {title}",
+    title=f"Memory metrics ({split}) · {title}",
   )
   axes = figure.subplots(2, 3, sharey=True)
-  for ax, (name, panel) in zip(axes.flat, LIFECYCLE.items(), strict=True):
+  for ax, name in zip(axes.flat, LIFECYCLE, strict=True):
     values = {
-      policy: _lives(runs, split, name) for policy, runs in groups.items()
+      policy: _last_values(runs, split, name) for policy, runs in groups.items()
     }
     seen = _points(ax, values, count=False)
-    ax.set_title(panel)
+    ax.set_title(METRICS[name].title)
     ax.set_xlim(style.limits([0.0], *seen))
     ax.xaxis.set_major_locator(MaxNLocator(5))
   figure.supxlabel(_note("", groups), fontsize=8, color=style.GREY)
   return figure
 
 
-def _cost_figure(groups: Mapping[str, Sequence[Run]], title: str):
+def _cost_figure(groups: Mapping[str, Sequence[RunRecord]], title: str):
   figure = style.new_figure(
     9.2, 1.5 + 0.36 * len(groups), title=f"Cost · {title}"
   )
   axes = figure.subplots(1, len(COSTS), sharey=True)
-  for ax, (name, panel) in zip(axes, COSTS.items(), strict=True):
+  for ax, name in zip(axes, COSTS, strict=True):
     values = {policy: _costs(runs, name) for policy, runs in groups.items()}
     seen = _points(ax, values, count=False)
-    ax.set_title(panel if seen else f"{panel}: not known")
+    ax.set_title(METRICS[name].title)
+    if not seen:
+      ax.text(0.5, 0.5, "unknown", transform=ax.transAxes, ha="center")
     ax.set_xlim(style.limits([0.0], *seen, floor=0.0))
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -235,15 +232,15 @@ def _cost_figure(groups: Mapping[str, Sequence[Run]], title: str):
   return figure
 
 
-def _costs(runs: Sequence[Run], name: str) -> list[float]:
-  """A cost of each run that knows it."""
+def _costs(runs: Sequence[RunRecord], name: str) -> list[float]:
+  """The cost of each run for which it is known."""
   return [run.costs[name] for run in runs if name in run.costs]
 
 
 def _points(
   ax: Axes, values: Mapping[str, Sequence[float]], *, count: bool = True
 ) -> list[list[float]]:
-  """A row per policy: its seeds, their mean, its interval; returns x drawn."""
+  """Draws a row per policy: seeds, mean and interval; returns all x values."""
   colours = style.policy_colours(list(values))
   seen = []
   for row, (policy, seeds) in enumerate(values.items()):
@@ -266,7 +263,7 @@ def _points(
         color=style.GREY,
       )
     seen.append([*seeds, low, high])
-  ax.set_yticks(range(len(values)), list(values))
+  ax.set_yticks(range(len(values)), map(style.display_name, values))
   ax.set_ylim(len(values) - 0.5, -0.5)
   ax.grid(axis="y", visible=False)
   ax.tick_params(axis="y", length=0)
@@ -274,7 +271,7 @@ def _points(
 
 
 def _name_baselines(ax: Axes, baselines: Mapping[str, float]) -> None:
-  """Names each baseline above its line, kept apart sideways and joined."""
+  """Labels each baseline above its line; labels are moved apart."""
   low, high = ax.get_xlim()
   wanted = sorted(
     ((value - low) / (high - low), name.replace("_", " "))
@@ -295,17 +292,17 @@ def _name_baselines(ax: Axes, baselines: Mapping[str, float]) -> None:
     )
 
 
-def _baselines(groups: Mapping[str, Sequence[Run]]) -> dict[str, float]:
-  """All baselines; the runs share their data, so they agree on the values."""
+def _baselines(groups: Mapping[str, Sequence[RunRecord]]) -> dict[str, float]:
+  """All baselines; runs on the same data have the same values."""
   merged: dict[str, float] = {}
   for runs in groups.values():
     for run in runs:
-      merged |= run.summary.get("baselines", {})
+      merged |= run.summary.baselines
   return merged
 
 
-def _common_split(groups: Mapping[str, Sequence[Run]]) -> str:
-  """The best evidence that every run has: test, else validation, else train."""
+def _common_split(groups: Mapping[str, Sequence[RunRecord]]) -> str:
+  """The split that all runs have: test, else validation, else train."""
   splits = set.intersection(
     *({row["split"] for row in run.rows} for g in groups.values() for run in g)
   )
@@ -315,14 +312,16 @@ def _common_split(groups: Mapping[str, Sequence[Run]]) -> str:
   return "train"
 
 
-def _lives(runs: Sequence[Run], split: str, name: str) -> list[float]:
-  """A metric of the slots, its last value in each run that has slots."""
+def _last_values(
+  runs: Sequence[RunRecord], split: str, name: str
+) -> list[float]:
+  """The last value of a metric, in each run with slots."""
   series = [run.series(split, name)[1] for run in runs if run.has_slots]
   return [float(values[-1]) for values in series if len(values)]
 
 
-def _note(label: str, groups: Mapping[str, Sequence[Run]]) -> str:
-  """The axis label, and what the intervals are."""
+def _note(label: str, groups: Mapping[str, Sequence[RunRecord]]) -> str:
+  """The axis label, with a note on the intervals."""
   counts = [len(runs) for runs in groups.values()]
   notes = []
   if max(counts) > 1:
@@ -332,7 +331,7 @@ def _note(label: str, groups: Mapping[str, Sequence[Run]]) -> str:
   return f"{label}  ({'; '.join(notes)})".strip()
 
 
-def _write_table(groups: Mapping[str, Sequence[Run]], path: Path) -> Path:
+def _write_table(groups: Mapping[str, Sequence[RunRecord]], path: Path) -> Path:
   split = _common_split(groups)
   names = ("policy", "n", "seeds", "test_accuracy", "low", "high")
   resources = (*COSTS, "wall_seconds")
@@ -340,9 +339,9 @@ def _write_table(groups: Mapping[str, Sequence[Run]], path: Path) -> Path:
     table = csv.writer(file)
     table.writerow([*names, *(f"{split}_{n}" for n in LIFECYCLE), *resources])
     for policy, runs in groups.items():
-      accuracy = estimate([run.summary["test_accuracy"] for run in runs])
-      seeds = " ".join(str(run.summary["seed"]) for run in runs)
-      means = [_lives(runs, split, name) for name in LIFECYCLE]
+      accuracy = estimate([run.summary.test_accuracy for run in runs])
+      seeds = " ".join(str(run.summary.seed) for run in runs)
+      means = [_last_values(runs, split, name) for name in LIFECYCLE]
       means += [_costs(runs, name) for name in resources]
       numbers = [*accuracy[:3], *(np.mean(m) if m else math.nan for m in means)]
       cells = ["" if math.isnan(v) else f"{v:.8g}" for v in numbers]

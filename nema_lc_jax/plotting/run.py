@@ -8,32 +8,26 @@ from matplotlib.ticker import PercentFormatter
 
 from nema_lc_jax.plotting import style
 from nema_lc_jax.plotting.timeline import memory_timeline
-from nema_lc_jax.runs.files import TRACE_FILE
-from nema_lc_jax.runs.records import Run, read_run
+from nema_lc_jax.runs.files import PLOTS, TRACE_FILE
+from nema_lc_jax.runs.metric_names import LOSS, METRICS, of_kind
+from nema_lc_jax.runs.records import RunRecord, read_run
 from nema_lc_jax.runs.trace import read_trace
 
-LOSSES = {
-  "task_loss": "task",
-  "write_loss": "write",
-  "forget_loss": "forget",
-  "stability_loss": "stability",
-}
-
-# What the rate of each operation is a share of.
-OPERATIONS = {"write": "candidate", "update": "slot", "forget": "slot"}
+LOSSES = ("task_loss", *of_kind(LOSS))
+OPERATIONS = ("write_rate", "update_rate", "forget_rate")
 
 
 def plot_run(workdir: str | Path) -> list[Path]:
   """Draws every figure of a run into `<workdir>/plots/`, as PNG and PDF.
 
   Needs metrics.jsonl; summary.json adds the baselines and the test accuracy,
-  memory_trace.npz the memory timeline. Returns the files written.
+  and memory_trace.npz the memory timeline. Returns the written files.
   """
   run = read_run(workdir)
-  # Read before anything is drawn: a mistake should show at once.
+  # Read before drawing, so that a broken file is reported at once.
   has_trace = (run.workdir / TRACE_FILE).exists()
   trace = read_trace(run.workdir / TRACE_FILE) if has_trace else None
-  folder = run.workdir / "plots"
+  folder = run.workdir / PLOTS
   single = {"learning_curve": draw_accuracy}
   if run.has_slots:
     single["memory_utilisation"] = draw_utilisation
@@ -54,7 +48,7 @@ def plot_run(workdir: str | Path) -> list[Path]:
   return written
 
 
-def _operations_figure(run: Run, folder: Path) -> list[Path]:
+def _operations_figure(run: RunRecord, folder: Path) -> list[Path]:
   figure = style.new_figure(5.4, 4.8, title=run.title)
   top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
   draw_operations(top, run)
@@ -63,8 +57,8 @@ def _operations_figure(run: Run, folder: Path) -> list[Path]:
   return style.save(figure, folder, "operation_rates")
 
 
-def _losses_figure(run: Run, folder: Path) -> list[Path]:
-  # A panel and a scale each: the lifecycle losses may be orders of magnitude
+def _losses_figure(run: RunRecord, folder: Path) -> list[Path]:
+  # One panel and scale each, since lifecycle losses may be orders of magnitude
   # smaller than the task loss, or exactly zero.
   side, names = (2, LOSSES) if run.has_slots else (1, ["task_loss"])
   figure = style.new_figure(4.3 * side, 2.5 * side, title=run.title)
@@ -76,12 +70,11 @@ def _losses_figure(run: Run, folder: Path) -> list[Path]:
   return style.save(figure, folder, "loss_components")
 
 
-def _draw_loss(ax: Axes, run: Run, name: str = "task_loss") -> None:
-  title = f"{LOSSES[name].capitalize()} loss"
-  _splits(ax, run, name, title=title, ylabel="loss")
+def _draw_loss(ax: Axes, run: RunRecord, name: str = "task_loss") -> None:
+  _splits(ax, run, name, title=METRICS[name].title, ylabel="loss")
 
 
-def _overview_figure(run: Run, folder: Path) -> list[Path]:
+def _overview_figure(run: RunRecord, folder: Path) -> list[Path]:
   draws = (draw_accuracy, _draw_loss)
   if run.has_slots:
     draws = (draw_accuracy, draw_operations, draw_utilisation, draw_age)
@@ -92,48 +85,47 @@ def _overview_figure(run: Run, folder: Path) -> list[Path]:
   return style.save(figure, folder, "overview")
 
 
-def draw_utilisation(ax: Axes, run: Run) -> None:
-  """The share of slots that are alive."""
+def draw_utilisation(ax: Axes, run: RunRecord) -> None:
+  """Draws the share of slots that are alive."""
   _splits(
     ax,
     run,
     "memory_utilisation",
     title="Memory utilisation",
-    ylabel="live slots (share of all)",
+    ylabel="share of slots",
   )
   ax.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
-def draw_age(ax: Axes, run: Run) -> None:
-  """How long live slots have kept their item."""
+def draw_age(ax: Axes, run: RunRecord) -> None:
+  """Draws the mean time since live slots were written."""
   _splits(
     ax,
     run,
     "memory_age",
     title="Retention age",
-    ylabel="mean age of live slots (chunks)",
+    ylabel="mean age (chunks)",
   )
 
 
-def draw_accuracy(ax: Axes, run: Run) -> None:
-  """Accuracy while training, against baselines and the final test."""
+def draw_accuracy(ax: Axes, run: RunRecord) -> None:
+  """Draws accuracy during training, baselines and test accuracy."""
   labels, seen = _curves(ax, run, "accuracy")
-  baselines = run.summary.get("baselines", {})
-  for name, value in baselines.items():
-    ax.axhline(value, color=style.GREY, linewidth=1, linestyle=(0, (4, 3)))
-    labels.append((value, name.replace("_", " "), style.GREY))
-    seen.append([value])
-  if "test_accuracy" in run.summary:
+  if run.summary is not None:
+    for name, value in run.summary.baselines.items():
+      ax.axhline(value, color=style.GREY, linewidth=1, linestyle=(0, (4, 3)))
+      labels.append((value, name.replace("_", " "), style.GREY))
+      seen.append([value])
     seen.append(_draw_test(ax, run))
-    accuracy = run.summary["test_accuracy"]
+    accuracy = run.summary.test_accuracy
     labels.append((accuracy, f"test {accuracy:.3f}", style.BLACK))
   _finish(ax, labels, seen, title="Accuracy", ylabel="accuracy", ceiling=1.02)
 
 
-def _draw_test(ax: Axes, run: Run) -> tuple[float, float, float]:
-  """Marks the test accuracy just after the last step; returns heights drawn."""
-  accuracy = run.summary["test_accuracy"]
-  low, high = run.summary.get("test_accuracy_interval", (accuracy, accuracy))
+def _draw_test(ax: Axes, run: RunRecord) -> tuple[float, float, float]:
+  """Marks the test accuracy after the last step; returns its y values."""
+  accuracy = run.summary.test_accuracy
+  low, high = run.summary.test_accuracy_interval
   ax.errorbar(
     1.03 * max(row["step"] for row in run.rows),
     accuracy,
@@ -148,15 +140,15 @@ def _draw_test(ax: Axes, run: Run) -> tuple[float, float, float]:
   return accuracy, low, high
 
 
-def draw_operations(ax: Axes, run: Run) -> None:
-  """Write, update and forget rates: training lines, validation circles."""
+def draw_operations(ax: Axes, run: RunRecord) -> None:
+  """Draws operation rates: lines for training, circles for validation."""
   labels, seen = [], [[0.0]]
-  for operation, of in OPERATIONS.items():
-    name, colour = f"{operation}_rate", style.OPERATION_COLOURS[operation]
+  for name in OPERATIONS:
+    colour = style.OPERATION_COLOURS[METRICS[name].operation]
     steps, values = run.series("train", name)
     if len(steps):
       end = style.draw_curve(ax, steps, values, colour)
-      labels.append((end, f"{operation} / {of}", colour))
+      labels.append((end, METRICS[name].label, colour))
       seen.append(values)
     steps, values = run.series("validation", name)
     size = min(4.5, 150 / max(len(steps), 1))
@@ -172,19 +164,23 @@ def draw_operations(ax: Axes, run: Run) -> None:
   _finish(ax, labels, seen, title="Operations", ylabel="operation rate")
 
 
-def draw_budget(ax: Axes, run: Run) -> None:
-  """How much of the budget of operations is used."""
-  _splits(ax, run, "budget_used", title="Budget used", ylabel="share of budget")
+def draw_budget(ax: Axes, run: RunRecord) -> None:
+  """Draws the used share of the operation budget."""
+  _splits(
+    ax, run, "budget_used", title="Budget used", ylabel="share of the budget"
+  )
 
 
-def _splits(ax: Axes, run: Run, name: str, *, title: str, ylabel: str) -> None:
-  """One metric, in training and in validation."""
+def _splits(
+  ax: Axes, run: RunRecord, name: str, *, title: str, ylabel: str
+) -> None:
+  """Draws one metric in training and validation."""
   labels, seen = _curves(ax, run, name)
   _finish(ax, labels, seen, title=title, ylabel=ylabel)
 
 
-def _curves(ax: Axes, run: Run, name: str) -> tuple[list, list]:
-  """Draws a metric per split; returns labels for the curves and values seen."""
+def _curves(ax: Axes, run: RunRecord, name: str) -> tuple[list, list]:
+  """Draws a metric by split; returns labels and all values."""
   labels, seen = [], []
   for split, colour in style.SPLIT_COLOURS.items():
     steps, values = run.series(split, name)
@@ -204,7 +200,7 @@ def _finish(
   ylabel: str,
   ceiling: float = math.inf,
 ) -> None:
-  """Titles, limits and labels; says so where there is nothing to draw."""
+  """Adds title, limits and labels, or a remark if there is no data."""
   ax.set_title(title)
   ax.set_ylabel(ylabel)
   style.step_axis(ax)

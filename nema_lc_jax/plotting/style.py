@@ -1,7 +1,7 @@
-"""The house style: sizes, colours, and the few ways a curve is drawn here.
+"""Style of all figures: sizes, colours, curves and labels.
 
-Nothing touches pyplot or the global rc: figures are `matplotlib.figure.Figure`
-objects, built and saved inside `STYLE()`.
+Neither pyplot nor the global rc is used: figures are
+`matplotlib.figure.Figure` objects, built and saved inside `STYLE()`.
 """
 
 import functools
@@ -13,17 +13,18 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import hsv_to_rgb, to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-# Okabe and Ito (2008), which people with any colour vision can tell apart.
+# Okabe and Ito (2008), distinguishable with any colour vision.
 BLACK, GREY = "#000000", "#777777"
 ORANGE, SKY, GREEN = "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 BROWN = "#7A3B0C"
 
-# In the order in which figures list them. Grey is left to the baselines;
-# random's olive stands in for the scheme's yellow, too pale for a line.
+# In the order in which figures list them. Grey is reserved for baselines; olive
+# (random) replaces the yellow of the scheme, which is too pale for a line.
 POLICY_COLOURS = {
   "none": BLACK,
   "fifo": SKY,
@@ -39,8 +40,16 @@ POLICY_COLOURS = {
   "recurrent": "#117733",
   "ssm": "#AA4499",
 }
+# Encoders by their names in the literature.
+ENCODER_NAMES = {
+  "local": "local (block-local attention)",
+  "full": "full (Transformer)",
+  "recurrent": "recurrent (RMT)",
+  "ssm": "ssm (linear state space)",
+}
 # For policies not listed above (Paul Tol's muted scheme, no hue from above).
 OTHER_COLOURS = ("#882255", "#44AA99", "#332288")
+GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 OPERATION_COLOURS = {
   "write": GREEN,
@@ -88,12 +97,12 @@ RC = {
 }
 STYLE = functools.partial(mpl.rc_context, RC)
 
-# Curves of fewer points are drawn point by point, and not smoothed.
+# Curves of fewer points are not smoothed.
 FEW_POINTS = 24
 
 
 def new_figure(width: float, height: float, *, title: str = "") -> Figure:
-  """An empty figure, its size in inches, that lays itself out."""
+  """An empty figure with constrained layout; the size is in inches."""
   figure = Figure(figsize=(width, height), layout="constrained")
   if title:
     figure.suptitle(title, x=0.01, ha="left")
@@ -101,7 +110,7 @@ def new_figure(width: float, height: float, *, title: str = "") -> Figure:
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-  """Writes `name`.png and .pdf; the same data gives the same bytes."""
+  """Writes `name`.png and .pdf, reproducible byte for byte."""
   folder.mkdir(parents=True, exist_ok=True)
   undated = {
     "png": {"Software": None},
@@ -115,13 +124,31 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
 
 
 def policy_colours(names: Sequence[str]) -> dict[str, str]:
-  """A colour for each policy or encoder, known ones first, in their order."""
+  """A colour for each policy or encoder, in the order of POLICY_COLOURS."""
   known = [name for name in POLICY_COLOURS if name in names]
   others = sorted(set(names) - set(known))
   colours = {name: POLICY_COLOURS[name] for name in known}
   for i, name in enumerate(others):
-    colours[name] = OTHER_COLOURS[i % len(OTHER_COLOURS)]
+    colours[name] = (
+      OTHER_COLOURS[i] if i < len(OTHER_COLOURS) else _further_colour(i)
+    )
   return colours
+
+
+def display_name(policy: str) -> str:
+  """The name of a policy or encoder in figures."""
+  return ENCODER_NAMES.get(policy, policy)
+
+
+def _further_colour(i: int) -> str:
+  """Colour i of a sequence without repetition.
+
+  Hues that differ by the golden ratio never repeat. The offset, saturation and
+  brightness maximise, among those tried, the distance of the first nine colours
+  from all colours above.
+  """
+  hue = (0.3 + (i - len(OTHER_COLOURS)) * GOLDEN_RATIO) % 1
+  return to_hex(hsv_to_rgb((hue, 0.95, (0.4, 0.7, 0.9)[i % 3])))
 
 
 def smooth(values: Sequence[float]) -> np.ndarray:
@@ -129,12 +156,12 @@ def smooth(values: Sequence[float]) -> np.ndarray:
   values = np.asarray(values, float)
   kernel = np.ones(2 * (len(values) // 30) + 1)
   ones = np.ones_like(values)
-  # Near the ends the window holds fewer points, not zeros.
+  # Near the ends the mean is over the points inside the window.
   return np.convolve(values, kernel, "same") / np.convolve(ones, kernel, "same")
 
 
 def draw_curve(ax: Axes, steps, values, colour: str) -> float:
-  """A curve: few points as they are, many smoothed in front of the raw data.
+  """Draws a curve; one of many points is smoothed, with raw data behind it.
 
   Returns the height at which it ends.
   """
@@ -148,7 +175,7 @@ def draw_curve(ax: Axes, steps, values, colour: str) -> float:
 
 
 def leader(colour: str, start: tuple[float, float]) -> dict[str, Any]:
-  """The thin line from a label, from `start` of its box, to what it names."""
+  """Style of the line from a label (at `start` of its box) to its curve."""
   return {
     "arrowstyle": "-",
     "color": colour,
@@ -162,13 +189,13 @@ def leader(colour: str, start: tuple[float, float]) -> dict[str, Any]:
 def label_right(
   ax: Axes, labels: Sequence[tuple[float, str, str]], *, size: float = 8.0
 ) -> None:
-  """Names curves at the right edge: (y, text, colour) each, never overlapping.
+  """Labels curves at the right edge, by (y, text, colour), without overlap.
 
-  Call it once the limits of the y axis are final. Labels that would touch are
-  moved apart, and a thin line leads to the height they belong to.
+  Call it when the limits of the y axis are final. Labels that would overlap are
+  moved apart, and a thin line connects each with its height.
   """
   low, high = ax.get_ylim()
-  # Constrained layout comes later and mostly makes the axes taller still.
+  # Constrained layout is applied later, and mostly makes the axes taller.
   points = 72 * ax.figure.get_figheight() * ax.get_position().height
   wanted = sorted(
     ((y - low) / (high - low), text, colour) for y, text, colour in labels
@@ -188,9 +215,9 @@ def label_right(
 
 
 def spread(positions: Sequence[float], *, gap: float) -> list[float]:
-  """Moves sorted positions as little as needed to be `gap` apart.
+  """Moves sorted positions apart to distances of at least `gap`.
 
-  Groups that touch are spaced evenly about their mean, so nothing drifts.
+  Groups of close positions are spaced evenly around their mean.
   """
   groups: list[list[float]] = []
   for position in positions:
@@ -214,19 +241,19 @@ def limits(
   """Axis limits with a margin around the finite values, inside hard bounds."""
   flat = np.concatenate([np.asarray(v, float).ravel() for v in values])
   flat = flat[np.isfinite(flat)]
-  # A quantity that is zero throughout sits on the axis, not in mid-air.
+  # A quantity that is zero throughout lies on the axis.
   if not flat.any():
     return -0.05, 1.0
   low, high = flat.min(), flat.max()
   margin = 0.06 * (high - low)
-  # What hardly changes is shown as such, not blown up to the whole axis.
+  # A nearly constant quantity does not fill the axis.
   if high - low < 0.01 * abs(high):
     margin = 0.05 * abs(high)
   return max(low - margin, floor), min(high + margin, ceiling)
 
 
 def step_axis(ax: Axes) -> None:
-  """Makes the x axis one of training steps."""
+  """Formats the x axis for training steps."""
   ax.set_xlabel("training step")
   ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
   ax.xaxis.set_major_formatter(EngFormatter(sep=""))

@@ -1,4 +1,4 @@
-"""The memory timeline: what every slot does at every step of one example."""
+"""The memory timeline: the operation on every slot at every step of a text."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -35,10 +35,10 @@ COLOURS = (
 
 
 def memory_timeline(trace: Trace, *, title: str = "") -> Figure:
-  """Slots against steps, coloured by operation and shaded by strength.
+  """Draws slots by steps, coloured by operation and shaded by strength.
 
-  A strip above marks the chunks that hold facts, a panel below shows where
-  each step read.
+  A strip above marks the chunks that contain facts, a panel below shows the
+  read mass of each slot.
   """
   N, M = trace.operation.shape
   width = float(np.clip(2.4 + 0.16 * N, 7.8, 13.0))
@@ -78,15 +78,15 @@ def _draw_attention(ax: Axes, trace: Trace) -> None:
   bar = ax.figure.colorbar(image, ax=ax, pad=0.01, aspect=height / 0.09)
   bar.outline.set_visible(False)
   bar.set_label("read mass")
-  ax.set_ylabel("slot read")
+  ax.set_ylabel("slot")
 
 
 def shade(trace: Trace) -> np.ndarray:
-  """The colour of each cell [N, M, 3]: hue by operation, paler when weaker."""
+  """Colours [N, M, 3]: hue by operation, paler at lower strength."""
   colours = np.array([to_rgb(colour) for colour in COLOURS])
   strength = np.clip(trace.strength, 0.0, 1.0)
-  # Whatever its strength, an operation must be told from the white around it;
-  # a forgotten slot has none left, and is shown in full.
+  # Operations remain distinguishable from the white background at any strength;
+  # a forgotten slot has strength 0, and is shown in full colour.
   weight = np.where(
     trace.operation == RETAINED, 0.15 + 0.6 * strength, 0.5 + 0.5 * strength
   )
@@ -96,7 +96,7 @@ def shade(trace: Trace) -> np.ndarray:
 
 
 def _tracks(ax: Axes, image: np.ndarray, **kwargs):
-  """An image of slots (down) and steps (across), the slots kept apart."""
+  """Draws an image of slots (down) by steps (across), with separators."""
   _bare(ax)
   M, N = image.shape[:2]
   drawn = ax.imshow(image, aspect="auto", interpolation="nearest", **kwargs)
@@ -139,7 +139,7 @@ def _draw_legend(ax: Axes, trace: Trace) -> None:
     dot = {"linestyle": "", "marker": "o", "markersize": 4}
     star = {"linestyle": "", "marker": "*", "markersize": 9}
     handles.append(Line2D([], [], color=style.GREY, label="fact", **dot))
-    handles.append(Line2D([], [], color=style.BLACK, label="asked", **star))
+    handles.append(Line2D([], [], color=style.BLACK, label="queried", **star))
   ax.legend(
     handles=handles,
     loc="center left",

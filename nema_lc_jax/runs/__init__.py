@@ -1,4 +1,4 @@
 """A run's folder and its numbers: files, names, metrics, intervals, markup.
 
-Nothing here computes with JAX or draws.
+Nothing here imports JAX or matplotlib.
 """

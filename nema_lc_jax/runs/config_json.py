@@ -1,9 +1,10 @@
-"""A run's config as JSON, and what a command line changes in it."""
+"""A run's config as JSON, and its overrides on a command line."""
 
 import copy
+import difflib
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ml_collections import ConfigDict, config_dict, config_flags
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.runs.files import CONFIG_FILE
 
-# Fields that were renamed, old to new: configs of older runs still load.
+# Renamed fields, old to new: configs of older runs still load.
 RENAMED = {
   "eval.lengths": "eval.length_multipliers",
   "memory.controller.blind": "memory.controller.ablate_input",
@@ -33,23 +34,25 @@ RENAMED = {
   "model.truncate": "model.bptt_chunks",
   "train.max_skipped": "train.max_consecutive_nonfinite",
 }
-# Values that were renamed, by the new name of their field.
+# Renamed values, by the new name of their field.
 RENAMED_VALUES = {
   "memory.controller.gradient_estimator": {"strength": "continuous"},
   "pretrain.objective": {"masked": "masked_lm", "next": "causal_lm"},
   "train.on_save_error": {"go_on": "continue"},
 }
-# Fields that no config sets any more, with the value that they have.
+# Renamed heads of models, old to new.
+RENAMED_HEADS = {"fill": "masked_lm", "predict": "causal_lm"}
+# Removed fields, with the value that all runs have.
 FIXED = {
   "memory.controller.noise": 0.3,
   "memory.controller.update_bias": 0.0,
   "memory.controller.write_bias": 1.0,
 }
-# Fields that may be unset, whose types JSON does not keep.
+# Fields that may be None; JSON does not keep their types.
 UNSET = {"data.dir": str, "data.path": str, "model.bptt_chunks": int}
 
 
-def load_config(workdir: str | Path) -> ConfigDict:
+def read_config(workdir: str | Path) -> ConfigDict:
   """The config that a run was started with.
 
   Raises:
@@ -59,7 +62,7 @@ def load_config(workdir: str | Path) -> ConfigDict:
 
 
 def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
-  """A saved config with the names that its fields and values have now."""
+  """A saved config with the current names of its fields and values."""
   values = copy.deepcopy(dict(values))
   for old, new in RENAMED.items():
     *sections, name = old.split(".")
@@ -77,9 +80,9 @@ def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def config_from_json(values: Mapping[str, Any]) -> ConfigDict:
-  """A config as it was before it became JSON, which knows no tuples.
+  """A ConfigDict from a saved config, with tuples in place of lists.
 
-  Of older runs, too, whose fields had other names.
+  Configs of older runs, whose fields had other names, load as well.
   """
   config = ConfigDict(upgraded(values))
   for path, kind in UNSET.items():
@@ -91,42 +94,128 @@ def config_from_json(values: Mapping[str, Any]) -> ConfigDict:
   return config
 
 
-def first_difference(found: Any, wanted: Any, path: str = "config") -> str:
-  """Where two configs, as JSON values, first differ, in words."""
-  for name in sorted({*found, *wanted}):
-    here, there = found.get(name), wanted.get(name)
-    if isinstance(here, dict) and isinstance(there, dict):
-      if here != there:
-        return first_difference(here, there, f"{path}.{name}")
-    elif here != there:
-      return f"{path}.{name} is {here!r} there and {there!r} here"
+def first_difference(saved: Any, wanted: Any, path: str = "config") -> str:
+  """The first difference of two configs, given as JSON values, in words."""
+  for name in sorted({*saved, *wanted}):
+    there, here = saved.get(name), wanted.get(name)
+    if isinstance(there, dict) and isinstance(here, dict):
+      if there != here:
+        return first_difference(there, here, f"{path}.{name}")
+    elif there != here:
+      return f"{path}.{name} is {there!r} there and {here!r} here"
   return "no difference"
 
 
-def override(config: ConfigDict, argv: list[str]) -> ConfigDict:
-  """A config with what `--config.FIELD=VALUE` of a command line sets.
+def field_names(config: ConfigDict) -> list[str]:
+  """The dotted names of all fields."""
+  names = []
+  for name in config:
+    if isinstance(config[name], ConfigDict):
+      names += [f"{name}.{below}" for below in field_names(config[name])]
+    else:
+      names.append(name)
+  return names
+
+
+def require_field(config: ConfigDict, path: str) -> None:
+  """Raises ConfigError, with a suggestion, if there is no such field."""
+  section = config
+  for name in path.split("."):
+    if not isinstance(section, ConfigDict) or name not in section:
+      break
+    section = section[name]
+  else:
+    return
+  if path in RENAMED:
+    raise ConfigError(f"config.{path} is now config.{RENAMED[path]}.")
+  if path in FIXED:
+    raise ConfigError(
+      f"config.{path} cannot be set any more: it is {FIXED[path]} in all runs."
+    )
+  names = field_names(config)
+  last = path.rpartition(".")[2]
+  meant = [name for name in names if name.rpartition(".")[2] == last]
+  meant = meant or difflib.get_close_matches(path, names, 1)
+  raise ConfigError(
+    f"there is no field config.{path};"
+    + (
+      f" did you mean config.{' or config.'.join(meant)}?"
+      if meant
+      else " --help lists all."
+    )
+  )
+
+
+# The values of a type, in words for messages.
+KINDS = {
+  bool: "true or false",
+  int: "a whole number",
+  float: "a number",
+  tuple: "a tuple such as (1, 2)",
+}
+
+
+def override(
+  config: ConfigDict, fields: Iterable[tuple[str, str | None]]
+) -> ConfigDict:
+  """A copy of a config with the fields that a command line sets.
+
+  Args:
+    config: is not changed.
+    fields: (name, value) of each --config.NAME=VALUE; the value is None if none
+      was given, as only a bool allows.
 
   Raises:
-    ConfigError: on an unknown field or argument, or a value of another type.
+    ConfigError: on an unknown field, or a value of another type.
   """
-  values = flags.FlagValues()
-  try:
-    holder = config_flags.DEFINE_config_dict(
-      "config", config, flag_values=values, sys_argv=argv
-    )
-    left = values(argv)[1:]
-  except (flags.Error, AttributeError, KeyError, TypeError) as error:
-    raise ConfigError(" ".join(str(error).split())) from None
-  if left:
-    raise ConfigError(f"unknown argument {left[0]!r}; see --help.")
+  given: dict[str, list[str | None]] = {}
+  for path, value in fields:
+    given.setdefault(path, []).append(value)
+  config = copy.deepcopy(config).lock()
+  for path, values in given.items():
+    # An element of a tuple is written FIELD[0].
+    field = path.partition("[")[0]
+    require_field(config, field)
+    try:
+      config = _set(config, path, values)
+    except (
+      flags.Error, AttributeError, KeyError, TypeError, ValueError, SyntaxError
+    ):  # fmt: skip
+      got = "no value" if None in values else repr(values[-1])
+      raise ConfigError(
+        f"config.{field} must be {_kind(config, field)}, got {got}."
+      ) from None
+  return config
+
+
+def _set(
+  config: ConfigDict, path: str, values: Iterable[str | None]
+) -> ConfigDict:
+  """The config with one field set; a tuple may be given one value per flag."""
+  flag = f"--config.{path}"
+  argv = ["", *(flag if v is None else f"{flag}={v}" for v in values)]
+  flag_values = flags.FlagValues()
+  holder = config_flags.DEFINE_config_dict(
+    "config", config, flag_values=flag_values, sys_argv=argv
+  )
+  flag_values(argv)
   return holder.value
 
 
+def _kind(config: ConfigDict, path: str) -> str:
+  """The allowed values of a field, in words."""
+  *sections, name = path.split(".")
+  section = functools.reduce(lambda c, s: c[s], sections, config)
+  if isinstance(section[name], ConfigDict):
+    return f"given field by field: {', '.join(section[name])}"
+  return KINDS.get(section.get_type(name), "a value of its type")
+
+
 def read_json(workdir: str | Path, name: str) -> dict[str, Any]:
-  """A JSON file of a run's folder.
+  """Reads a JSON file of a run's folder.
 
   Raises:
-    ConfigError: in one line, if it is not there or damaged.
+    ConfigError: in one line, if it is missing or damaged.
   """
   path = Path(workdir) / name
   try:

@@ -1,13 +1,15 @@
-"""Names of the files in a run's folder, and how files are written."""
+"""Names of the files in a run's folder, and atomic writes."""
 
 import json
+import os
+import uuid
 from pathlib import Path
 from typing import Any
 
 CONFIG_FILE = "config.json"
-# What the model and its data agree on.
-INTERFACE_FILE = "interface.json"
-# The fingerprint of the data that a run was begun on.
+# The TaskSpec on which the model and its data agree.
+TASK_FILE = "interface.json"
+# The fingerprint of the data on which a run was started.
 DATA_FILE = "data.json"
 METRICS_FILE = "metrics.jsonl"
 SUMMARY_FILE = "summary.json"
@@ -17,12 +19,33 @@ NONFINITE_FILE = "nonfinite.npz"
 CHECKPOINTS = "checkpoints"
 PLOTS = "plots"
 TENSORBOARD = "tensorboard"
-# Folder of the training that went before, within the run's.
+# Folder of the pretraining, within the run's.
 PRETRAIN = "pretrain"
+# Folders of the outputs of `inspect` and `stream.retention`.
+INSPECT = "inspect"
+RETENTION = "retention"
 
 
-def write_json(path: Path, content: Any) -> None:
-  """Writes a file whole or not at all."""
-  temporary = path.with_name(path.name + ".tmp")
-  temporary.write_text(json.dumps(content, indent=2) + "\n")
-  temporary.replace(path)
+def write_atomically(path: str | Path, content: str | bytes) -> None:
+  """Writes a file completely or not at all, even if the process is killed.
+
+  Several processes may write the same file at once: each uses its own temporary
+  file, and the last to finish wins.
+  """
+  path = Path(path)
+  # tempfile would create a file that only its owner may read.
+  temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}.tmp")
+  data = content.encode() if isinstance(content, str) else content
+  try:
+    with temporary.open("xb") as file:
+      file.write(data)
+      file.flush()
+      os.fsync(file.fileno())
+    temporary.replace(path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, content: Any) -> None:
+  """Writes a value as JSON, atomically."""
+  write_atomically(path, json.dumps(content, indent=2) + "\n")

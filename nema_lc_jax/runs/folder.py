@@ -1,4 +1,4 @@
-"""The folder of a run, and what may go into it."""
+"""Claiming the folder of a run."""
 
 import copy
 import json
@@ -23,38 +23,38 @@ from nema_lc_jax.runs.files import (
 
 
 def other_data(workdir: str | Path, fingerprint: str) -> str | None:
-  """What is wrong if a run was begun on other data; None if it was on these."""
-  if not (Path(workdir) / DATA_FILE).exists():  # Killed before.
+  """An error message if a run was begun on other data; otherwise None."""
+  if not (Path(workdir) / DATA_FILE).exists():  # Killed before it was written.
     return None
-  found = read_json(workdir, DATA_FILE).get("fingerprint", "unknown")
-  if found == fingerprint:
+  saved = read_json(workdir, DATA_FILE).get("fingerprint", "unknown")
+  if saved == fingerprint:
     return None
   return (
-    f"the run in {workdir} was begun on other data (fingerprint {found[:12]},"
+    f"the run in {workdir} was begun on other data (fingerprint {saved[:12]},"
     f" now {fingerprint[:12]})"
   )
 
 
-# Fields of config.train that may change when a run goes on.
+# Fields of config.train that may change when a run resumes.
 LAYOUT = ("parallel", "fsdp", "on_save_error")
 
 
-def prepare(
+def claim_folder(
   config: ConfigDict,
-  interface: Mapping[str, Any],
+  task: Mapping[str, Any],
   workdir: Path,
   *,
   fingerprint: str,
   force: bool,
 ) -> None:
-  """Makes the folder; refuses to mix runs or to overwrite a finished one.
+  """Creates the folder; refuses to mix runs or to overwrite a finished one.
 
   Args:
     config: of the run.
-    interface: of its model and data.
+    task: fields of its TaskSpec.
     workdir: the folder.
     fingerprint: of its data.
-    force: overwrite a run that is there.
+    force: overwrite an existing run.
 
   Raises:
     ConfigError: if the folder holds another run, a finished one, or one that
@@ -62,12 +62,12 @@ def prepare(
   """
   saved, wanted = workdir / files.CONFIG_FILE, json.loads(config.to_json())
   if force and saved.exists():
-    # Only what a run writes, and only where there is a run.
-    for name in ("checkpoints", "plots", "tensorboard", PRETRAIN):
+    # Delete only the files of a run, and only if there is a run.
+    for name in (files.CHECKPOINTS, files.PLOTS, files.TENSORBOARD, PRETRAIN):
       shutil.rmtree(workdir / name, ignore_errors=True)
     for name in (
       METRICS_FILE, SUMMARY_FILE, TRACE_FILE, NONFINITE_FILE,
-      files.INTERFACE_FILE, files.DATA_FILE, saved.name
+      files.TASK_FILE, files.DATA_FILE, saved.name
     ):  # fmt: skip
       (workdir / name).unlink(missing_ok=True)
   if (workdir / SUMMARY_FILE).exists():
@@ -76,18 +76,18 @@ def prepare(
       " overwrite it with --force."
     )
   if saved.exists():
-    found = json.loads(config_json.load_config(workdir).to_json())
-    same = copy.deepcopy(found)
-    same["train"] |= {name: wanted["train"][name] for name in LAYOUT}
-    if same != wanted:
+    existing = json.loads(config_json.read_config(workdir).to_json())
+    resumed = copy.deepcopy(existing)
+    resumed["train"] |= {name: wanted["train"][name] for name in LAYOUT}
+    if resumed != wanted:
       raise ConfigError(
         f"{workdir} holds a run of another config"
-        f" ({config_json.first_difference(found, wanted)}): choose another"
+        f" ({config_json.first_difference(existing, wanted)}): choose another"
         " --workdir, or overwrite it with --force."
       )
-    if why := other_data(workdir, fingerprint):
+    if message := other_data(workdir, fingerprint):
       raise ConfigError(
-        f"{why}: bring them back, choose another --workdir, or overwrite it"
+        f"{message}: restore them, choose another --workdir, or overwrite it"
         " with --force."
       )
   elif workdir.exists() and any(workdir.iterdir()):
@@ -95,4 +95,4 @@ def prepare(
   workdir.mkdir(parents=True, exist_ok=True)
   files.write_json(saved, wanted)
   files.write_json(workdir / files.DATA_FILE, {"fingerprint": fingerprint})
-  files.write_json(workdir / files.INTERFACE_FILE, dict(interface))
+  files.write_json(workdir / files.TASK_FILE, dict(task))

@@ -1,4 +1,4 @@
-"""Means, intervals and paired differences over seeds."""
+"""Means, confidence intervals and paired differences over seeds."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,10 @@ from scipy import stats
 
 
 class Estimate(NamedTuple):
-  """A mean over seeds and the 95% interval of that mean."""
+  """A mean over seeds and its 95% confidence interval."""
 
   mean: float
-  # Both nan for a single seed, which says nothing about the others.
+  # Both nan for a single seed, which has no variance.
   low: float
   high: float
   n: int
@@ -28,7 +28,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 class Difference(NamedTuple):
-  """How much better one method is than another, seed by seed."""
+  """The difference of two methods, paired by seed."""
 
   mean: float
   low: float  # 95% t interval of the mean; nan for a single pair
@@ -44,7 +44,7 @@ def difference(
 ) -> Difference:
   """`ours` minus `theirs`, paired by seed, over the seeds that both have.
 
-  Where all differences are equal, p is 1 if they are 0, else 0, and the effect
+  If all differences are equal, p is 1 if they are 0, else 0, and the effect is
   0 or infinite.
 
   Raises:
@@ -53,17 +53,18 @@ def difference(
   seeds = sorted(set(ours) & set(theirs))
   if not seeds:
     raise ValueError("no seed in common: nothing to pair")
-  gaps = np.array([ours[seed] - theirs[seed] for seed in seeds])
-  mean, low, high, n = estimate(gaps)
+  a, b = (np.array([side[seed] for seed in seeds]) for side in (ours, theirs))
+  n, mean = len(seeds), float((a - b).mean())
   if n < 2:
-    return Difference(mean, low, high, math.nan, math.nan, n)
-  spread = float(gaps.std(ddof=1))
-  if spread < 1e-12:
+    return Difference(mean, *[math.nan] * 4, n)
+  spread = float((a - b).std(ddof=1))
+  if spread < 1e-12:  # The t test is undefined for equal differences.
     zero = abs(mean) < 1e-12
     effect = 0.0 if zero else math.copysign(math.inf, mean)
     return Difference(mean, mean, mean, float(zero), effect, n)
-  p = float(stats.ttest_1samp(gaps, 0.0).pvalue)
-  return Difference(mean, low, high, p, mean / spread, n)
+  test = stats.ttest_rel(a, b)
+  low, high = map(float, test.confidence_interval())
+  return Difference(mean, low, high, float(test.pvalue), mean / spread, n)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -85,12 +86,17 @@ Z = 1.959963984540054  # The two-sided 95% quantile of the normal distribution.
 
 
 def interval(accuracy: float, examples: int) -> tuple[float, float]:
-  """Wilson's 95% interval of a share of independent answers."""
+  """Wilson's 95% interval of a share of independent answers.
+
+  scipy's function takes only whole counts. For a head per token the accuracy is
+  a mean over several answers per example: accuracy * examples is not whole, and
+  the interval is approximate.
+  """
   centre = accuracy + Z * Z / (2 * examples)
   spread = Z * math.sqrt(
     accuracy * (1 - accuracy) / examples + (Z / (2 * examples)) ** 2
   )
   scale = 1 + Z * Z / examples
-  # Rounding alone could leave the interval's own accuracy out at 0 and 1.
+  # Rounding could otherwise exclude the accuracy itself at 0 and 1.
   low = min((centre - spread) / scale, accuracy)
   return max(low, 0.0), min(max((centre + spread) / scale, accuracy), 1.0)

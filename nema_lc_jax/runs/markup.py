@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-# What LaTeX would take for a command.
+# Characters that LaTeX would take for commands.
 SPECIAL = str.maketrans(
   {c: f"\\{c}" for c in "_%#&$}{"}
   | {"<": "$<$", "^": r"\^{}", "~": r"\~{}", "\\": r"\textbackslash{}"}
@@ -10,7 +10,7 @@ SPECIAL = str.maketrans(
 
 
 def latex_escape(text: str) -> str:
-  """The text as LaTeX prints it."""
+  """The text with LaTeX's special characters escaped."""
   return text.translate(SPECIAL)
 
 
@@ -22,6 +22,6 @@ def latex_row(cells: Sequence[str]) -> str:
 def markdown_table(
   header: Sequence[str], cells: Sequence[Sequence[str]]
 ) -> str:
-  """A table of rows of cells under a header."""
+  """A Markdown table from a header and rows of cells."""
   lines = [header, ["---"] * len(header), *cells]
   return "\n".join(f"| {' | '.join(line)} |" for line in lines)

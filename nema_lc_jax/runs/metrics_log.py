@@ -9,7 +9,11 @@ from typing import Any, TextIO
 
 from tensorboardX import SummaryWriter
 
-from nema_lc_jax.runs.files import METRICS_FILE
+from nema_lc_jax.runs.files import (
+  METRICS_FILE,
+  TENSORBOARD,
+  write_atomically,
+)
 
 
 class MetricWriter:
@@ -17,8 +21,8 @@ class MetricWriter:
 
   A line of metrics.jsonl is one JSON object, `{"step": 20, "split": "train",
   "loss": 0.69, ...}`, and is flushed at once, so that a killed run loses at
-  most the line it was writing. A number that is not finite is written as null.
-  TensorBoard gets the finite ones as `<split>/<name>`, in
+  most the line it was writing. Non-finite numbers are written as null.
+  TensorBoard gets only finite ones, as `<split>/<name>`, in
   `<workdir>/tensorboard/`.
 
   An existing file is continued. A run that resumes from a checkpoint older
@@ -50,11 +54,10 @@ class MetricWriter:
           self._tensorboard.add_scalar(f"{split}/{name}", value, int(step))
 
   def truncate_after(self, step: int) -> None:
-    """Drops everything recorded after `step`; call it when a run resumes.
+    """Drops the lines after `step` and those of the test, for a resumed run.
 
-    So is the test, which comes once and last. The file is replaced atomically.
-    TensorBoard is told to hide what it has from later steps. No step of a
-    resumed run then occurs twice.
+    The file is replaced atomically, and TensorBoard hides its later steps, so
+    that no step of a resumed run occurs twice.
     """
     self.close()
     self._purge_step = step + 1
@@ -70,40 +73,35 @@ class MetricWriter:
       self._tensorboard = None
 
   def __enter__(self) -> "MetricWriter":
-    """Returns itself; leaving the block closes the files."""
     return self
 
   def __exit__(self, *unused) -> None:
-    """Closes the files."""
     self.close()
 
   def _open(self) -> None:
-    # A half-written last line would swallow the first one appended to it.
+    # The first new line would otherwise be appended to an incomplete last line.
     self._keep(lambda row: True)
     self._file = self._path.open("a", encoding="utf-8")
     if self._wants_tensorboard:
       self._tensorboard = SummaryWriter(
-        str(self._workdir / "tensorboard"), purge_step=self._purge_step
+        str(self._workdir / TENSORBOARD), purge_step=self._purge_step
       )
 
   def _keep(self, predicate) -> None:
     if not self._path.exists():
       return
     kept = [line for line, row in _parse(self._path) if predicate(row)]
-    new = self._path.with_suffix(".tmp")
-    with new.open("w", encoding="utf-8") as file:
-      file.writelines(line + "\n" for line in kept)
-      file.flush()
-      os.fsync(file.fileno())
-    new.replace(self._path)
+    write_atomically(self._path, "".join(line + "\n" for line in kept))
 
 
 def read_metrics(workdir: str | os.PathLike) -> list[dict[str, Any]]:
   """Reads metrics.jsonl back, one dict per line, in the order written.
 
-  null becomes nan. A half-written last line is left out. Raises
-  FileNotFoundError if there is no such file, and ValueError with the line's
-  number if a line other than the last is not JSON.
+  null becomes nan. An incomplete last line is left out.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    ValueError: with the line's number, if a line but the last is not JSON.
   """
   path = Path(workdir) / METRICS_FILE
   if not path.is_file():
@@ -115,10 +113,10 @@ def read_metrics(workdir: str | os.PathLike) -> list[dict[str, Any]]:
 
 
 def _parse(path: Path) -> list[tuple[str, dict[str, Any]]]:
-  """The whole lines of a JSON lines file, each as text and as a dict.
+  """The complete lines of a JSON lines file, each as text and as a dict.
 
-  What follows the last newline is nothing, or what a kill or a power cut left
-  there; it may be a whole line, half of one, or any bytes.
+  After a kill or a power cut, the text after the last newline may be a complete
+  line, a part of one, or arbitrary bytes.
   """
   lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
   parsed = []

@@ -1,6 +1,5 @@
-"""What plots are drawn from: a run's metrics and its summary."""
+"""The metrics and the summary of a run, for plots."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,19 +9,19 @@ import numpy as np
 
 from nema_lc_jax.runs.files import METRICS_FILE, SUMMARY_FILE
 from nema_lc_jax.runs.metrics_log import read_metrics
+from nema_lc_jax.runs.summary import Summary, read_summary
 
 
-class Run(NamedTuple):
-  """One training run, read back from its folder."""
+class RunRecord(NamedTuple):
+  """The files of one run."""
 
   workdir: Path
   # One dict per line of metrics.jsonl.
   rows: Sequence[Mapping[str, Any]]
-  # Empty while the run is not finished.
-  summary: Mapping[str, Any]
+  summary: Summary | None  # None while the run is not finished
 
   def series(self, split: str, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of a metric where it was logged and is finite."""
+    """Steps and values of a metric where it is logged and finite."""
     points = [
       (row["step"], row[name])
       for row in self.rows
@@ -33,43 +32,40 @@ class Run(NamedTuple):
 
   @property
   def has_slots(self) -> bool:
-    """Whether there is a memory; without one, nothing is said of it."""
-    encoder = self.summary.get("config", {}).get("model", {}).get("encoder")
-    if encoder:  # Also of runs that logged slots which they lack.
-      return encoder == "memory"
+    """Whether the model has slots; without them, plots omit the memory."""
+    if self.summary:  # Some runs logged slots that they did not have.
+      return self.summary.config["model"]["encoder"] == "memory"
     return any("memory_utilisation" in row for row in self.rows)
 
   @property
   def costs(self) -> dict[str, float]:
-    """What the run took, as far as it is known.
+    """The known costs of the run: parameters, memory, time, speed.
 
-    Speed is the median over the lines of training, and depends on what else
-    the machine did. Memory is of one device, see `sharding.program_bytes`.
+    Speed is the median over the training lines, and depends on the load of the
+    machine. Memory is of one device, see `sharding.program_bytes`.
     """
-    known = ("num_parameters", "peak_memory_bytes", "wall_seconds")
-    found = {name: self.summary.get(name) for name in known}
-    found = {name: value for name, value in found.items() if value is not None}
+    names = ("num_parameters", "peak_memory_bytes", "wall_seconds")
+    costs = {name: getattr(self.summary, name, None) for name in names}
+    costs = {name: value for name, value in costs.items() if value is not None}
     _, speeds = self.series("train", "examples_per_second")
     if len(speeds):
-      found["examples_per_second"] = float(np.median(speeds))
-    return found
+      costs["examples_per_second"] = float(np.median(speeds))
+    return costs
 
   @property
   def title(self) -> str:
-    """What identifies the run in a figure: policy, task, seed, size."""
-    parts = [self.summary[k] for k in ("policy", "task") if k in self.summary]
-    if "seed" in self.summary:
-      parts.append(f"seed {self.summary['seed']}")
-    if "num_parameters" in self.summary:
-      parts.append(f"{_short(self.summary['num_parameters'])} parameters")
-    return " · ".join(parts)
+    """The title of the run in a figure: policy, task, seed, size."""
+    if (s := self.summary) is None:
+      return ""
+    size = f"{_short(s.num_parameters)} parameters"
+    return " · ".join((s.policy, s.task, f"seed {s.seed}", size))
 
 
-def read_run(workdir: str | Path) -> Run:
+def read_run(workdir: str | Path) -> RunRecord:
   """Reads metrics.jsonl, and summary.json if the run has finished.
 
-  Raises FileNotFoundError or ValueError, in one line, if there is nothing to
-  draw.
+  Raises:
+    FileNotFoundError or ValueError: in one line, if there are no metrics.
   """
   workdir = Path(workdir)
   if not workdir.is_dir():
@@ -77,13 +73,8 @@ def read_run(workdir: str | Path) -> Run:
   rows = read_metrics(workdir)
   if not rows:
     raise ValueError(f"{workdir / METRICS_FILE} holds no metrics yet")
-  path = workdir / SUMMARY_FILE
-  if not path.exists():
-    return Run(workdir, rows, {})
-  try:
-    return Run(workdir, rows, json.loads(path.read_text(encoding="utf-8")))
-  except json.JSONDecodeError:
-    raise ValueError(f"{path} is not valid JSON") from None
+  finished = (workdir / SUMMARY_FILE).exists()
+  return RunRecord(workdir, rows, read_summary(workdir) if finished else None)
 
 
 def _short(number: int) -> str:

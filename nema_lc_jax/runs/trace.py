@@ -1,11 +1,11 @@
-"""The memory trace of a run: what every slot did at every step of one text."""
+"""The memory trace of a run: the state of all slots over one text."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-# The codes of `Trace.operation`, and what the legend calls them.
+# Legend entries of the codes of `Trace.operation`.
 OPERATIONS = (
   "free",
   "retained",
@@ -21,13 +21,12 @@ FREE, RETAINED, UPDATED, FORGOTTEN, WRITTEN, REPLACED, RENEWED = range(7)
 # Codes of `Trace.ground_truth`.
 FACT, ASKED = 1, 2
 
-
-# Of traces written before these arrays were renamed.
+# Names of arrays in traces of older runs.
 OLD_NAMES = {"strength": "alive", "ground_truth": "truth"}
 
 
 class Trace(NamedTuple):
-  """What the memory did with one example; M slots, N steps."""
+  """The memory over one text of N steps; M slots."""
 
   # A code of OPERATIONS.
   operation: np.ndarray  # [N, M]
@@ -35,12 +34,12 @@ class Trace(NamedTuple):
   strength: np.ndarray  # [N, M]
   # Read mass that the slot received in the step.
   attention: np.ndarray  # [N, M]
-  # FACT where the chunk held one, ASKED where it held the one asked for.
+  # FACT where the chunk held a fact, ASKED where it held the one asked for.
   ground_truth: np.ndarray | None = None  # [N]
 
 
 def read_trace(path: Path) -> Trace:
-  """Reads memory_trace.npz; a ValueError names what is missing or misshapen."""
+  """Reads memory_trace.npz; ValueError on a missing or misshapen array."""
   with np.load(path) as file:
     arrays = {
       name: file[saved]
@@ -59,14 +58,14 @@ def read_trace(path: Path) -> Trace:
 def operations(steps: Any, strength: np.ndarray) -> np.ndarray:
   """A code of OPERATIONS for each step and slot [N, M].
 
-  A slot forgotten by decision and written again in one step is renewed; one
-  whose item had to give way to a write is replaced.
+  RENEWED: the slot was forgotten by decision and written in the same step.
+  REPLACED: a write evicted its item.
 
   Args:
     steps: a StepOutput of one text, leaves [N, ...].
     strength: [N, M], after each step.
   """
-  seen = {
+  conditions = {
     REPLACED: steps.allocation.evict,
     RENEWED: steps.allocation.forget & (steps.allocation.source >= 0),
     WRITTEN: steps.allocation.source >= 0,
@@ -74,4 +73,4 @@ def operations(steps: Any, strength: np.ndarray) -> np.ndarray:
     UPDATED: steps.allocation.update,
     RETAINED: strength > 0,
   }
-  return np.select([*seen.values()], [*seen], FREE).astype(np.int8)
+  return np.select([*conditions.values()], [*conditions], FREE).astype(np.int8)

@@ -1,8 +1,8 @@
-"""Texts without an end: pure functions, their states as files, a command.
+"""Streaming inference: pure functions, saved states, export and a command.
 
 python -m nema_lc_jax.stream --workdir RUN < FILE
 
-`Stream`, which opens a run, loads on first use: functions need no data code.
+`Stream`, which opens a run, is imported on first use.
 """
 
 import importlib
@@ -23,7 +23,6 @@ __all__ = [
 
 
 def __getattr__(name: str):
-  """Loads `Stream`, and not before it is asked for."""
   if name != "Stream":
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
   return importlib.import_module("nema_lc_jax.stream.run").Stream

@@ -1,4 +1,9 @@
-"""The command line: reads standard input as one text, and prints answers."""
+"""Reads standard input as one text of any length, and prints answers.
+
+The model is the best checkpoint of a run. Its memory does not grow with the
+text. At the end, tokens per second and the memory of the process are printed to
+standard error.
+"""
 
 import argparse
 import resource
@@ -8,55 +13,48 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
-from absl import logging
 
-from nema_lc_jax.errors import ConfigError, RunError, one_line
+from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.runs.command_line import Parser, run_command
 
-DESCRIPTION = """\
-Reads standard input, however long, with the best checkpoint of a run, and
-prints what the model answers. Memory does not grow with what was read. At the
-end, tokens per second and the memory of the process go to standard error.
-"""
 EXAMPLES = """\
-examples:
   python -m nema_lc_jax.stream --workdir runs/imdb < review.txt
-      the answer to all of it
+      one answer, after the whole text
   tail -f log | python -m nema_lc_jax.stream --workdir RUN --every 4096
-      one after every 4,096 tokens
+      an answer after every 4,096 tokens
   python -m nema_lc_jax.stream --workdir RUN --save state < part1
   python -m nema_lc_jax.stream --workdir RUN --load state < part2
-      the same as part1 and part2 at once
+      the same answer as for both parts in one text
   python -m nema_lc_jax.stream --workdir RUN --export folder
-      StableHLO for serving, which needs jax alone
+      StableHLO programs for serving, which need only jax
 """
 READ = 1 << 16  # bytes at a time
 
 
-def _make_parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog="python -m nema_lc_jax.stream",
-    description=DESCRIPTION,
-    epilog=EXAMPLES,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-    allow_abbrev=False,
-  )
+def make_parser() -> Parser:
+  """The flags."""
+  parser = Parser("nema_lc_jax.stream", __doc__, EXAMPLES)
   add = parser.add_argument
-  add("--workdir", required=True, help="folder of the run")
+  add("--workdir", required=True, metavar="DIR", help="folder of the run")
   add(
     "--tokens",
     choices=("bytes", "ids"),
-    help="what is read: bytes, or numbers between white space; by default"
-    " bytes, if the model reads them",
+    help="input format: bytes, or ids separated by white space; default:"
+    " bytes if the model reads bytes, else ids",
   )
   add("--every", type=int, metavar="N", help="answer after every N tokens")
   add(
     "--query",
-    help="a question, bytes or ids, that each answer is given to",
+    help="tokens (bytes or ids) that are read after the text for each answer",
   )
-  add("--slots", type=int, metavar="M", help="in place of the run's own")
-  add("--load", metavar="FILE", help="go on from a saved state")
+  add(
+    "--slots", type=int, metavar="M", help="number of slots; default: the run's"
+  )
+  add("--load", metavar="FILE", help="continue from a saved state")
   add("--save", metavar="FILE", help="save the state at the end")
-  add("--export", metavar="FOLDER", help="write programs, and read nothing")
+  add(
+    "--export", metavar="FOLDER", help="write programs, and do not read input"
+  )
   return parser
 
 
@@ -68,20 +66,20 @@ def _numbers(text: bytes) -> np.ndarray:
 
 
 def read_tokens(file: BinaryIO, kind: str) -> Iterator[bytes | np.ndarray]:
-  """What a file holds, a piece at a time, as soon as it is there.
+  """The contents of a file in pieces, as soon as they are available.
 
   Args:
     file: opened in binary mode.
     kind: "bytes" or "ids".
   """
   rest = b""
-  # read1 returns what a pipe has, and does not wait for all of it.
+  # read1 returns available bytes, and does not wait for a full block.
   while piece := file.read1(READ):
     if kind == "bytes":
       yield piece
       continue
     piece = rest + piece
-    # The last number may go on in the next piece.
+    # The last number may continue in the next piece.
     cut = max(piece.rfind(b"\n"), piece.rfind(b" "), piece.rfind(b"\t")) + 1
     piece, rest = piece[:cut], piece[cut:]
     if piece.strip():
@@ -140,24 +138,15 @@ def _run(args: argparse.Namespace) -> None:
   live = int(memory.alive.sum())
   print(
     f"{count:,} tokens in {seconds:.1f} s, {count / seconds:,.0f} tokens/s;"
-    f" {live} of {memory.strength.size} slots alive; the process had at most"
+    f" {live} of {memory.strength.size} slots alive; peak memory of the process"
     f" {peak:,.0f} MB",
     file=sys.stderr,
   )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  """Reads, answers, and returns the exit code."""
-  logging.set_verbosity(logging.WARNING)
-  args = _make_parser().parse_args(argv)
-  try:
-    _run(args)
-  except (ValueError, OSError, RunError) as error:
-    print(one_line(error), file=sys.stderr)
-    return 2
-  except KeyboardInterrupt:
-    return 130
-  return 0
+  """Reads the input, prints answers, and returns the exit code."""
+  return run_command(lambda: _run(make_parser().parse(argv)))
 
 
 if __name__ == "__main__":

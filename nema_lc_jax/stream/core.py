@@ -1,8 +1,8 @@
-"""A text without an end: `init`, `push`, `answer`, pure functions over a state.
+"""Streaming inference: `init`, `push` and `answer`, pure functions of a state.
 
-Whatever pieces the tokens are pushed in, an answer is that of the model to the
-whole text at once, up to rounding: the chunk that tokens have begun is kept
-apart until the token after it comes, and is what the answer is given in.
+However the tokens are split into pushes, the answer equals that of the model
+for the whole text, up to rounding. The last chunk is therefore buffered:
+answers are computed from it, and the memory reads it with the next token.
 """
 
 import functools
@@ -20,33 +20,33 @@ from nema_lc_jax.models import Model, ModelConfig, build_model
 
 @struct.dataclass
 class StreamState:
-  """Where a stream stands: as large after 10 tokens as after 10 million."""
+  """The state of a stream, of a size that does not grow with its length."""
 
-  # After all chunks but the one that is kept apart.
+  # After all chunks but the last one, which is buffered.
   memory: MemoryState
-  chunks: Array  # [] i32, how many the memory has read
-  seen: Array  # [] f32, of how many tokens
-  # The last chunk, whole or not: its first `filled` ids are there, then 0.
+  chunks: Array  # [] i32, number of chunks that the memory has read
+  seen: Array  # [] f32, number of tokens that the memory has read
+  # The buffered last chunk: `filled` ids, then zeros.
   tokens: Array  # [T] i32
   filled: Array  # [] i32
-  # Of the features of the tokens that the memory has read, for pool "mean".
+  # Mean of the features of the tokens that were read, for pool "mean".
   mean: Array  # [D] f32
-  seed: Array  # [] u32; policies that draw do so from key(seed)
+  seed: Array  # [] u32, for random policies
 
 
 class Streaming(NamedTuple):
-  """A model over streams: pure functions, to jit, and to vmap over streams.
+  """Streaming inference as pure functions, for jit, and vmap over streams.
 
   init(seed=0, num_slots=None) -> StreamState
-    Before the first token.
+    The state before the first token.
   push(params, state, tokens, length=None) -> StreamState
-    tokens [n] ids, of which the first `length` [] count (all, by default):
-    streams of a batch may get different numbers of tokens. Fast where n is
-    many chunks; a token at a time, most pushes do next to nothing.
+    Appends the first `length` [] of the ids `tokens` [n], by default all.
+    Streams of a batch may append different numbers of tokens. Large n is
+    fastest.
   answer(params, state, query=None) -> logits [C]
-    What the model says of the text so far, with `query` [q] ids, if any, read
-    after it in chunks of their own. The stream itself goes on as if it had
-    never been asked. Of a model that predicts: what comes next.
+    The model's answer to the text so far, or with the head causal_lm the logits
+    of the next token. `query` [q] ids are read after the text, in chunks of
+    their own. The state of the stream does not change.
   """
 
   init: Callable[..., StreamState]
@@ -55,26 +55,25 @@ class Streaming(NamedTuple):
 
 
 def make_stream(**fields) -> Streaming:
-  """The functions of streams of a model.
+  """Makes the streaming functions of a model.
 
   Args:
-    **fields: as `build_model` takes them.
+    **fields: of `ModelConfig`, as in `build_model`.
 
   Raises:
-    ValueError: naming the value and what is allowed; of models without a
-      memory to go on from, and of those that compare two texts or fill in
-      what is hidden.
+    ValueError: naming the value and what is allowed, also for an encoder
+      without slots and for the heads match and masked_lm.
   """
   model, c = build_model(**fields), ModelConfig(**fields)
-  if model.read_on is None:
+  if model.apply_segment is None:
     raise ValueError(
-      f"a model with config.model.encoder={c.encoder!r} does not stream: it"
-      " has no memory to go on from; 'memory' has."
+      f"a model with config.model.encoder={c.encoder!r} does not stream; only"
+      " 'memory' does."
     )
   if c.head not in ("classify", "causal_lm"):
     raise ValueError(
-      f"a model with the head {c.head!r} does not stream; those with classify"
-      " and causal_lm do."
+      f"a model with the head {c.head!r} does not stream; only classify and"
+      " causal_lm do."
     )
   return Streaming(
     init=functools.partial(_init, c),
@@ -108,19 +107,19 @@ def _push(
 ) -> StreamState:
   T, n = c.chunk_length, len(tokens)
   length = n if length is None else jnp.clip(length, 0, n)
-  # Room for what was kept apart, the new tokens, and one chunk beyond.
-  most = -(-(T + n) // T) * T
-  line = jnp.zeros(most + T, jnp.int32)
-  line = jax.lax.dynamic_update_slice(line, state.tokens, (0,))
+  # Room for the buffered tokens, the new ones, and one more chunk.
+  size = -(-(T + n) // T) * T
+  buffer = jnp.zeros(size + T, jnp.int32)
+  buffer = jax.lax.dynamic_update_slice(buffer, state.tokens, (0,))
   new = jnp.where(jnp.arange(n) < length, tokens, 0).astype(jnp.int32)
-  line = jax.lax.dynamic_update_slice(line, new, (state.filled,))
+  buffer = jax.lax.dynamic_update_slice(buffer, new, (state.filled,))
   total = state.filled + length
-  # The last chunk is kept apart also where it is whole.
+  # The last chunk stays in the buffer even when it is full.
   chunks = jnp.maximum(total - 1, 0) // T
-  done = chunks * T
-  state = _advance(c, model, params, state, line[: most - T], chunks, done)
+  count = chunks * T
+  state = _advance(c, model, params, state, buffer[: size - T], chunks, count)
   return state.replace(
-    tokens=jax.lax.dynamic_slice(line, (done,), (T,)), filled=total - done
+    tokens=jax.lax.dynamic_slice(buffer, (count,), (T,)), filled=total - count
   )
 
 
@@ -132,8 +131,10 @@ def _answer(
   query: Array | None = None,
 ) -> Array:
   if query is not None:
-    begun = (state.filled > 0).astype(jnp.int32)
-    state = _advance(c, model, params, state, state.tokens, begun, state.filled)
+    chunks = (state.filled > 0).astype(jnp.int32)
+    state = _advance(
+      c, model, params, state, state.tokens, chunks, state.filled
+    )
     state = state.replace(
       tokens=jnp.zeros_like(state.tokens), filled=jnp.zeros((), jnp.int32)
     )
@@ -153,9 +154,9 @@ def _advance(
   chunks: Array,
   count: Array,
 ) -> StreamState:
-  """Lets the memory read `count` tokens, of so many chunks."""
+  """The state after the memory read `count` tokens in `chunks` chunks."""
 
-  def go(state):
+  def advance(state):
     features, memory = _read(c, model, params, state, tokens, count)
     return state.replace(
       memory=memory,
@@ -164,7 +165,7 @@ def _advance(
       mean=state.mean if c.per_token else features,
     )
 
-  return jax.lax.cond(chunks > 0, go, lambda state: state, state)
+  return jax.lax.cond(chunks > 0, advance, lambda state: state, state)
 
 
 def _read(
@@ -175,9 +176,9 @@ def _read(
   tokens: Array,
   count: Array,
 ) -> tuple[Array, MemoryState]:
-  """Features of the first `count` of the tokens, and the memory after."""
+  """The features of the first `count` tokens, and the memory after them."""
   valid = jnp.arange(len(tokens)) < count
-  features, memory = model.read_on(
+  features, memory = model.apply_segment(
     params,
     jax.random.key(state.seed),
     tokens,

@@ -1,4 +1,4 @@
-"""A stream's functions as StableHLO, to be run without this package's code."""
+"""Exporting streaming functions as StableHLO, to run without this package."""
 
 import json
 from pathlib import Path
@@ -25,54 +25,56 @@ def export(
   block: int,
   num_slots: int | None = None,
 ) -> list[Path]:
-  """Writes push.bin and answer.bin, which `jax.export.deserialize` reads.
+  """Writes push.bin and answer.bin, for `jax.export.deserialize`.
 
-  The parameters are in them. A state is a tuple of arrays: the first one is in
-  init.npz, and stream.json says what each is.
+  Both contain the parameters. A state is a tuple of arrays: init.npz holds the
+  initial one, and stream.json names the arrays.
 
     push(state, tokens [block] i32, length [] i32) -> state
     answer(state) -> logits [C]
 
   Args:
-    streaming: of `make_stream`.
+    streaming: from `make_stream`.
     params: of its model.
-    folder: to be made, or empty.
-    block: tokens of one push, at most.
-    num_slots: in place of the model's own.
+    folder: empty or missing.
+    block: the largest number of tokens of one push.
+    num_slots: overrides the model's own.
 
   Returns:
-    The files.
+    The paths of the files.
 
   Raises:
-    ConfigError: if there is something in the folder, or a block below 1.
+    ConfigError: if the folder is not empty, or block is below 1.
   """
   folder = Path(folder)
   if block < 1:
-    raise ConfigError(f"a block must have at least 1 token, got {block}.")
+    raise ConfigError(f"block must be at least 1 token, got {block}.")
   if folder.exists() and any(folder.iterdir()):
     raise ConfigError(f"{folder} is not empty.")
-  first = streaming.init(num_slots=num_slots)
-  leaves, tree = jax.tree.flatten(first)
+  initial = streaming.init(num_slots=num_slots)
+  leaves, tree = jax.tree.flatten(initial)
 
   def push(state, tokens, length):
     state = jax.tree.unflatten(tree, state)
-    after = streaming.push(params, state, tokens, length)
-    return tuple(jax.tree.leaves(after))
+    state = streaming.push(params, state, tokens, length)
+    return tuple(jax.tree.leaves(state))
 
   def answer(state):
     return streaming.answer(params, jax.tree.unflatten(tree, state))
 
   shape = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype)
   state = tuple(map(shape, leaves))
-  number = jax.ShapeDtypeStruct((), jnp.int32)
+  length = jax.ShapeDtypeStruct((), jnp.int32)
   tokens = jax.ShapeDtypeStruct((block,), jnp.int32)
-  programs = {"push.bin": (push, (state, tokens, number))}
-  programs["answer.bin"] = (answer, (state,))
+  programs = {
+    "push.bin": (push, (state, tokens, length)),
+    "answer.bin": (answer, (state,)),
+  }
   folder.mkdir(parents=True, exist_ok=True)
   for name, (function, arguments) in programs.items():
     exported = jax_export.export(jax.jit(function), platforms=PLATFORMS)
     (folder / name).write_bytes(exported(*arguments).serialize())
-  names = list(named_leaves(first))
+  names = list(named_leaves(initial))
   arrays = {f"{i:02d}": np.asarray(x) for i, x in enumerate(leaves)}
   np.savez(folder / "init.npz", **arrays)
   about = {"version": __version__, "block": block, "state": names}

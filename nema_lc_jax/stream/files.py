@@ -1,4 +1,4 @@
-"""A stream's state as one file: a line of JSON, then arrays as NumPy's npz."""
+"""Saving a stream's state in a file: a line of JSON, then arrays as npz."""
 
 import hashlib
 import io
@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.runs.files import write_atomically
 from nema_lc_jax.stream.core import StreamState
 from nema_lc_jax.training.trees import named_leaves
 
@@ -17,14 +18,14 @@ LONGEST_HEADER = 65_536
 
 
 def save(path: str | Path, state: StreamState, *, model: str = "") -> None:
-  """Writes a state, of one stream or of a batch of them, whole or not at all.
+  """Saves the state of one stream, or of a batch of streams, atomically.
 
   Args:
-    path: of the file, which is replaced.
-    state: leaves [...], or with leading axes.
-    model: of the parameters it was made with; `load` asks for the same.
+    path: of the file; an existing one is replaced.
+    state: may have leading batch axes.
+    model: identifies the parameters; `load` requires the same.
   """
-  path, payload = Path(path), io.BytesIO()
+  payload = io.BytesIO()
   np.savez(
     payload, **{k: np.asarray(x) for k, x in named_leaves(state).items()}
   )
@@ -34,39 +35,35 @@ def save(path: str | Path, state: StreamState, *, model: str = "") -> None:
     "sha256": hashlib.sha256(payload.getvalue()).hexdigest(),
     "model": model,
   }
-  temporary = path.with_name(path.name + ".tmp")
-  with temporary.open("wb") as file:
-    file.write(json.dumps(header).encode() + b"\n")
-    file.write(payload.getvalue())
-  temporary.replace(path)
+  first = json.dumps(header).encode() + b"\n"
+  write_atomically(path, first + payload.getvalue())
 
 
 def load(
   path: str | Path, template: StreamState, *, model: str = ""
 ) -> StreamState:
-  """Reads a state.
+  """Loads a state.
 
   Args:
-    path: what `save` wrote.
-    template: a state of the same model, as `init` gives it.
-    model: as it was saved.
+    path: of a file that `save` wrote.
+    template: a state of the same model, from `init`.
+    model: as given to `save`.
 
   Returns:
-    A state like the template; where it was saved of a batch, with that batch's
-    axes in front.
+    A state like the template, with the batch axes that were saved.
 
   Raises:
-    ConfigError: in one line, on a file that is none, damaged, of another
-      version, of another model or of other sizes.
+    ConfigError: in one line, if the file is no saved state, is damaged, or is
+      of another version, model or size.
   """
   try:
     with Path(path).open("rb") as file:
       header = json.loads(file.readline(LONGEST_HEADER))
       payload = file.read()
-    known = header["format"] == FORMAT
+    valid = header["format"] == FORMAT
   except (ValueError, KeyError, TypeError, RecursionError):
-    known = False
-  if not known:
+    valid = False
+  if not valid:
     raise ConfigError(f"{path} is no saved stream.")
   if header.get("version") != VERSION:
     raise ConfigError(
@@ -74,27 +71,29 @@ def load(
       f" program reads {VERSION}."
     )
   if hashlib.sha256(payload).hexdigest() != header.get("sha256"):
-    raise ConfigError(f"{path} is damaged: its checksum does not fit.")
+    raise ConfigError(f"{path} is damaged: its checksum is wrong.")
   if header.get("model") != model:
     raise ConfigError(
       f"{path} is of another model ({header.get('model')!r}, here {model!r})."
     )
-  with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
-    found = dict(arrays)
-  return _fill(path, template, found)
+  with np.load(io.BytesIO(payload), allow_pickle=False) as file:
+    arrays = dict(file)
+  return _restore(path, template, arrays)
 
 
-def _fill(path, template: StreamState, found: dict[str, np.ndarray]):
-  wanted = named_leaves(template)
-  lead = found["seen"].shape if "seen" in found else ()
-  for name, leaf in wanted.items():
-    shape, dtype = lead + leaf.shape, leaf.dtype
-    here = found.get(name)
-    if here is None or here.shape != shape or here.dtype != dtype:
-      what = "missing" if here is None else f"{here.dtype}{list(here.shape)}"
+def _restore(path, template: StreamState, arrays: dict[str, np.ndarray]):
+  leaves = named_leaves(template)
+  batch = arrays["seen"].shape if "seen" in arrays else ()
+  for name, leaf in leaves.items():
+    shape, dtype = batch + leaf.shape, leaf.dtype
+    array = arrays.get(name)
+    if array is None or array.shape != shape or array.dtype != dtype:
+      saved = (
+        "missing" if array is None else f"{array.dtype}{list(array.shape)}"
+      )
       raise ConfigError(
-        f"{path} does not fit the model: {name} is {what}, and must be"
+        f"{path} does not fit the model: {name} is {saved}, and must be"
         f" {dtype}{list(shape)}."
       )
-  leaves = [jax.numpy.asarray(found[name]) for name in wanted]
+  leaves = [jax.numpy.asarray(arrays[name]) for name in leaves]
   return jax.tree.unflatten(jax.tree.structure(template), leaves)

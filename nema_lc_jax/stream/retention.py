@@ -1,15 +1,12 @@
-"""One memory carried across many documents: what is left of the old ones?
+"""Measures retention across documents that share one memory.
 
-python -m nema_lc_jax.stream.retention --workdir RUN [--documents 64]
-
-A worked example of continual use, for runs on the tasks about facts. Texts of
-the test split, without their questions, are pushed into one stream after the
-other; after each document its question is asked, and those of the documents
-before it, each in a copy of the stream. A question counts as long as no later
-document has said anything new of its key.
+An example of continual use, for runs on tasks with facts. Texts of the test
+split, without their questions, are pushed into a stream one after another.
+After each document, its question and those of earlier documents are asked, each
+in a copy of the stream. A question counts until a later document contains a
+fact about the same key.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,21 +15,28 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from nema_lc_jax.errors import ConfigError, RunError, one_line
+from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.plotting import style
-from nema_lc_jax.runs import config_json
-from nema_lc_jax.runs.files import write_json
+from nema_lc_jax.runs.command_line import FROM_RUN, Parser, run_command
+from nema_lc_jax.runs.files import RETENTION, write_json
 from nema_lc_jax.stream.core import make_stream
 from nema_lc_jax.training import restore
 from nema_lc_jax.training.experiment import (
   Experiment,
-  interface_of,
   model_fields,
+  task_spec,
 )
+
+EXAMPLES = """\
+  python -m nema_lc_jax.stream.retention --workdir=runs/rebind-learned-seed0
+      32 documents in each of 64 streams
+  python -m nema_lc_jax.stream.retention --workdir=RUN --documents=64 \\
+      --streams=32 --oldest=16
+      more documents per stream, and questions about older ones
+"""
 
 
 def measure(
@@ -43,35 +47,35 @@ def measure(
   streams: int,
   oldest: int,
 ) -> dict[str, Any]:
-  """Accuracies by the age of the question, and by the documents before it.
+  """Accuracies by the age of the question and by the number of documents.
 
   Args:
     experiment: of a run on a task about facts.
     params: of its model.
-    documents: N, how many one stream reads, one after another.
-    streams: B, how many streams there are.
-    oldest: K, the oldest question that is asked, in documents.
+    documents: N, number of documents that a stream reads.
+    streams: B, number of streams.
+    oldest: K, maximum age of a question in documents.
 
   Returns:
-    `accuracy_by_age` [K + 1] (null where none was to be asked) and
-    `questions_by_age`, how many were; `accuracy_by_document` [N], of each
-    document's own question; `chance`.
+    `accuracy_by_age` [K + 1] (null without questions) and their number
+    `questions_by_age`; `accuracy_by_document` [N], of each document's own
+    question; `chance`.
 
   Raises:
-    ConfigError: on another task, or too few examples of the test split.
+    ConfigError: if the task has no facts, or the test split too few examples.
   """
   config, dataset = experiment.config, experiment.dataset
   examples = dataset.evaluation("test", config.data.length)
   if dataset.head != "classify" or "answer_position" not in examples[0]:
     raise ConfigError(
-      "documents that are carried on must end with a question about a fact, as"
-      f" those of recall and rebind do; {dataset.name!r} has none."
+      "the texts of the task must end with a question about a fact, as in"
+      f" recall and rebind; {dataset.name!r} has none."
     )
   size, wanted = dataset.num_examples["test"], documents * streams
   if wanted > size or min(documents, streams) < 1 or oldest < 0:
     raise ConfigError(
-      f"{documents} documents in each of {streams} streams, and questions"
-      f" {oldest} documents old, are not to be had from {size} examples."
+      f"{documents} documents in each of {streams} streams, with questions of"
+      f" age {oldest}, cannot be taken from {size} examples."
     )
   rows = [examples[i] for i in range(wanted)]
   field = lambda name: np.stack([row[name] for row in rows]).reshape(
@@ -80,12 +84,12 @@ def measure(
   tokens, truth, labels = map(field, ("inputs", "ground_truth", "label"))
   T = config.model.chunk_length
   texts, questions, keys = tokens[..., :-T], tokens[..., -T:], tokens[..., -1]
-  # Of each document, whether it says something of a key [B, N, V].
-  said = np.zeros((streams, documents, dataset.vocab_size), bool)
+  # Whether a document contains a fact about a key [B, N, V].
+  mentioned = np.zeros((streams, documents, dataset.vocab_size), bool)
   b, n, at = np.nonzero(truth[..., :-T] > 0)
-  said[b, n, texts[b, n, at]] = True
+  mentioned[b, n, texts[b, n, at]] = True
 
-  stream = make_stream(**model_fields(config, interface_of(dataset)))
+  stream = make_stream(**model_fields(config, task_spec(dataset)))
   push = jax.jit(jax.vmap(stream.push, (None, 0, 0)))
   answer = jax.jit(jax.vmap(stream.answer, (None, 0, 0)))
   state = jax.vmap(stream.init)(jnp.arange(streams))
@@ -97,7 +101,7 @@ def measure(
     for k in range(min(n, oldest) + 1):
       logits = answer(params, state, questions[:, n - k])
       right[n, k] = np.asarray(logits).argmax(-1) == labels[:, n - k]
-      later = said[:, n - k + 1 : n + 1].any(1)
+      later = mentioned[:, n - k + 1 : n + 1].any(1)
       counts[n, k] = ~later[every, keys[:, n - k]]
   hits, asked = (right * counts).sum((0, 2)), counts.sum((0, 2))
   return {
@@ -123,12 +127,12 @@ def draw(found: dict[str, Any], folder: Path) -> list[Path]:
       9.0,
       3.4,
       title=f"{found['task']}: {found['num_slots']} slots ({found['policy']}),"
-      f" carried across {found['documents']} documents",
+      f" one memory for {found['documents']} documents",
     )
     age, order = figure.subplots(1, 2, sharey=True)
     panels = (
-      (age, found["accuracy_by_age"], "documents since the one that is asked"),
-      (order, found["accuracy_by_document"], "documents in the memory's life"),
+      (age, found["accuracy_by_age"], "age of the question (documents)"),
+      (order, found["accuracy_by_document"], "documents read before"),
     )
     for ax, values, label in panels:
       values = np.array(values, float)
@@ -140,51 +144,57 @@ def draw(found: dict[str, Any], folder: Path) -> list[Path]:
       )  # fmt: skip
       ax.set_xlabel(label)
       ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    age.set_title("Questions about old documents")
-    order.set_title("Each document's own question")
+    age.set_title("Accuracy by age of the question")
+    order.set_title("Accuracy on the current document")
     age.set_ylim(-0.02, 1.02)
     age.set_ylabel("accuracy")
     age.yaxis.set_major_formatter(PercentFormatter(1.0))
     return style.save(figure, folder, "retention")
 
 
+def make_parser() -> Parser:
+  """The flags."""
+  parser = Parser(
+    "nema_lc_jax.stream.retention", __doc__, EXAMPLES, config=FROM_RUN
+  )
+  for name, default, about in (
+    ("documents", 32, "number of documents that a stream reads"),
+    ("streams", 64, "number of parallel streams"),
+    ("oldest", 8, "maximum age of a question in documents"),
+  ):
+    parser.add_argument(
+      f"--{name}",
+      type=int,
+      default=default,
+      metavar="N",
+      help=f"{about}; default: {default}",
+    )
+  parser.add_argument(
+    "--out", metavar="DIR", help="output folder; default: RUN/retention"
+  )
+  return parser
+
+
+def _main(argv: Sequence[str] | None) -> None:
+  args = make_parser().parse(argv)
+  experiment, state = restore.open_run(args.workdir, args.config)
+  found = measure(
+    experiment,
+    state.params,
+    documents=args.documents,
+    streams=args.streams,
+    oldest=args.oldest,
+  )
+  folder = Path(args.out or Path(args.workdir) / RETENTION)
+  written = draw(found, folder)
+  report = folder / "retention.json"
+  write_json(report, found)
+  print("\n".join(map(str, [*written, report])))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
   """Measures, draws, and returns the exit code."""
-  logging.set_verbosity(logging.WARNING)
-  parser = argparse.ArgumentParser(
-    prog="python -m nema_lc_jax.stream.retention",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-    allow_abbrev=False,
-  )
-  parser.add_argument("--workdir", required=True, help="folder of the run")
-  parser.add_argument("--documents", type=int, default=32)
-  parser.add_argument("--streams", type=int, default=64)
-  parser.add_argument(
-    "--oldest", type=int, default=8, help="in documents, of the questions"
-  )
-  parser.add_argument("--out", metavar="DIR", help="default: RUN/retention")
-  args, rest = parser.parse_known_args(argv)
-  try:
-    config = config_json.load_config(args.workdir)
-    config = config_json.override(config, [parser.prog, *rest])
-    experiment, state = restore.open_run(args.workdir, config)
-    found = measure(
-      experiment,
-      state.params,
-      documents=args.documents,
-      streams=args.streams,
-      oldest=args.oldest,
-    )
-    folder = Path(args.out or Path(args.workdir) / "retention")
-    written = draw(found, folder)
-    report = folder / "retention.json"
-    write_json(report, found)
-  except (ValueError, OSError, RunError) as error:
-    print(one_line(error), file=sys.stderr)
-    return 2
-  print("\n".join(map(str, [*written, report])))
-  return 0
+  return run_command(lambda: _main(argv))
 
 
 if __name__ == "__main__":

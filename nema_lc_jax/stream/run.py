@@ -1,4 +1,4 @@
-"""The streams of a finished run: `Stream`, which keeps a state for its user."""
+"""`Stream`: the model of a finished run with the state of one stream."""
 
 from pathlib import Path
 
@@ -15,41 +15,41 @@ from nema_lc_jax.training import restore
 from nema_lc_jax.training.experiment import make_reader, model_fields
 from nema_lc_jax.training.provenance import params_sha256
 
-# Chunks that one program reads: enough for their encoding to be worth it.
+# Chunks per compiled call: enough to encode them efficiently.
 CHUNKS = 64
 
 
 class Stream:
-  """One endless text, read by the best checkpoint of a run.
+  """A text of any length, read by the best checkpoint of a run.
 
-  What it does is `push` and `answer` of `make_stream`, in programs that are
-  compiled once; `state` is all that changes.
+  `push` and `answer` are those of `make_stream`, compiled once; only `state`
+  changes.
   """
 
   def __init__(
     self, workdir: str | Path, *, num_slots: int | None = None, seed: int = 0
   ):
-    """Opens a run; its data are not needed.
+    """Opens a run, without its data.
 
     Args:
       workdir: folder of the run.
-      num_slots: in place of the run's own.
-      seed: of policies that draw.
+      num_slots: overrides the run's own.
+      seed: for random policies.
 
     Raises:
       ValueError, RunError: in one line, if there is no such run, or if its
         model does not stream.
     """
-    config = config_json.load_config(workdir)
-    interface = restore.load_interface(workdir)
-    fields = model_fields(config, interface)
+    config = config_json.read_config(workdir)
+    task = restore.read_task_spec(workdir)
+    fields = model_fields(config, task)
     self.functions = make_stream(**fields)
-    reader = make_reader(config, interface)
-    # Off the mesh that they were restored to: states would follow them there
-    # after the first push, and programs be compiled twice.
+    reader = make_reader(config, task)
+    # Moved off the mesh they were restored to: states would follow them there
+    # after the first push, and programs would be compiled twice.
     params = restore.restore_best(reader, workdir).params
     self.params = jax.tree.map(jnp.asarray, jax.device_get(params))
-    self.vocab_size = interface.vocab_size
+    self.vocab_size = task.vocab_size
     self.state: StreamState = self.functions.init(seed, num_slots)
     self.block = CHUNKS * config.model.chunk_length
     self._model = params_sha256(self.params)
@@ -62,16 +62,16 @@ class Stream:
     return self.vocab_size == VOCAB_SIZE
 
   def push(self, tokens: bytes | np.ndarray) -> "Stream":
-    """Reads on.
+    """Appends tokens to the text.
 
     Args:
-      tokens: ids [n], or, of a model that reads bytes, bytes.
+      tokens: ids [n], or bytes for a model that reads bytes.
 
     Returns:
       Itself.
 
     Raises:
-      ConfigError: on ids that are none of the vocabulary's.
+      ConfigError: on ids outside the vocabulary.
     """
     ids = self._ids(tokens)
     for start in range(0, len(ids), self.block):
@@ -84,7 +84,7 @@ class Stream:
     """Probabilities of the answers [C] to the text so far.
 
     Args:
-      query: tokens that are read after it, for this answer alone.
+      query: tokens that are read after the text, for this answer only.
     """
     if query is not None:
       query = self._ids(query)
@@ -94,17 +94,17 @@ class Stream:
     return np.asarray(jax.nn.softmax(logits))
 
   def compile(self) -> None:
-    """Makes the programs of `push` and `answer` now; the state stays."""
+    """Compiles `push` and `answer` in advance, without changing the state."""
     nothing = np.zeros(self.block, np.int32)
     self._push(self.params, self.state, nothing, 0)
     self.answer()
 
   def save(self, path: str | Path) -> None:
-    """Writes the state to a file, see `files.save`."""
+    """Saves the state in a file, see `files.save`."""
     files.save(path, self.state, model=self._model)
 
   def load(self, path: str | Path) -> "Stream":
-    """Goes on from a state that was saved, here or on another machine.
+    """Continues from a saved state, also one of another machine.
 
     Raises:
       ConfigError: in one line, on a file that does not fit.

@@ -1,1 +1,1 @@
-"""Many runs: policies, seeds and settings, trained and compared."""
+"""Training and comparison of policies, encoders, settings and seeds."""

@@ -1,33 +1,22 @@
-"""Finished runs of a sweep, put together by policy and setting."""
+"""Aggregation of finished runs by policy and setting."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.runs import intervals
 from nema_lc_jax.runs.intervals import Difference, Estimate
-from nema_lc_jax.sweep.plan import Cell, Run, Setting
+from nema_lc_jax.runs.metric_names import BY_TASK, SLOTS, TRUTH, of_kind
+from nema_lc_jax.runs.summary import Summary
+from nema_lc_jax.sweep.plan import Cell, PlannedRun, Setting
 
-# Means over seeds that the CSV has beside accuracy, from the test metrics.
-METRICS = (
-  "write_precision",
-  "write_recall",
-  "premature_forget_rate",
-  "stale_read_rate",
-  "memory_utilisation",
-  "memory_age",
-  "write_rate",
-  "update_rate",
-  "forget_rate",
-  "churn",
-  "mean_error",
-  "failed_tasks",
-)
+# Test metrics whose means over seeds are in the CSV.
+METRICS = of_kind(TRUTH) + of_kind(SLOTS) + of_kind(BY_TASK)
 
-Done = Sequence[tuple[Run, Mapping[str, Any]]]  # runs and their summaries
+Done = Sequence[tuple[PlannedRun, Summary]]  # finished runs
 
 
 class Row(NamedTuple):
@@ -37,10 +26,10 @@ class Row(NamedTuple):
   accuracy: Estimate
   by_length: Mapping[str, Estimate]
   oracle: Mapping[str, float]  # mean over seeds, by length
-  # The reference minus this one, and p after Holm; None for the reference.
-  behind: Difference | None
+  # Reference minus this row, and p adjusted by Holm; None for the reference.
+  gap: Difference | None
   p_holm: float
-  collapsed: int  # runs that warned of their memory
+  collapsed: int  # runs with a memory warning
   learning_rate: float
   num_parameters: int
   wall_seconds: float
@@ -48,7 +37,7 @@ class Row(NamedTuple):
   commits: tuple[str, ...]
 
 
-def cells_of(done: Done) -> dict[Cell, list[tuple[Run, Mapping[str, Any]]]]:
+def cells_of(done: Done) -> dict[Cell, list[tuple[PlannedRun, Summary]]]:
   """Finished runs by cell, in the order of the sweep."""
   cells: dict[Cell, list] = {}
   for run, summary in done:
@@ -57,85 +46,82 @@ def cells_of(done: Done) -> dict[Cell, list[tuple[Run, Mapping[str, Any]]]]:
 
 
 def make_rows(done: Done, *, reference: str) -> list[Row]:
-  """A row per cell.
+  """Makes a row per cell.
 
-  Others are compared to the reference policy in the same setting; the
-  reference itself, where settings are ablations, to the plain config. All
-  comparisons of the table are one family for Holm's adjustment.
+  Each policy is compared with the reference policy in the same setting, and the
+  reference policy with its own results in the plain setting, if there is one.
+  All comparisons of the table are one family for Holm's adjustment.
 
   Raises:
-    ConfigError: where runs in one setting were trained on different data.
+    ConfigError: if runs in one setting were trained on different data.
   """
   cells = cells_of(done)
   require_same_data(cells)
   accuracies = {
-    cell: {run.seed: summary["test_accuracy"] for run, summary in runs}
+    cell: {run.seed: summary.test_accuracy for run, summary in runs}
     for cell, runs in cells.items()
   }
-  behind: dict[Cell, Difference] = {}
-  for cell, theirs in accuracies.items():
+  gaps: dict[Cell, Difference] = {}
+  for cell, own in accuracies.items():
     other = Cell(reference, cell.setting)
     if cell.policy == reference:
       other = Cell(reference)
-    ours = accuracies.get(other, {})
-    if other != cell and set(ours) & set(theirs):
-      behind[cell] = intervals.difference(ours, theirs)
-  adjusted = intervals.holm([gap.p for gap in behind.values()])
-  p_holm = dict(zip(behind, adjusted, strict=True))
+    reference_values = accuracies.get(other, {})
+    if other != cell and set(reference_values) & set(own):
+      gaps[cell] = intervals.difference(reference_values, own)
+  adjusted = intervals.holm([gap.p for gap in gaps.values()])
+  p_holm = dict(zip(gaps, adjusted, strict=True))
   return [
-    _row(cell, runs, behind.get(cell), p_holm.get(cell, math.nan))
+    _row(cell, runs, gaps.get(cell), p_holm.get(cell, math.nan))
     for cell, runs in cells.items()
   ]
 
 
 def of_data(cell: Cell) -> Setting:
-  """The changes that make the data of a cell other ones."""
+  """The changes of a cell that concern its data."""
   return tuple(x for x in cell.setting if x[0].startswith("data."))
 
 
 def require_same_data(cells: Mapping[Cell, Done]) -> None:
-  """Raises ConfigError unless cells on the same data really had the same."""
-  first: dict[Setting, tuple[Run, str]] = {}
+  """Raises ConfigError if runs with the same data settings had other data."""
+  first: dict[Setting, tuple[PlannedRun, str]] = {}
   for cell, runs in cells.items():
     for run, summary in runs:
-      found = summary["data_fingerprint"]
+      found = summary.data_fingerprint
       other, wanted = first.setdefault(of_data(cell), (run, found))
       if found != wanted:
         raise ConfigError(
           f"the data have changed between {other.folder} (fingerprint"
-          f" {wanted[:12]}) and {run.folder} ({found[:12]}): remove what was"
-          " trained on other data."
+          f" {wanted[:12]}) and {run.folder} ({found[:12]}): remove the"
+          " runs on other data."
         )
 
 
-def _row(
-  cell: Cell, runs: Done, behind: Difference | None, p_holm: float
-) -> Row:
+def _row(cell: Cell, runs: Done, gap: Difference | None, p_holm: float) -> Row:
   summaries = [summary for _, summary in runs]
-  mean = lambda name: float(np.mean([s[name] for s in summaries]))
   by_length = {
     times: intervals.estimate(
-      [s["test_accuracy_by_length"][times] for s in summaries]
+      [s.test_accuracy_by_length[times] for s in summaries]
     )
-    for times in summaries[0]["test_accuracy_by_length"]
+    for times in summaries[0].test_accuracy_by_length
   }
-  oracles = [s["oracle_accuracy_by_length"] or {} for s in summaries]
-  found = [s["test_metrics"] for s in summaries]
+  oracles = [s.oracle_accuracy_by_length or {} for s in summaries]
+  found = [s.test_metrics for s in summaries]
   return Row(
     cell=cell,
-    accuracy=intervals.estimate([s["test_accuracy"] for s in summaries]),
+    accuracy=intervals.estimate([s.test_accuracy for s in summaries]),
     by_length=by_length,
     oracle={t: float(np.mean([o[t] for o in oracles])) for t in oracles[0]},
-    behind=behind,
+    gap=gap,
     p_holm=p_holm,
-    collapsed=sum(bool(s["memory_warning"]) for s in summaries),
-    learning_rate=summaries[0]["config"]["train"]["learning_rate"],
-    num_parameters=summaries[0]["num_parameters"],
-    wall_seconds=mean("wall_seconds"),
+    collapsed=sum(bool(s.memory_warning) for s in summaries),
+    learning_rate=summaries[0].config["train"]["learning_rate"],
+    num_parameters=summaries[0].num_parameters,
+    wall_seconds=float(np.mean([s.wall_seconds for s in summaries])),
     metrics={
       name: float(np.mean([m[name] for m in found]))
       for name in METRICS
       if all(name in m for m in found)
     },
-    commits=tuple(sorted({str(s["git_commit"]) for s in summaries})),
+    commits=tuple(sorted({str(s.git_commit) for s in summaries})),
   )

@@ -1,4 +1,4 @@
-"""The figures of a sweep: accuracy against length and settings, and lives."""
+"""The figures of a sweep: accuracy by length and setting, and comparisons."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,25 +11,27 @@ from matplotlib.ticker import NullLocator
 from nema_lc_jax.plotting import style
 from nema_lc_jax.plotting.compare import compare
 from nema_lc_jax.runs.intervals import estimate
+from nema_lc_jax.runs.summary import Summary
 from nema_lc_jax.sweep.aggregate import Done, cells_of
-from nema_lc_jax.sweep.plan import Cell, Run
+from nema_lc_jax.sweep.plan import Cell
 
 FOLDER = "figures"
 
 
 def draw(done: Done, out: Path) -> list[Path]:
-  """Draws what the runs of a sweep allow into out/figures; the files."""
+  """Draws all figures into out/figures; returns the files."""
   cells, written = cells_of(done), []
   folder = out / FOLDER
   folder.mkdir(parents=True, exist_ok=True)
-  task = done[0][1]["task"]
+  task = done[0][1].task
   for setting in dict.fromkeys(cell.setting for cell in cells):
     here = {c.policy: runs for c, runs in cells.items() if c.setting == setting}
     name = _file_name(setting)
     title = " · ".join(filter(None, (task, Cell("", setting).setting_name)))
     with style.STYLE():
-      if any(len(s["test_accuracy_by_length"]) > 1 for _, s in done):
-        figure = by_length(here, title)
+      if any(len(s.test_accuracy_by_length) > 1 for _, s in done):
+        summaries = {p: [s for _, s in runs] for p, runs in here.items()}
+        figure = by_length(summaries, title)
         written += style.save(figure, folder, f"accuracy_by_length{name}")
     if not setting:
       written += compare(
@@ -48,7 +50,7 @@ def _file_name(setting) -> str:
 
 
 def _numeric_fields(cells) -> list[str]:
-  """Fields that take several numbers, in the order in which they come."""
+  """Fields with several numeric values, in the order of the sweep."""
   values: dict[str, set] = {}
   for cell in cells:
     for field, value in cell.setting:
@@ -64,33 +66,31 @@ def _is_number(value: Any) -> bool:
   return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def by_length(
-  groups: Mapping[str, Sequence[tuple[Run, Mapping[str, Any]]]], title: str
-) -> Figure:
-  """Accuracy against text length, a line per policy, with the oracle's."""
+def by_length(groups: Mapping[str, Sequence[Summary]], title: str) -> Figure:
+  """Accuracy by text length, with a line per policy and one for the oracle."""
   curves = {}
-  for policy, runs in groups.items():
-    found = [summary["test_accuracy_by_length"] for _, summary in runs]
+  for policy, summaries in groups.items():
+    found = [summary.test_accuracy_by_length for summary in summaries]
     curves[policy] = {int(t): [f[t] for f in found] for t in found[0]}
   oracles = [
-    summary["oracle_accuracy_by_length"] or {}
-    for runs in groups.values()
-    for _, summary in runs
+    summary.oracle_accuracy_by_length or {}
+    for summaries in groups.values()
+    for summary in summaries
   ]
   extra = {int(t): [o[t] for o in oracles] for t in oracles[0]}
   figure = _curves(curves, f"Test accuracy by length · {title}", extra)
-  figure.axes[0].set_xlabel("text length, as a multiple of the training length")
+  figure.axes[0].set_xlabel("length multiplier (text length / training length)")
   return figure
 
 
 def by_field(
-  cells: Mapping[Cell, Sequence[tuple[Run, Mapping[str, Any]]]],
+  cells: Mapping[Cell, Done],
   field: str,
   task: str,
 ) -> Figure:
-  """Accuracy against a number in the config, other fields as they come first.
+  """Accuracy by a numeric field; other fields have their first values.
 
-  With the number of slots or the budget on the x axis this is the trade
+  With the number of slots or the budget on the x axis, this is the trade-off
   between accuracy and memory.
   """
   first: dict[str, Any] = {}
@@ -103,12 +103,12 @@ def by_field(
     setting = dict(cell.setting)
     others = {k: v for k, v in setting.items() if k != field}
     if field in setting and all(first[k] == v for k, v in others.items()):
-      values = [summary["test_accuracy"] for _, summary in runs]
+      values = [summary.test_accuracy for _, summary in runs]
       curves.setdefault(cell.policy, {})[setting[field]] = values
       oracle.setdefault(setting[field], []).extend(
-        summary["oracle_accuracy_by_length"]["1"]
+        summary.oracle_accuracy_by_length["1"]
         for _, summary in runs
-        if summary["oracle_accuracy_by_length"]
+        if summary.oracle_accuracy_by_length
       )
   fixed = {k: v for k, v in first.items() if k != field}
   note = "".join(f" · {k}={v}" for k, v in fixed.items())
@@ -123,8 +123,14 @@ def _curves(
   title: str,
   oracle: Mapping[float, Sequence[float]],
 ) -> Figure:
-  """Lines with 95% bands over seeds: policy to x to one value per seed."""
-  figure = style.new_figure(6.6, 4.0, title=title)
+  """Draws lines with 95% bands over seeds.
+
+  Args:
+    curves: by policy and x, one value per seed.
+    title: of the figure.
+    oracle: by x, one value per run.
+  """
+  figure = style.new_figure(7.2, 4.0, title=title)
   ax = figure.add_subplot()
   colours, labels, seen = style.policy_colours(list(curves)), [], []
   for policy in colours:
@@ -137,13 +143,14 @@ def _curves(
     ax.fill_between(
       xs, low, high, color=colours[policy], alpha=0.15, linewidth=0
     )
-    labels.append((means[-1], f"{policy} (n={points[-1].n})", colours[policy]))
+    name = f"{style.display_name(policy)} (n={points[-1].n})"
+    labels.append((means[-1], name, colours[policy]))
     seen += [low, high, means]
   if oracle:
     xs = sorted(oracle)
     means = [float(np.mean(oracle[x])) for x in xs]
     ax.plot(xs, means, color=style.BLACK, linewidth=1, linestyle=(0, (4, 3)))
-    labels.append((means[-1], "oracle memory", style.BLACK))
+    labels.append((means[-1], "oracle (upper bound)", style.BLACK))
     seen.append(means)
   xs = sorted({x for curve in curves.values() for x in curve})
   if xs[0] > 0 and xs[-1] / xs[0] >= 4:

@@ -1,7 +1,7 @@
-"""What a sweep consists of: contestants, settings, seeds, and their runs.
+"""The runs of a sweep: all methods in all settings with all seeds.
 
-A contestant is a policy of the memory, or an encoder without slots, at the size
-of the memory model with the reference policy.
+A method is a policy of the memory, or an encoder without slots with as many
+parameters as the memory model with the reference policy.
 """
 
 import ast
@@ -15,12 +15,13 @@ from ml_collections import ConfigDict
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.models import BASELINES
 from nema_lc_jax.models.policies import policy_options
+from nema_lc_jax.runs.config_json import require_field
 from nema_lc_jax.training import matching
-from nema_lc_jax.training.experiment import interface_of, load_data
+from nema_lc_jax.training.experiment import load_data, task_spec
 
-# Seeds from here on are those of tuning runs, which no result uses.
+# First seed of tuning runs; results use smaller seeds.
 TUNING_SEED = 1000
-# Fields that a sweep sets itself, and the flags that do.
+# Fields that a sweep sets, and the flags for them.
 OWN = {
   "seed": "--seeds",
   "memory.policy": "--policies",
@@ -33,7 +34,7 @@ Setting = tuple[tuple[str, Any], ...]  # (field, value) pairs
 class Cell(NamedTuple):
   """One row of the result: a policy or an encoder in a setting."""
 
-  policy: str  # its name, or the encoder's; no policy has that of an encoder
+  policy: str  # name of the policy or the encoder; these are distinct
   setting: Setting = ()
 
   @property
@@ -47,7 +48,7 @@ class Cell(NamedTuple):
     return " · ".join(filter(None, (self.policy, self.setting_name)))
 
 
-class Run(NamedTuple):
+class PlannedRun(NamedTuple):
   """One training run of a sweep."""
 
   cell: Cell
@@ -57,46 +58,46 @@ class Run(NamedTuple):
 
   @property
   def title(self) -> str:
-    """What progress calls it."""
+    """The name of the run in progress messages."""
     rate = self.config.train.learning_rate
     return f"{self.cell.name} · rate {rate:g} · seed {self.seed}"
 
 
 class Plan(NamedTuple):
-  """Everything that a sweep is to run."""
+  """All runs of a sweep."""
 
   cells: tuple[Cell, ...]
   seeds: tuple[int, ...]
   learning_rates: tuple[float, ...]
   tuning_seeds: tuple[int, ...]
   reference: str
-  # Of the encoders without slots in each of their cells, and in the plain one.
+  # Of encoders without slots, in each of their cells and in the plain setting.
   mlp_ratios: Mapping[Cell, float]
 
   def runs(
     self, config: ConfigDict, rates: Mapping[str, float]
-  ) -> Iterator[Run]:
-    """The runs of the result; policies in `rates` have their own rate."""
-    # Seeds outside: a sweep that is cut short has few seeds of everything.
+  ) -> Iterator[PlannedRun]:
+    """The runs of the result; `rates` has tuned learning rates by policy."""
+    # Seeds vary slowest, so that an interrupted sweep has every cell.
     for seed, cell in itertools.product(self.seeds, self.cells):
-      changes = dict(cell.setting) | self._contestant(cell)
+      changes = dict(cell.setting) | self._method_changes(cell)
       if cell.policy in rates and "train.learning_rate" not in changes:
         changes["train.learning_rate"] = rates[cell.policy]
       yield _run(config, cell, seed, changes, "runs")
 
-  def tuning_runs(self, config: ConfigDict) -> Iterator[Run]:
-    """Each policy with each learning rate, in the setting of the config."""
+  def tuning_runs(self, config: ConfigDict) -> Iterator[PlannedRun]:
+    """The runs of tuning: each policy with each learning rate."""
     policies = dict.fromkeys(cell.policy for cell in self.cells)
     for seed, rate, policy in itertools.product(
       self.tuning_seeds, self.learning_rates, policies
     ):
       cell = Cell(policy)
       changes = {"train.learning_rate": rate, "eval.length_multipliers": (1,)}
-      changes |= self._contestant(cell)
+      changes |= self._method_changes(cell)
       yield _run(config, cell, seed, changes, "tuning")
 
-  def _contestant(self, cell: Cell) -> dict[str, Any]:
-    """What makes a config that of the cell's policy or encoder."""
+  def _method_changes(self, cell: Cell) -> dict[str, Any]:
+    """Changes that select the policy or encoder of a cell."""
     if cell.policy not in BASELINES:
       return {"memory.policy": cell.policy}
     return {
@@ -112,26 +113,27 @@ def _run(
   seed: int,
   changes: Mapping[str, Any],
   section: str,
-) -> Run:
+) -> PlannedRun:
   own = changed(config, {"seed": seed, **changes})
   names = [cell.policy.replace(":", ".")]
   names += [f"{field}={value}" for field, value in cell.setting]
   if section == "tuning":
     names.append(f"rate={own.train.learning_rate:g}")
-  # No path separators, blanks or brackets: values may be tuples.
+  # Without path separators, blanks or brackets: values may be tuples.
   safe = "-".join("".join(c for c in n if c.isalnum() or c in "._=,-")
                   for n in names)  # fmt: skip
-  return Run(cell, seed, own, f"{section}/{safe}/seed{seed}")
+  return PlannedRun(cell, seed, own, f"{section}/{safe}/seed{seed}")
 
 
 def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
-  """A copy of the config with some fields set, by their dotted names.
+  """A copy of the config with changed fields, by their dotted names.
 
   Raises:
     ConfigError: on an unknown field or a value of another type.
   """
   own = config.copy_and_resolve_references().lock()
   for field, value in changes.items():
+    require_field(own, field)
     try:
       own.update_from_flattened_dict({field: value})
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -152,22 +154,22 @@ def make_plan(
   tuning_seeds: int = 1,
   reference: str = "learned",
 ) -> Plan:
-  """Checks what is to be run.
+  """Makes a plan from the arguments of a sweep, and checks them.
 
   Args:
-    config: what all runs share.
-    policies: their names.
-    seeds: how many, from 0; or which ones, such as "10-14" or "10,12-14".
-    encoders: names of encoders without slots, `models.BASELINES`.
+    config: the shared config.
+    policies: names of policies.
+    seeds: their number, from 0 on; or a list such as "10-14" or "10,12-14".
+    encoders: names of encoders without slots, of `models.BASELINES`.
     grid: "field=a,b", in all combinations.
-    ablate: "field=a,b", one change at a time, beside no change.
-    learning_rates: "a,b" to tune among; empty: as the config says.
-    tuning_seeds: how many runs decide on a rate.
-    reference: the policy that the others are compared to, and at whose size
-      encoders are.
+    ablate: "field=a,b", one change at a time, in addition to no change.
+    learning_rates: "a,b", candidates for tuning; empty: no tuning.
+    tuning_seeds: number of seeds per candidate.
+    reference: the policy that the others are compared with, and whose number of
+      parameters the encoders match.
 
   Raises:
-    ConfigError: in one line, on anything that cannot be.
+    ConfigError: in one line, on an invalid argument.
   """
   if len(set(policies)) < len(policies):
     raise ConfigError(f"--policies names one twice: {','.join(policies)}.")
@@ -243,13 +245,13 @@ def _mlp_ratios(
   cells: Sequence[Cell],
   reference: str,
 ) -> dict[Cell, float]:
-  """Equal sizes, in every setting and, for tuning, in none."""
+  """Ratios that match the parameters, in all settings and the plain one."""
   ratios: dict[Cell, float] = {}
   if not encoders:
     return ratios
   for setting in dict.fromkeys(((), *(cell.setting for cell in cells))):
     own = changed(config, dict(setting))
-    interface = interface_of(load_data(own))
+    interface = task_spec(load_data(own))
     for encoder in encoders:
       ratios[Cell(encoder, setting)] = matching.matched_ratio(
         own, interface, encoder=encoder, policy=reference
@@ -258,7 +260,7 @@ def _mlp_ratios(
 
 
 def _seeds(text: str) -> tuple[int, ...]:
-  """The seeds that "5" (how many), "10-14" or "10,12-14" stands for."""
+  """The seeds of "5" (a number of seeds), "10-14" or "10,12-14"."""
   count = re.fullmatch(r"\s*(\d+)\s*", text, re.ASCII)
   spans = [(0, int(count[1]) - 1)] if count else map(_span, text.split(","))
   seeds: list[int] = []
@@ -274,7 +276,7 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 
 def _span(text: str) -> tuple[int, int]:
-  """The first and last of "12" or "10-14"."""
+  """The first and last seed of "12" or "10-14"."""
   found = re.fullmatch(r"(\d+)(?:-(\d+))?", text.strip(), re.ASCII)
   if not found:
     raise ConfigError(
@@ -299,7 +301,7 @@ def _values(text: str) -> tuple[str, list[Any]]:
 
 
 def split(text: str) -> list[str]:
-  """Splits at commas outside of brackets."""
+  """Splits at commas outside brackets."""
   parts, depth = [""], 0
   for c in text:
     depth += (c in "([{") - (c in ")]}")

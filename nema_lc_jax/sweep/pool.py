@@ -1,4 +1,4 @@
-"""Training runs in worker processes, each on its share of the cores."""
+"""Trains runs in worker processes, each on its share of the cores."""
 
 import concurrent.futures
 import contextlib
@@ -22,36 +22,36 @@ MANY_MAPPINGS = 10_000
 
 
 class Job(NamedTuple):
-  """A run to be trained."""
+  """A run to train."""
 
   workdir: str
   config: str  # JSON
   title: str
-  log: str  # where what it prints goes
+  log: str  # file for its output
 
 
 def work(
   jobs: Sequence[Job], *, processes: int, out: Path, title: str
 ) -> list[str]:
-  """Trains the jobs, so many at a time; returns what failed, a line each.
+  """Trains the jobs in `processes` processes; returns a line per failure.
 
-  Where a process dies, others take over, as long as there is any progress.
-  Compiled programs are shared through `out/compiled`, or the folder that
-  JAX_COMPILATION_CACHE_DIR names: seeds differ in none.
+  If a process dies, the other jobs are continued in new processes, as long as
+  there is progress. Runs that differ in the seed have the same programs, which
+  are shared in `out/compiled`, or the folder in JAX_COMPILATION_CACHE_DIR.
 
   Raises:
-    RunError: when interrupted; the runs in work are saved.
+    RunError: when interrupted; running jobs are saved.
   """
   if not jobs:
     return []
-  failed, left = [], list(jobs)
+  failed, pending = [], list(jobs)
   with tqdm(total=len(jobs), desc=title, unit="run") as progress:
-    while left:
-      lost = _round(left, processes, out, progress, failed)
-      if len(lost) == len(left):
+    while pending:
+      lost = _round(pending, processes, out, progress, failed)
+      if len(lost) == len(pending):
         failed += [f"{job.title}: its process died." for job in lost]
         break
-      left = lost
+      pending = lost
   return failed
 
 
@@ -62,9 +62,9 @@ def _round(
   progress: tqdm,
   failed: list[str],
 ) -> list[Job]:
-  """Trains the jobs in one pool; returns those that went down with it.
+  """Trains the jobs in one pool; returns the jobs that were lost.
 
-  A worker that dies, as by running out of memory, takes its whole pool along.
+  If a worker dies, for example out of memory, its whole pool breaks.
   """
   processes = min(processes, len(jobs))
   context = multiprocessing.get_context("spawn")
@@ -92,8 +92,8 @@ def _round(
   except KeyboardInterrupt:
     executor.shutdown(wait=False, cancel_futures=True)
     for child in multiprocessing.active_children():
-      # At SIGTERM a run saves and stops; more than once, since a worker may
-      # have a next run at hand already.
+      # At SIGTERM a run saves and stops. The signal is repeated, since a worker
+      # may already have started its next run.
       while child.is_alive():
         child.terminate()
         child.join(5)
@@ -115,7 +115,7 @@ def _interrupt(number, frame):
 
 def _start(numbers, processes: int, cache: str) -> None:
   """Prepares a worker, before JAX starts its backend."""
-  # Ctrl-C reaches the whole group, but it is the parent that decides.
+  # Ctrl-C reaches the whole process group, but only the parent handles it.
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   number = numbers.get()
   if hasattr(os, "sched_setaffinity") and processes > 1:
@@ -129,17 +129,17 @@ def _start(numbers, processes: int, cache: str) -> None:
 
 
 def _follow_parent() -> None:
-  """Stops this worker when its parent was killed: nobody would restart it."""
+  """Stops this worker when its parent is killed."""
   multiprocessing.parent_process().join()
   os.kill(os.getpid(), signal.SIGTERM)
 
 
 def release_programs() -> None:
-  """Drops compiled programs before they use up this process's mappings.
+  """Drops compiled programs before memory mappings run out.
 
-  Each takes hundreds of memory mappings, and a process that has as many as
-  Linux grants it (65,530 by default) dies of the next program. Gives back the
-  memory they took, too, which the C library would keep for the process.
+  A program takes hundreds of memory mappings, and a process that exceeds the
+  limit of Linux (65,530 by default) dies. Also returns the programs' memory to
+  the system, which the C library would keep.
   """
   import jax
 
@@ -150,13 +150,13 @@ def release_programs() -> None:
   if mappings > MANY_MAPPINGS:
     jax.clear_caches()
     gc.collect()
-    # Of glibc alone.
+    # Only glibc has it.
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
       trim(0)
 
 
 def _train(job: Job) -> str:
-  """Trains one run; what to say of it."""
+  """Trains one run; returns the progress message."""
   from nema_lc_jax.runs.config_json import config_from_json
   from nema_lc_jax.training import train
 
@@ -170,6 +170,5 @@ def _train(job: Job) -> str:
     summary = train.run(config_from_json(json.loads(job.config)), job.workdir)
   release_programs()
   return (
-    f"test accuracy {summary['test_accuracy']:.4f},"
-    f" {summary['wall_seconds']:.0f} s"
+    f"test accuracy {summary.test_accuracy:.4f}, {summary.wall_seconds:.0f} s"
   )

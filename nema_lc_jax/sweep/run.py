@@ -1,17 +1,18 @@
-"""A sweep: what is missing is trained, then tables and figures are made."""
+"""A sweep: trains the missing runs, then writes tables and figures."""
 
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.runs import files
-from nema_lc_jax.runs.config_json import first_difference
+from nema_lc_jax.runs.config_json import first_difference, upgraded
 from nema_lc_jax.runs.files import SUMMARY_FILE
+from nema_lc_jax.runs.summary import Summary, read_summary
 from nema_lc_jax.sweep import aggregate, figures, plan, pool, tables
 from nema_lc_jax.training.experiment import load_data
 
@@ -19,7 +20,7 @@ SWEEP_FILE = "sweep.json"
 
 
 class Arguments(NamedTuple):
-  """The command line, checked."""
+  """The checked command line."""
 
   config: ConfigDict
   plan: plan.Plan
@@ -28,11 +29,11 @@ class Arguments(NamedTuple):
 
 
 def _claim(out: Path, config: ConfigDict) -> None:
-  """Makes the folder of a sweep; refuses one of another config."""
+  """Makes the folder of a sweep; raises ConfigError on other contents."""
   shared = json.loads(config.to_json())
   path = out / SWEEP_FILE
   if path.exists():
-    found = json.loads(path.read_text())
+    found = upgraded(json.loads(path.read_text()))
     if found != shared:
       raise ConfigError(
         f"{out} holds a sweep of another config"
@@ -44,39 +45,42 @@ def _claim(out: Path, config: ConfigDict) -> None:
   files.write_json(path, shared)
 
 
-def _finished(run: plan.Run, out: Path) -> dict[str, Any] | None:
-  """The summary of a run that is there; None where it has to be trained."""
+def _finished(run: plan.PlannedRun, out: Path) -> Summary | None:
+  """The summary of a finished run; None if it has to be trained."""
   folder = out / run.folder
-  path = folder / SUMMARY_FILE
-  if not path.exists():
+  if not (folder / SUMMARY_FILE).exists():
     return None
-  summary = json.loads(path.read_text())
+  summary = read_summary(folder)
   wanted = json.loads(run.config.to_json())
-  if summary["config"] != wanted:
+  if summary.config != wanted:
     raise ConfigError(
       f"{folder} holds a run of another config"
-      f" ({first_difference(summary['config'], wanted)}): choose another --out."
+      f" ({first_difference(summary.config, wanted)}): choose another --out."
     )
   return summary
 
 
-def _require_same_data(runs: Sequence[plan.Run], args: Arguments) -> None:
-  """Raises ConfigError on data that have changed, before hours of training."""
+def _require_same_data(
+  runs: Sequence[plan.PlannedRun], args: Arguments
+) -> None:
+  """Raises ConfigError, before training, if the data have changed."""
   found = [(run, _finished(run, args.out)) for run in runs]
   done = [(run, summary) for run, summary in found if summary]
   aggregate.require_same_data(aggregate.cells_of(done))
   plain = [(run, s) for run, s in done if not aggregate.of_data(run.cell)]
   if plain and len(done) < len(runs):
     run, summary = plain[0]
-    if load_data(args.config).fingerprint != summary["data_fingerprint"]:
+    if load_data(args.config).fingerprint != summary.data_fingerprint:
       raise ConfigError(
         f"the data have changed since {args.out / run.folder} was trained:"
         " choose another --out."
       )
 
 
-def _train(runs: Iterable[plan.Run], args: Arguments, title: str) -> list[str]:
-  """Trains what is missing; returns what failed, a line each."""
+def _train(
+  runs: Iterable[plan.PlannedRun], args: Arguments, title: str
+) -> list[str]:
+  """Trains the missing runs; returns a line per failure."""
   missing = [run for run in runs if _finished(run, args.out) is None]
   jobs = [
     pool.Job(
@@ -91,7 +95,10 @@ def _train(runs: Iterable[plan.Run], args: Arguments, title: str) -> list[str]:
 
 
 def _tune(args: Arguments) -> tuple[dict[str, float], list[str]]:
-  """Each contestant's best learning rate, by mean validation accuracy."""
+  """Learning rates by policy with the best mean validation accuracy.
+
+  Also returns a line per failure.
+  """
   runs = list(args.plan.tuning_runs(args.config))
   if not runs:
     return {}, []
@@ -103,7 +110,7 @@ def _tune(args: Arguments) -> tuple[dict[str, float], list[str]]:
   for run, summary in done:
     rates = scores.setdefault(run.cell.policy, {})
     found = rates.setdefault(run.config.train.learning_rate, [])
-    found.append(summary["validation_accuracy"])
+    found.append(summary.validation_accuracy)
   best = {
     policy: max(rates, key=lambda rate: np.mean(rates[rate]))
     for policy, rates in scores.items()
@@ -112,7 +119,7 @@ def _tune(args: Arguments) -> tuple[dict[str, float], list[str]]:
 
 
 def run(args: Arguments) -> list[str]:
-  """The whole sweep; returns what failed, a line each."""
+  """Runs the whole sweep; returns a line per failure."""
   _claim(args.out, args.config)
   rates, failed = _tune(args)
   runs = list(args.plan.runs(args.config, rates))

@@ -1,4 +1,4 @@
-"""The tables of a sweep: CSV for machines, Markdown and LaTeX for people."""
+"""The tables of a sweep, as CSV, Markdown and LaTeX."""
 
 import csv
 import math
@@ -8,16 +8,18 @@ from typing import Any
 
 from nema_lc_jax.runs import by_task, markup
 from nema_lc_jax.runs.intervals import Difference, Estimate
+from nema_lc_jax.runs.summary import Summary
 from nema_lc_jax.sweep.aggregate import Done, Row, cells_of
-from nema_lc_jax.sweep.plan import Run
+from nema_lc_jax.sweep.plan import PlannedRun
 
 MARKDOWN_FILE = "table.md"
+GAP = "difference (reference minus row)"
 
 
 def write(rows: Sequence[Row], done: Done, out: Path) -> list[Path]:
   """Writes table.{csv,md,tex} and runs.csv into `out`; returns the files.
 
-  Of a data set of several tasks by_task.csv, too, their errors.
+  For a data set of several tasks, also writes by_task.csv with their errors.
   """
   paths = [out / f"table.{kind}" for kind in ("csv", "md", "tex")]
   _write_csv(paths[0], [_csv_row(row) for row in rows])
@@ -34,7 +36,7 @@ def write(rows: Sequence[Row], done: Done, out: Path) -> list[Path]:
 
 
 def write_tuning(path: Path, done: Done) -> None:
-  """Writes what each tuning run reached on validation."""
+  """Writes the validation accuracy of each tuning run."""
   _write_csv(
     path,
     [
@@ -42,8 +44,8 @@ def write_tuning(path: Path, done: Done) -> None:
         "policy": run.cell.policy,
         "learning_rate": run.config.train.learning_rate,
         "seed": run.seed,
-        "validation_accuracy": summary["validation_accuracy"],
-        "git_commit": summary["git_commit"],
+        "validation_accuracy": summary.validation_accuracy,
+        "git_commit": summary.git_commit,
       }
       for run, summary in done
     ],
@@ -78,8 +80,7 @@ def _csv_row(row: Row) -> dict[str, Any]:
     result[f"accuracy_x{times}"] = value.mean
     result[f"low_x{times}"], result[f"high_x{times}"] = value.low, value.high
   result |= {f"oracle_x{times}": value for times, value in row.oracle.items()}
-  if row.behind is not None:
-    gap = row.behind
+  if (gap := row.gap) is not None:
     result |= {
       "reference_minus_this": gap.mean,
       "gap_low": gap.low,
@@ -97,30 +98,28 @@ def _csv_row(row: Row) -> dict[str, Any]:
   }
 
 
-def _run_row(run: Run, summary: Mapping[str, Any]) -> dict[str, Any]:
-  lengths = summary["test_accuracy_by_length"]
+def _run_row(run: PlannedRun, summary: Summary) -> dict[str, Any]:
+  lengths = summary.test_accuracy_by_length
   return {
     "policy": run.cell.policy,
     "setting": run.cell.setting_name,
     "seed": run.seed,
-    "learning_rate": summary["config"]["train"]["learning_rate"],
-    "validation_accuracy": summary["validation_accuracy"],
-    "test_accuracy": summary["test_accuracy"],
+    "learning_rate": summary.config["train"]["learning_rate"],
+    "validation_accuracy": summary.validation_accuracy,
+    "test_accuracy": summary.test_accuracy,
     **{f"accuracy_x{times}": value for times, value in lengths.items()},
-    "memory_off": summary["test_accuracy_memory_off"],
-    "memory_warning": summary["memory_warning"] or "",
-    "wall_seconds": summary["wall_seconds"],
-    "params_sha256": summary["params_sha256"],
-    "hardware": "{devices} x {device} ({machine})".format(
-      **summary["hardware"]
-    ),
-    "jax": summary["versions"]["jax"],
-    "git_commit": summary["git_commit"],
+    "memory_off": summary.test_accuracy_memory_off,
+    "memory_warning": summary.memory_warning or "",
+    "wall_seconds": summary.wall_seconds,
+    "params_sha256": summary.params_sha256,
+    "hardware": "{devices} x {device} ({machine})".format(**summary.hardware),
+    "jax": summary.versions["jax"],
+    "git_commit": summary.git_commit,
   }
 
 
 def _errors_by_task(done: Done) -> list[dict[str, Any]]:
-  """A row per task, a column per cell: the error, mean over seeds."""
+  """Mean errors over seeds, with a row per task and a column per cell."""
   found = {
     cell.name: by_task.means(summary for _, summary in runs)
     for cell, runs in cells_of(done).items()
@@ -144,13 +143,13 @@ def _markdown_by_task(errors: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _columns(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-  """Header and cells of the tables for people."""
+  """Header and cells of the Markdown and LaTeX tables."""
   settings = any(row.cell.setting for row in rows)
-  # Further lengths than the training's own, which all rows have in common.
+  # All rows have the same lengths; "1" is the training length.
   lengths = [times for times in rows[0].by_length if times != "1"]
   header = ["policy", *(["setting"] if settings else []), "n", "accuracy"]
   header += [f"at {times}x length" for times in lengths]
-  header += ["behind", "p (Holm)", "d", "collapsed"]
+  header += [GAP, "p (Holm)", "Cohen's d", "collapsed"]
   sizes = len({row.num_parameters for row in rows}) > 1
   header += ["parameters"] if sizes else []
   cells = []
@@ -158,11 +157,11 @@ def _columns(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     line = [row.cell.policy, *([row.cell.setting_name] if settings else [])]
     line += [str(row.accuracy.n), _interval(row.accuracy)]
     line += [f"{row.by_length[times].mean:.3f}" for times in lengths]
-    if row.behind is None:
+    if row.gap is None:
       line += ["", "", ""]
     else:
-      effect = row.behind.effect
-      line += [_interval(row.behind), _p(row.p_holm), _number(effect, ".1f")]
+      effect = row.gap.effect
+      line += [_interval(row.gap), _p(row.p_holm), _number(effect, ".1f")]
     line.append(str(row.collapsed))
     cells.append([*line, *([f"{row.num_parameters:,}"] if sizes else [])])
   for name, oracle in _oracles(rows).items():
@@ -174,7 +173,7 @@ def _columns(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 
 
 def _oracles(rows: Sequence[Row]) -> dict[str, Mapping[str, float]]:
-  """What the oracle reaches in each setting; by "" if it is the same in all."""
+  """The oracle's accuracy by setting; by "" if all settings have the same."""
   found = {row.cell.setting_name: row.oracle for row in rows if row.oracle}
   values = list(found.values())
   if all(value == values[0] for value in values):
@@ -201,10 +200,10 @@ def _number(value: float, form: str) -> str:
 def _markdown(rows: Sequence[Row]) -> str:
   return (
     f"{markup.markdown_table(*_columns(rows))}\n\n"
-    "Test accuracy, mean over n seeds and 95% t interval; behind:"
-    " the reference minus this, paired by seed, p two-sided and adjusted for"
-    " all rows by Holm, d Cohen's d of the paired differences; oracle: a"
-    " perfect reader of the best possible memory, no model.\n"
+    "Test accuracy: mean over n seeds and 95% t interval. Differences are"
+    " paired by seed, with Cohen's d and a two-sided paired t test, adjusted"
+    " over all rows by Holm's method. Collapsed: runs with a memory warning."
+    " Oracle: upper bound by a perfect reader of the best possible memory.\n"
   )
 
 

@@ -1,1 +1,1 @@
-"""A run from config to summary: data, steps, checkpoints, evaluation."""
+"""Training a run from its config: steps, loop, checkpoints, evaluation."""

@@ -1,10 +1,11 @@
 """Checkpoints: the latest ones to resume from, and the best one to evaluate.
 
-Orbax keeps the two apart (one manager with a best_fn may drop the newest
-step). It raises on a truncated file, but restores a flipped byte silently, so
-every checkpoint has a manifest of SHA-256 sums, and a resumed run goes back to
-the newest checkpoint that is whole. Several processes save into one folder, and
-call everything here together; the first one writes and reads the manifests.
+The two have separate Orbax managers, since one manager with a best_fn may drop
+the newest step. Orbax raises on a truncated file, but restores a flipped byte
+silently. Every checkpoint therefore has a manifest of SHA-256 sums, and a run
+resumes from the newest checkpoint that is intact. Several processes save into
+one folder and make every call here together; the first one writes and reads the
+manifests.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from nema_lc_jax.errors import RunError
+from nema_lc_jax.runs.files import CHECKPOINTS, write_atomically
 from nema_lc_jax.training import distributed
 from nema_lc_jax.training.trees import named_leaves
 
@@ -38,7 +40,7 @@ def _sums(folder: Path) -> dict[str, str]:
 
 
 class Restored(NamedTuple):
-  """What a checkpoint held."""
+  """The contents of a checkpoint."""
 
   state: Any
   info: dict[str, Any]
@@ -50,17 +52,16 @@ class Checkpoints:
 
   def __init__(self, workdir: str | os.PathLike, kind: str, *, keep: int):
     """`kind` is LATEST or BEST; the `keep` newest ones are kept."""
-    self._folder = Path(workdir).absolute() / "checkpoints" / kind
+    self._folder = Path(workdir).absolute() / CHECKPOINTS / kind
     self._manager = ocp.CheckpointManager(
       self._folder, options=ocp.CheckpointManagerOptions(max_to_keep=keep)
     )
 
   def __enter__(self) -> "Checkpoints":
-    """Returns itself; leaving the block closes the manager."""
     return self
 
   def __exit__(self, *unused) -> None:
-    """Waits for what is being written."""
+    # This waits for unfinished writes.
     self._manager.close()
 
   def save(
@@ -71,24 +72,24 @@ class Checkpoints:
     info: dict[str, Any],
     data: grain.DatasetIterator | None = None,
   ) -> None:
-    """Writes a checkpoint, whole or not at all.
+    """Writes a checkpoint atomically.
 
     Args:
-      step: its name; a step that is there already, whole, is left as it is.
+      step: its number; an intact checkpoint of this step is not rewritten.
       state: a pytree of arrays.
-      info: what JSON can hold.
-      data: the iterator whose position belongs to the state.
+      info: values that JSON can hold.
+      data: the iterator whose position is saved with the state.
     """
     if step in self._manager.all_steps():
       if distributed.broadcast_from_first(self._whole(step)):
         return
-      self._manager.delete(step)  # Killed between it and its manifest.
+      self._manager.delete(step)  # Its manifest is missing or differs.
     items = {
       "state": ocp.args.StandardSave(state),
       "info": ocp.args.JsonSave(info),
     }
     if data is not None:
-      # One for all processes, however many: grain would save each one's.
+      # One position holds for all processes; grain would save one for each.
       items["data"] = ocp.args.JsonSave(data.get_state())
     self._manager.save(step, args=ocp.args.Composite(**items))
     self._manager.wait_until_finished()
@@ -101,15 +102,15 @@ class Checkpoints:
     *,
     data: Callable[[int], grain.DatasetIterator] | None = None,
   ) -> Restored | None:
-    """The newest whole checkpoint; None if none was ever finished.
+    """Restores the newest intact checkpoint; None if none was ever finished.
 
     Args:
-      template: abstract arrays with shardings, as `state` was.
-      data: step -> a fresh iterator, whose position is then set.
+      template: the abstract arrays of `state`, with their shardings.
+      data: maps a step to a new iterator, whose position is then set.
 
     Raises:
-      RunError: if all that were finished are damaged, or the newest one's
-        arrays are not those of `template`.
+      RunError: if all finished checkpoints are damaged, or if the arrays of the
+        newest one differ from `template`.
     """
     steps = sorted(self._manager.all_steps(), reverse=True)
     for step in steps:
@@ -129,32 +130,32 @@ class Checkpoints:
         raise RunError(
           f"checkpoint {self._folder / str(step)} is of a model with other"
           f" parameters; arrays that differ: {len(differing)}, such as"
-          f" {min(differing, key=len)}. It takes the version of the code and"
-          " the config that wrote it; a finished run's summary.json names both."
+          f" {min(differing, key=len)}. Use the version of the code and the"
+          " config that wrote it; a finished run's summary.json names both."
         )
       restored = self._manager.restore(step, args=ocp.args.Composite(**items))
       iterator = None
       if data is not None:
         iterator = data(step)
         iterator.set_state(restored["data"])
-      # Saving this step again must be possible after going back to it.
+      # Training from here saves the later steps again.
       for later in (s for s in steps if s > step):
         self._manager.delete(later)
       return Restored(restored["state"], restored["info"], iterator)
     if any(self._manifest(step).exists() for step in steps):
       raise RunError(
-        f"no checkpoint in {self._folder} is whole; to start anew, choose"
+        f"no checkpoint in {self._folder} is intact; to start again, choose"
         " another --workdir or use --force."
       )
     return None
 
   def _differing(self, step: int, template: Any) -> list[str]:
-    """Names of arrays that it lacks, has beside, or in another shape."""
+    """Names of arrays that are missing, surplus or of another shape."""
     folder = self._folder / str(step) / "state"
-    found = ocp.StandardCheckpointHandler().metadata(folder).tree
+    saved = ocp.StandardCheckpointHandler().metadata(folder).tree
     shapes = [
       {name: tuple(leaf.shape) for name, leaf in named_leaves(tree).items()}
-      for tree in (found, template)
+      for tree in (saved, template)
     ]
     return sorted(dict(shapes[0].items() ^ shapes[1].items()))
 
@@ -162,10 +163,8 @@ class Checkpoints:
     return self._folder / f"{step}.sha256.json"
 
   def _write_manifest(self, step: int) -> None:
-    path = self._manifest(step)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(_sums(self._folder / str(step)), indent=1))
-    temporary.replace(path)
+    sums = _sums(self._folder / str(step))
+    write_atomically(self._manifest(step), json.dumps(sums, indent=1))
     kept = {self._manifest(s) for s in self._manager.all_steps()}
     for old in set(self._folder.glob("*.sha256.json")) - kept:
       old.unlink()

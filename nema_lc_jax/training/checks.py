@@ -23,7 +23,7 @@ class Stage:
 
 
 def stages_of(config: ConfigDict) -> tuple[Stage, ...]:
-  """The curriculum; its last stage is data.length and memory.num_slots."""
+  """The curriculum's stages; the last has data.length and memory.num_slots."""
   steps = config.train.steps
   last = (1.0, config.data.length, config.memory.num_slots)
   stages, start, before = [], 0, 0.0
@@ -113,7 +113,7 @@ def _check_lengths(stages: tuple[Stage, ...], config: ConfigDict) -> None:
 
 
 def require_divisible(name: str, rows: int) -> None:
-  """Raises ConfigError unless all devices get equally many rows."""
+  """Raises ConfigError unless the devices get equal numbers of rows."""
   devices = jax.device_count()
   if rows < 1 or rows % devices:
     raise ConfigError(
@@ -123,15 +123,15 @@ def require_divisible(name: str, rows: int) -> None:
 
 
 def checked_stages(config: ConfigDict) -> tuple[Stage, ...]:
-  """The stages of a config whose numbers have been checked.
+  """Checks a config's numbers, and returns its stages.
 
   Raises:
-    ConfigError: in one line, on a number that cannot be.
+    ConfigError: in one line, on an invalid number.
   """
   _require(config)
   require_divisible("batch_size", config.train.batch_size)
   require_divisible("eval_batch_size", config.train.eval_batch_size)
   stages = stages_of(config)
-  if config.model.chunk_length >= 1:  # Else the model says what is wrong.
+  if config.model.chunk_length >= 1:  # Else the model raises.
     _check_lengths(stages, config)
   return stages

@@ -1,8 +1,8 @@
-"""Several processes as one run: how they meet, and what they agree on.
+"""Several processes as one run: joining them, and communication between them.
 
-Every process runs the same program on its own devices. All compute and all
-save; the first one alone writes the rest. In a run of one process, nothing
-here does anything.
+Every process runs the same program on its own devices. All processes compute
+and save checkpoints; only the first one writes the other files. In a run of one
+process these functions do nothing.
 """
 
 import contextlib
@@ -28,18 +28,21 @@ def initialize(
   process_id: int | None = None,
   dead_after: int,
 ) -> None:
-  """Joins the other processes; before anything else of JAX is used.
+  """Joins the other processes; must be called before any other use of JAX.
+
+  On TPU pods, SLURM and Open MPI the first three arguments may be left out
+  together: the cluster sets them.
 
   Args:
-    coordinator: HOST:PORT of process 0. With the two after it, or, where the
-      cluster says (TPU pods, SLURM, Open MPI), none of the three.
-    num_processes: how many there are.
-    process_id: the number of this one, from 0.
-    dead_after: seconds without a sign of life after which all stop.
+    coordinator: HOST:PORT of process 0.
+    num_processes: number of processes.
+    process_id: index of this process, from 0.
+    dead_after: seconds without a heartbeat after which all processes stop.
 
   Raises:
-    ConfigError: in one line, on what cannot be, and where no cluster says.
-    RunError: if the others do not come.
+    ConfigError: in one line, on invalid arguments, or if none are given and no
+      cluster is found.
+    RunError: if the processes cannot connect.
   """
   given = {
     "coordinator": coordinator,
@@ -56,7 +59,7 @@ def initialize(
     _require(coordinator, num_processes, process_id)
   if dead_after < 1:
     raise ConfigError(f"--dead_after must be at least 1, got {dead_after}.")
-  # Its handler of SIGTERM would fight with the run's own, see `signals`.
+  # Its handler of SIGTERM would replace the run's own, see `signals`.
   jax.config.update("jax_enable_preemption_service", False)
   try:
     jax.distributed.initialize(
@@ -68,12 +71,12 @@ def initialize(
     )
   except ValueError:
     raise ConfigError(
-      "--distributed found no cluster (TPU pod, SLURM, Open MPI) that says who"
-      " the processes are: add --coordinator=HOST:PORT, --num_processes and"
+      "--distributed found no cluster (TPU pod, SLURM, Open MPI) that sets the"
+      " processes: add --coordinator=HOST:PORT, --num_processes and"
       " --process_id."
     ) from None
   except RuntimeError as error:
-    raise RunError(f"the processes did not meet: {error}") from None
+    raise RunError(f"the processes could not connect: {error}") from None
 
 
 def _require(coordinator: str, num_processes: int, process_id: int) -> None:
@@ -92,23 +95,24 @@ def _require(coordinator: str, num_processes: int, process_id: int) -> None:
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-  """Ends this process in one line where computing together fails.
+  """Exits with one line when a computation over all processes fails.
 
-  As it does when another process dies. Left to itself, JAX's exit would wait
-  for the dead one, and then abort with a page of addresses.
+  That happens when another process dies. JAX's own exit would wait for the dead
+  process, and then abort with a page of addresses.
   """
   try:
     yield
   except jax.errors.JaxRuntimeError as error:
     if jax.process_count() == 1:
       raise
-    line = one_line(f"{error}; if another process has died, start all again")
-    print(f"{label()}{line}: they resume.", file=sys.stderr, flush=True)
+    hint = "if another process has died, start all again to resume."
+    line = label() + one_line(f"{error}; {hint}")
+    print(line, file=sys.stderr, flush=True)
     os._exit(1)
 
 
 def label() -> str:
-  """What begins a line that each process may print."""
+  """The prefix of a line that every process may print; "" outside a cluster."""
   if not jax.distributed.is_initialized():
     return ""
   return f"process {jax.process_index()}: "
@@ -124,45 +128,43 @@ def is_first() -> bool:
   return jax.process_index() == 0
 
 
-def say(text: str) -> None:
-  """Prints, once for all processes."""
+def print_once(text: str) -> None:
+  """Prints on the first process only."""
   if is_first():
     print(text, flush=True)
 
 
-class Silent:
-  """What other processes have where the first one writes: it does nothing."""
+class NoOp:
+  """Replaces a writer on all processes but the first: methods do nothing."""
 
   def __getattr__(self, name: str) -> Callable:
-    """Any method, for any arguments."""
     return lambda *args, **kwargs: None
 
-  def __enter__(self) -> "Silent":
-    """Returns itself."""
+  def __enter__(self) -> "NoOp":
     return self
 
   def __exit__(self, *unused) -> None:
-    """Nothing was opened."""
+    pass
 
 
 def broadcast_from_first(value: int) -> int:
-  """The first process's value, on all of them."""
+  """Returns the first process's value on all processes."""
   if jax.process_count() == 1:
     return value
   return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
 def total(values: Sequence[float]) -> np.ndarray:
-  """The sums over processes of a few numbers."""
+  """Sums of a few numbers over processes."""
   if jax.process_count() == 1:
     return np.asarray(values)
-  # In float64 where they are added, which is not on the devices.
+  # They are added on the host, in float64, which the devices may lack.
   each = multihost_utils.process_allgather(np.asarray(values, np.float32))
   return np.asarray(each, np.float64).sum(0)
 
 
 def assert_same_everywhere(what: str, text: str) -> None:
-  """Raises ConfigError, on all processes, unless they have the same text."""
+  """Raises ConfigError on all processes if their texts differ."""
   if jax.process_count() == 1:
     return
   digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.int32)
@@ -170,16 +172,16 @@ def assert_same_everywhere(what: str, text: str) -> None:
   others = np.flatnonzero((each != each[0]).any(-1))
   if others.size:
     raise ConfigError(
-      f"process {others[0]} was given another {what} than process 0: all must"
-      " be started alike."
+      f"process {others[0]} was given another {what} than process 0: start all"
+      " processes with the same flags and data."
     )
 
 
-def together(do: Callable[[], T]) -> T:
-  """What `do` returns here; if it fails on one process, it does on all.
+def raise_on_all(do: Callable[[], T]) -> T:
+  """Calls `do` on every process; an error on one is raised on all.
 
   Raises:
-    RunError: if it failed elsewhere; here, the error that says why.
+    RunError: on the processes where `do` did not fail itself.
   """
   if jax.process_count() == 1:
     return do()
@@ -193,6 +195,6 @@ def together(do: Callable[[], T]) -> T:
     raise error
   if failed.any():
     raise RunError(
-      f"process {int(failed.argmax())} could not go on, so this one did not."
+      f"process {int(failed.argmax())} has failed, so this process stops, too."
     )
   return result

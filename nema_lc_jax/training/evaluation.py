@@ -1,4 +1,4 @@
-"""Evaluating a model on all of a split, with the memory on and off."""
+"""Evaluation of a model on a whole split, with the memory on and off."""
 
 import math
 from typing import Any, NamedTuple
@@ -15,11 +15,11 @@ from nema_lc_jax.training.experiment import Experiment
 
 
 class Evaluated(NamedTuple):
-  """What a model does with a split."""
+  """The results of a model on a split."""
 
-  metrics: dict[str, float]  # means by name, and `examples`, their number
-  right: np.ndarray  # share of right answers of each example [examples]
-  tasks: np.ndarray | None  # of each example; None where they name none
+  metrics: dict[str, float]  # means by name, and the number of `examples`
+  correct: np.ndarray  # [examples], each one's share of correct answers
+  tasks: np.ndarray | None  # [examples]; None for data sets of one task
 
 
 def evaluate(
@@ -30,40 +30,40 @@ def evaluate(
   budget: int | None = None,
   times: int = 1,
 ) -> Evaluated:
-  """Metrics over every example of a split, once each.
+  """Evaluates every example of a split once.
 
   Args:
-    experiment: whose data set and model it is.
+    experiment: its data set and model are used.
     params: of the model.
     split: "train", "validation" or "test".
-    budget: in place of the model's own; 0 is memory off.
-    times: how many times data.length a text has; where that is not 1, only
-      the first eval.examples are evaluated, in smaller batches.
+    budget: replaces the model's own; 0 turns the memory off.
+    times: text length as a multiple of data.length; other than at 1, only the
+      first eval.examples are evaluated, in smaller batches.
   """
-  step = experiment.parallel.eval_step(budget)
+  step = experiment.steps.eval_step(budget)
   total, seen = None, []
   for batch in eval_batches(experiment, split, times):
-    update, rows = step(params, experiment.parallel.put(batch))
+    update, rows = step(params, experiment.steps.put(batch))
     total = update if total is None else total.merge(update)
     seen.append(jax.device_get(rows))
   rows = jax.tree.map(lambda *parts: np.concatenate(parts), *seen)
-  # By number: a mesh may hold the processes' rows in another order.
+  # Sorted by index: a mesh may permute the processes' rows.
   order = np.argsort(rows["index"], kind="stable")
   order = order[rows["weight"][order] > 0]
   rows = {name: array[order] for name, array in rows.items()}
   return Evaluated(
     metrics.compute(total) | {"examples": len(order)},
-    rows["right"],
+    rows["correct"],
     rows.get("task"),
   )
 
 
 def eval_batches(experiment: Experiment, split: str, times: int):
-  """This process's rows of the batches of `evaluate`, at times the length."""
+  """This process's rows of the batches of `evaluate`."""
   config = experiment.config
   rows, devices = config.train.eval_batch_size, jax.device_count()
-  # Few long texts at a time would leave a device idle in the memory scan; but
-  # the memory that full attention takes grows with the square of the length.
+  # Few long texts at a time would leave a device idle in the memory scan, but
+  # the memory use of full attention grows with the square of the length.
   full = config.model.encoder == "full"
   most = rows // times**2 if full else 8 * rows // times
   return data.eval_batches(
@@ -79,24 +79,24 @@ def eval_batches(experiment: Experiment, split: str, times: int):
 def on_and_off(
   experiment: Experiment, params: Params, split: str
 ) -> dict[str, Any]:
-  """The metrics with the memory on, and what is left with it off.
+  """Evaluates a split with the memory on and, if there is one, off.
 
   `memory_gain_interval` is the 95% interval of the difference, paired by row.
-  Of a data set of several tasks there is `error_by_task`, too, and what it
-  sums up to is among the metrics.
+  For a data set of several tasks the result has `error_by_task`, and its
+  metrics have the means over tasks.
   """
-  on, right, tasks = evaluate(experiment, params, split)
+  on, correct, tasks = evaluate(experiment, params, split)
   result = {
     "accuracy": on["accuracy"],
     "interval": interval(on["accuracy"], on["examples"]),
     "metrics": on,
   }
   if tasks is not None:
-    result["error_by_task"] = by_task.errors(right, tasks)
+    result["error_by_task"] = by_task.errors(correct, tasks)
     on |= by_task.summed_up(result["error_by_task"])
   if experiment.config.model.encoder == "memory":
-    off, right_off, _ = evaluate(experiment, params, split, budget=0)
-    gain = right - right_off
+    off, correct_off, _ = evaluate(experiment, params, split, budget=0)
+    gain = correct - correct_off
     error = Z * gain.std() / math.sqrt(len(gain))
     result["accuracy_memory_off"] = off["accuracy"]
     result["memory_gain_interval"] = (
@@ -109,13 +109,13 @@ def on_and_off(
 def by_length(
   experiment: Experiment, params: Params, split: str, first: dict[str, float]
 ) -> dict[str, Any]:
-  """Accuracy, the oracle's, and other metrics at all eval.length_multipliers.
+  """Metrics, and the oracle's accuracy, at all eval.length_multipliers.
 
   Args:
     experiment: the run.
     params: of the model.
-    split: which to evaluate.
-    first: the metrics at the config's own length, which are known already.
+    split: as in `evaluate`.
+    first: the metrics at multiplier 1, which are known already.
   """
   metrics_by, oracle_by = {}, {}
   for times in experiment.config.eval.length_multipliers:
@@ -138,11 +138,11 @@ def by_length(
 def memory_verdict(
   experiment: Experiment, result: dict[str, Any]
 ) -> str | None:
-  """What is wrong with the memory of a run, in one line; None if nothing is.
+  """One line that says why the memory counts as collapsed; None if it does not.
 
   Args:
     experiment: the run.
-    result: of `on_and_off`.
+    result: from `on_and_off`.
   """
   c, memory = experiment.config, experiment.config.memory
   if c.model.encoder != "memory" or memory.policy == "none":
@@ -150,10 +150,12 @@ def memory_verdict(
   on = result["metrics"]
   per_chunk = min(memory.budget, memory.num_candidates)
   most = per_chunk / memory.num_candidates
-  learned = memory.policy in ("learned", "write_gate", "write_gate_lru")
+  # Only a policy with parameters learns when to write.
+  policy = experiment.steps.template.params["policy"]
+  learned = bool(jax.tree.leaves(policy))
   offered = c.data.length // c.model.chunk_length * per_chunk
   problems = []
-  write_rate = on.get("write_rate", 0.0)  # of no chunk: nothing is written
+  write_rate = on.get("write_rate", 0.0)  # missing where there was no candidate
   if write_rate < 1e-3:
     problems.append("nothing is written (write rate 0)")
   elif learned and write_rate > 0.999 * most and offered > memory.num_slots:

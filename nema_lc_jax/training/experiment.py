@@ -1,6 +1,6 @@
-"""`make_experiment`: from a config to data, model, compiled steps and stages.
+"""Builds data, model, compiled steps and stages from a config.
 
-Every mistake in a config is found here, before anything is computed.
+All mistakes in a config raise here, before any training.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from nema_lc_jax.training.optimizer import (
 from nema_lc_jax.training.sharding import CompiledSteps
 from nema_lc_jax.training.steps import TrainSpec, TrainState
 
-# Fields of config.train that no compiled program depends on.
+# Fields of config.train on which no compiled program depends.
 NO_PROGRAM = (
   "learning_rate", "curriculum", "log_every", "eval_every", "checkpoint_every",
   "on_save_error",
@@ -37,27 +37,26 @@ class Experiment:
   """Everything that a config describes: data, model, steps and stages."""
 
   config: ConfigDict
-  dataset: data.Dataset | None  # None: a model without its data
-  spec: TrainSpec
-  parallel: CompiledSteps
+  dataset: data.Dataset | None  # None: a model without data
+  steps: CompiledSteps
   stages: tuple[Stage, ...]
 
   @property
   def model(self) -> models.Model:
     """The model, as pure functions."""
-    return self.spec.model
+    return self.steps.spec.model
 
   @property
   def has_memory(self) -> bool:
-    """Whether the model has slots at all."""
+    """Whether the model has slots."""
     return self.config.model.encoder == "memory"
 
   def stage_at(self, step: int) -> Stage:
-    """The stage that trains step number `step`, from 0."""
+    """The stage of step number `step`, counted from 0."""
     return next((s for s in self.stages if step < s.stop), self.stages[-1])
 
   def batches(self, stage: Stage) -> grain.DatasetIterator:
-    """This process's rows of a stage's batches; a stage has its own order."""
+    """This process's rows of a stage's batches; the order differs by stage."""
     return data.train_iterator(
       self.dataset,
       batch_size=self.config.train.batch_size,
@@ -68,41 +67,40 @@ class Experiment:
 
   def train_step(self, stage: Stage) -> Callable:
     """(state, batch) -> (state, metrics), compiled for a stage."""
-    # Without a memory stages differ in no program: it is compiled once.
-    return self.parallel.train_step(
-      stage.num_slots if self.has_memory else None
-    )
+    # Without slots all stages share one program.
+    return self.steps.train_step(stage.num_slots if self.has_memory else None)
 
   def init(self) -> TrainState:
     """The state before the first step."""
-    return self.parallel.init(self.config.seed, self.config.train.learning_rate)
+    return self.steps.init(self.config.seed, self.config.train.learning_rate)
 
 
 def _loss_weights(config: ConfigDict):
-  """The forget loss counts from the beginning, the others after `start`.
+  """Schedules of the weights: forget from step 0, the others after `start`.
 
-  Before reading is learned, forgetting everything looks good; writing little
-  does not until much is written.
+  Until reads are learned, forgetting everything costs no accuracy, so the
+  forget loss must act from the beginning. A write loss that early would shut
+  the write gate.
   """
   steps = config.train.steps
   begin = round(config.loss.start * steps)
   ramp = max(round(config.loss.ramp * steps), 1)
-  late = lambda weight: optax.linear_schedule(0.0, weight, ramp, begin)
-  schedules = {name: late(config.loss[name]) for name in LOSSES}
+  delayed = lambda weight: optax.linear_schedule(0.0, weight, ramp, begin)
+  schedules = {name: delayed(config.loss[name]) for name in LOSSES}
   schedules["forget"] = optax.constant_schedule(config.loss.forget)
   return {f"{name}_loss": schedule for name, schedule in schedules.items()}
 
 
 @dataclasses.dataclass(frozen=True)
-class Interface:
-  """What a model and its data must agree on."""
+class TaskSpec:
+  """Head, vocabulary and classes, on which a model and its data must agree."""
 
   head: str
   vocab_size: int
   num_classes: int
 
   def check(self, dataset: data.Dataset) -> None:
-    """Raises ConfigError unless a model with this can read the data set."""
+    """Raises ConfigError unless a model of this spec can read the data set."""
     if dataset.head != self.head:
       raise ConfigError(
         f"data set {dataset.name!r} is for the head {dataset.head!r}, the"
@@ -116,16 +114,16 @@ class Interface:
         )
 
 
-def interface_of(dataset: data.Dataset) -> Interface:
+def task_spec(dataset: data.Dataset) -> TaskSpec:
   """What a model for this data set must have."""
-  return Interface(dataset.head, dataset.vocab_size, dataset.num_classes)
+  return TaskSpec(dataset.head, dataset.vocab_size, dataset.num_classes)
 
 
 def load_data(config: ConfigDict) -> data.Dataset:
-  """The data set of a config; preparing it may take a while.
+  """Loads the data set of a config; the first time may prepare its files.
 
-  Where --config.data.name chooses other data than the config was written for,
-  the options of the config's own data set mean nothing and are left out.
+  If --config.data.name names another data set than the config was written for,
+  the options that only the original data set has are dropped.
   """
   options = {"seed": config.seed} | config.data.to_dict()
   accepted = data.options_of(config.data.name) | {"name"}
@@ -136,85 +134,84 @@ def load_data(config: ConfigDict) -> data.Dataset:
 
 
 def build(config: ConfigDict) -> tuple[Experiment, Experiment | None]:
-  """A run and, if asked for, the pretraining before it, checked to the end.
+  """Builds and checks a run and, if its config has one, its pretraining.
 
   Raises:
-    ValueError: in one line, on anything that cannot be.
+    ValueError: in one line, on an invalid config.
   """
   experiment = make_experiment(config)
   pretraining = make_pretraining(experiment) if config.pretrain.steps else None
   for part in filter(None, (pretraining, experiment)):
     for stage in part.stages:
-      # What is impossible in a later stage is found now, not an hour later.
+      # Errors of a later stage are raised now, not after an hour of training.
       part.batches(stage)
   return experiment, pretraining
 
 
 def make_experiment(
-  config: ConfigDict, interface: Interface | None = None
+  config: ConfigDict, task: TaskSpec | None = None
 ) -> Experiment:
-  """Everything that a config describes.
+  """Builds everything that a config describes.
 
   Args:
-    config: as configs/default.py makes it.
-    interface: of a trained model that is to read other data than it was
+    config: with the fields of configs/default.py.
+    task: the spec of a trained model that is to read other data than it was
       trained on; by default the data set's own.
 
   Raises:
-    ValueError: in one line, on anything that cannot be.
+    ValueError: in one line, on an invalid config.
   """
   stages = checked_stages(config)
   dataset = load_data(config)
-  interface = interface or interface_of(dataset)
-  interface.check(dataset)
-  return _assemble(config, stages, dataset, interface)
+  task = task or task_spec(dataset)
+  task.check(dataset)
+  return _assemble(config, stages, dataset, task)
 
 
-def model_fields(config: ConfigDict, interface: Interface) -> dict[str, object]:
-  """The fields of a config's model, as `models.build_model` takes them."""
-  return (
-    dataclasses.asdict(interface) | dict(config.model) | dict(config.memory)
-  )
+def model_fields(config: ConfigDict, task: TaskSpec) -> dict[str, object]:
+  """The arguments of `models.build_model` for a config."""
+  return dataclasses.asdict(task) | dict(config.model) | dict(config.memory)
 
 
-def make_reader(config: ConfigDict, interface: Interface) -> Experiment:
-  """A trained model without its data (None), to read something else.
+def make_reader(config: ConfigDict, task: TaskSpec) -> Experiment:
+  """Builds a trained model without its data set, for other input.
 
-  Its parameters are whole, however they were sharded in training.
+  Its parameters are not sharded, even if they were in training.
 
   Raises:
-    ValueError: in one line, on a config that cannot be.
+    ValueError: in one line, on an invalid config.
   """
   config = config.copy_and_resolve_references()
   config.train.fsdp = 1
-  return _assemble(config, (), None, interface)
+  return _assemble(config, (), None, task)
 
 
 def make_pretraining(experiment: Experiment) -> Experiment:
-  """The self-supervised training that goes before, as `config.pretrain` says.
+  """Builds the self-supervised training that precedes a run.
 
-  The same model but for its head, on the same texts at their full length.
+  It trains the same model with another head, on the same texts at their full
+  length, with the options of `config.pretrain`.
 
   Raises:
-    ValueError: in one line, on anything that cannot be.
+    ValueError: in one line, on an invalid config.
   """
   config = experiment.config.copy_and_resolve_references()
-  own = config.pretrain
-  config.train.steps = own.steps
-  config.train.learning_rate = own.learning_rate
+  options = config.pretrain
+  config.train.steps = options.steps
+  config.train.learning_rate = options.learning_rate
   config.train.curriculum = ()
-  dataset = data.cloze(
+  dataset = data.language_modelling(
     experiment.dataset,
-    own.objective,
-    mask_rate=own.mask_rate,
+    options.objective,
+    mask_rate=options.mask_rate,
     seed=config.seed,
   )
   stages = checked_stages(config)
-  return _assemble(config, stages, dataset, interface_of(dataset))
+  return _assemble(config, stages, dataset, task_spec(dataset))
 
 
 def with_pretrained(pretrained: Params, params: Params) -> Params:
-  """`params` of the task's model, all but its head as they were pretrained."""
+  """The pretrained parameters with the head of `params`."""
   return pretrained | {"head": params["head"]}
 
 
@@ -222,33 +219,30 @@ def _assemble(
   config: ConfigDict,
   stages: tuple[Stage, ...],
   dataset: data.Dataset | None,
-  interface: Interface,
+  task: TaskSpec,
 ) -> Experiment:
-  spec, parallel = machinery(config, interface)
-  return Experiment(config, dataset, spec, parallel, stages)
+  return Experiment(config, dataset, build_steps(config, task), stages)
 
 
-def machinery(
-  config: ConfigDict, interface: Interface
-) -> tuple[TrainSpec, CompiledSteps]:
-  """What computes a config's steps, whatever data it is given.
+def build_steps(config: ConfigDict, task: TaskSpec) -> CompiledSteps:
+  """The steps of a config's model, compiled on first use.
+
+  Configs that differ only in data, seed or learning rate share them.
 
   Raises:
-    ValueError: in one line, on a model that cannot be.
+    ValueError: in one line, on an invalid model.
   """
   programs = {name: config[name] for name in ("model", "memory", "loss")}
   programs["train"] = {
     k: v for k, v in config.train.items() if k not in NO_PROGRAM
   }
-  return _machinery(interface, ConfigDict(programs).to_json())
+  return _build_steps(task, ConfigDict(programs).to_json())
 
 
-# A process that runs many seeds, as a sweep's does, traces and compiles once.
+# A process that runs many seeds, such as a sweep, compiles once.
 @functools.lru_cache(maxsize=16)
-def _machinery(
-  interface: Interface, fields: str
-) -> tuple[TrainSpec, CompiledSteps]:
-  """What computes, from the config's fields (JSON) that it depends on."""
+def _build_steps(task: TaskSpec, fields: str) -> CompiledSteps:
+  """`build_steps` from the JSON of the fields on which programs depend."""
   config = ConfigDict(json.loads(fields))
   train = config.train
   schedule = learning_rate_schedule(
@@ -257,7 +251,7 @@ def _machinery(
     schedule=train.schedule,
   )
   spec = TrainSpec(
-    model=models.build_model(**model_fields(config, interface)),
+    model=models.build_model(**model_fields(config, task)),
     tx=make_optimizer(
       weight_decay=train.weight_decay,
       clip_norm=train.clip_norm,
@@ -267,7 +261,7 @@ def _machinery(
     loss_weights=_loss_weights(config),
     budget=config.memory.budget,
   )
-  return spec, CompiledSteps(
+  return CompiledSteps(
     spec,
     kind=train.parallel,
     fsdp=train.get("fsdp", 1),  # Older runs have no such field.
@@ -275,5 +269,5 @@ def _machinery(
 
 
 def num_parameters(params: Params) -> int:
-  """How many numbers a model learns; abstract arrays will do."""
+  """The number of parameters; the arrays may be abstract."""
   return sum(x.size for x in jax.tree.leaves(params))

@@ -1,4 +1,4 @@
-"""The training loop: from the newest checkpoint to the last step."""
+"""The training loop, from the newest checkpoint to the last step."""
 
 import contextlib
 import time
@@ -24,19 +24,19 @@ from nema_lc_jax.training.trees import named_leaves
 class TrainLoop:
   """Trains an experiment in the folder of its run; a context manager.
 
-  `state` is all that a step changes; `info` is what a checkpoint keeps beside
-  it: the best accuracy so far, its step, and the seconds of training.
+  A checkpoint holds `state`, which a step changes, and `info`: the best
+  accuracy so far, its step, and the seconds of training.
   """
 
   def __init__(
     self, experiment: Experiment, workdir: Path, stopper: signals.Stopper
   ):
-    """Opens nothing: `with` does.
+    """Files are opened on entering the context.
 
     Args:
       experiment: what to train.
       workdir: folder of the run.
-      stopper: notes the signals that ask the run to stop.
+      stopper: records the signals that ask the run to stop.
     """
     self.experiment, self.workdir, self.stopper = experiment, workdir, stopper
     self.train = experiment.config.train
@@ -57,18 +57,17 @@ class TrainLoop:
     self.writer = enter(
       MetricWriter(self.workdir)
       if distributed.is_first()
-      else distributed.Silent()
+      else distributed.NoOp()
     )
     self._restore()
     return self
 
   def __exit__(self, *error) -> None:
-    """Waits for what is being written, and closes it."""
     self._opened.__exit__(*error)
 
   def _restore(self) -> None:
     restored = self.latest.restore(
-      self.experiment.parallel.template,
+      self.experiment.steps.template,
       data=lambda step: self.experiment.batches(self.experiment.stage_at(step)),
     )
     if restored is None:
@@ -83,27 +82,27 @@ class TrainLoop:
 
   @property
   def seconds(self) -> float:
-    """Seconds of training so far, those before an interruption included."""
+    """Seconds of training so far, including those before an interruption."""
     return self.info["seconds"] + time.monotonic() - self._began
 
   def replace_params(self, params: Params) -> None:
-    """Goes on from other parameters, as pretraining has left them."""
+    """Continues from other parameters, such as pretrained ones."""
     self.state = self.state.replace(params=params)
 
   def run(self) -> None:
-    """Trains from the step that was restored to the end."""
-    train, steps = self.train, self.experiment.parallel
+    """Trains from the restored step to the last one."""
+    train, steps = self.train, self.experiment.steps
     self.progress = (
       Progress(train.steps, initial=self.first_step)
       if distributed.is_first()
-      else distributed.Silent()
+      else distributed.NoOp()
     )
     self._opened.callback(self.progress.close)
     window, since = None, (self.first_step, time.monotonic())
     previous = None, 0
     for step in range(self.first_step + 1, train.steps + 1):
       stage = self.experiment.stage_at(step - 1)
-      # Also after resuming right here: the checkpoint has the old stage's.
+      # A checkpoint of a stage's last step holds the old stage's iterator.
       if step - 1 == stage.start > 0:
         self._batches = self.experiment.batches(stage)
       update = self.experiment.train_step(stage)
@@ -117,17 +116,17 @@ class TrainLoop:
         self.info["peak_memory_bytes"] = program_bytes(
           update, self.state, batch
         )
-      # One step behind: devices stay busy, and never run far ahead. What one
-      # process was asked by a signal, all know after the same step.
+      # Waiting one step behind keeps the devices busy, and bounds the queue. A
+      # signal to one process reaches all of them after the same step.
       _, stop = jax.block_until_ready(previous)
       previous, stop = (values, asked), int(stop)
       saves = step % train.checkpoint_every == 0 or last or stop
-      # A line with every checkpoint, so that a resumed run logs the same means.
+      # Every checkpoint logs a line, so that a resumed run logs the same means.
       if step % train.log_every == 0 or saves:
         self._log(step, window, since)
         window, since = None, (step, time.monotonic())
         self._check_finite(step, rows)
-      # Validation goes first: a checkpoint knows the best accuracy so far.
+      # Validation precedes saving: a checkpoint holds the best accuracy so far.
       if step % train.eval_every == 0 or last:
         self.validate(step)
         since = (step, time.monotonic())
@@ -142,7 +141,7 @@ class TrainLoop:
     self.progress.close()
 
   def _log(self, step: int, window, since: tuple[int, float]) -> None:
-    """Writes and shows the means since the last line."""
+    """Logs and shows the means since the last line."""
     line = metrics.compute(window)
     first, began = since
     examples = (step - first) * self.train.batch_size
@@ -151,11 +150,11 @@ class TrainLoop:
     self.progress.update(step, line)
 
   def validate(self, step: int) -> None:
-    """Evaluates on validation, and keeps the state if it is the best."""
+    """Evaluates on validation, and saves the state if it is the best so far."""
     values = evaluate(self.experiment, self.state.params, "validation").metrics
     self.writer.write(step, "validation", values)
     accuracy = values["accuracy"]
-    # The last of equals: it has seen more, and is better at longer texts.
+    # Ties go to the later state, which does better on longer texts.
     if accuracy >= self.info["best_accuracy"]:
       info = self.info | {"best_accuracy": accuracy, "best_step": step}
       with self._saving(step):
@@ -174,24 +173,22 @@ class TrainLoop:
 
   @contextlib.contextmanager
   def _saving(self, step: int) -> Iterator[None]:
-    """What happens if the block cannot write its checkpoint.
+    """Stops the run, or warns, if the block cannot write its checkpoint.
 
-    Several processes always stop: what one of them could not write, the others
-    wait for.
+    Several processes always stop, since the others wait for the failed one.
     """
     try:
       yield
     except Exception as error:
-      # A full disk shows as OSError, or as what the storage library makes of
-      # it.
+      # A full disk raises OSError, or an error of the storage library.
       reason = one_line(error).removeprefix("error: ")
       what = f"step {step}: the checkpoint could not be written ({reason});"
       if self.train.on_save_error == "stop" or jax.process_count() > 1:
         raise RunError(
-          f"{what} those before it are intact, and the same command goes on"
-          " from there."
+          f"{what} earlier checkpoints are intact, and the same command resumes"
+          " from them."
         ) from None
-      self.progress.message(f"WARNING: {what} training goes on without it.")
+      self.progress.message(f"WARNING: {what} training continues without it.")
 
   def _check_finite(self, step: int, rows: Mapping[str, np.ndarray]) -> None:
     """Stops a run in which too many steps in a row had non-finite gradients.
@@ -202,7 +199,7 @@ class TrainLoop:
     if skipped <= self.train.max_consecutive_nonfinite:
       return
     path = self.workdir / NONFINITE_FILE
-    state = self.experiment.parallel.fetch(self.state)
+    state = self.experiment.steps.fetch(self.state)
     if distributed.is_first():
       arrays = {f"batch.{name}": x for name, x in rows.items()}
       for name, x in named_leaves(state).items():

@@ -1,7 +1,7 @@
 """The task loss and the three lifecycle losses.
 
-Every quantity is a pair (sum, count), so that a mean over devices, batches or
-a whole split is exact: add the sums, add the counts, divide last.
+Every quantity is a pair (sum, count). Sums and counts are added over devices,
+batches or a whole split and divided at the end, so that means are exact.
 """
 
 from collections.abc import Mapping
@@ -16,21 +16,21 @@ from nema_lc_jax.training.collectives import WHOLE_BATCH, Collectives
 
 Sums = dict[str, tuple[Array, Array]]
 
-# Steps in which the cost of forgetting a young slot falls by a factor of e.
+# Steps over which the cost of forgetting a young slot falls by a factor of e.
 FORGET_AGE_SCALE = 8.0
 # A write of this strength counts as half a write.
 WRITE_COUNT_SCALE = 0.03
 
 
 def masked(values: Array, mask: Array) -> tuple[Array, Array]:
-  """(sum, count) of `values` where `mask`, which broadcasts to them."""
+  """(sum, count) of `values` where `mask`, which is broadcast, is true."""
   mask = jnp.broadcast_to(mask, values.shape)
   total = jnp.where(mask, values, 0).sum(dtype=jnp.float32)
   return total, mask.sum(dtype=jnp.float32)
 
 
 def _pair_targets(groups: Array, across: Collectives):
-  """Labels and weights [B, B'] of all pairs; both classes weigh the same."""
+  """Labels and weights [B, B'] of all pairs, with equal weight per class."""
   others = across.gather(groups)
   same = groups[:, None] == others[None, :]
   positives = across.total(same.sum(dtype=jnp.float32))
@@ -43,14 +43,14 @@ def _pair_targets(groups: Array, across: Collectives):
 
 
 def _contrastive(logits: Array, same: Array) -> Array:
-  """InfoNCE: which second text belongs to each first one? Summed over rows.
+  """InfoNCE of each first text against all second texts, summed over rows.
 
-  In a softmax over the batch, what all texts have in common cancels, which the
-  loss by pairs learns only slowly. Source: van den Oord et al. 2018, 2.3.
+  Features that all texts share cancel in the softmax over the batch; the loss
+  per pair learns this only slowly. Source: van den Oord et al. 2018, 2.3.
   """
   margin = logits[..., 1] - logits[..., 0]
-  right = jax.nn.logsumexp(jnp.where(same == 1, margin, -jnp.inf), axis=-1)
-  return (jax.nn.logsumexp(margin, axis=-1) - right).sum()
+  positive = jax.nn.logsumexp(jnp.where(same == 1, margin, -jnp.inf), axis=-1)
+  return (jax.nn.logsumexp(margin, axis=-1) - positive).sum()
 
 
 def task_sums(
@@ -61,14 +61,14 @@ def task_sums(
 ) -> Sums:
   """Cross-entropy (nats) and accuracy of a batch, as (sum, count).
 
-  All pairs of a batch are scored by the cross-entropy of each pair, both
-  classes weighing the same, plus half of InfoNCE for each first text.
+  For all pairs of a batch the loss is the cross-entropy of each pair, with
+  equal weight per class, plus half of InfoNCE for each first text.
 
   Args:
     logits: [B, C], or [B, L, C] with labels [B, L], or [B, B', C] for all
       pairs of a batch that has `group` [B] in place of `label`.
-    batch: `label` (negative: not asked); optionally `weight` [B].
-    across: the devices that the pairs reach over.
+    batch: `label` (negative: no question); optionally `weight` [B].
+    across: the devices that share the batch.
   """
   if "label" in batch:
     labels = batch["label"]
@@ -95,36 +95,36 @@ def task_sums(
 
 
 def per_example_accuracy(logits: Array, labels: Array) -> Array:
-  """Of the labels asked for in each row, the share that is right [B] f32.
+  """The share of correct answers in each row [B] f32.
 
   Args:
     logits: [B, C] or [B, L, C].
-    labels: [B] or [B, L]; negative: not asked.
+    labels: [B] or [B, L]; negative: no question.
   """
   rows = len(labels)
   asked = (labels >= 0).reshape(rows, -1)
-  right = (logits.argmax(-1) == labels).reshape(rows, -1) & asked
-  return right.sum(1) / jnp.maximum(asked.sum(1), 1)
+  correct = (logits.argmax(-1) == labels).reshape(rows, -1) & asked
+  return correct.sum(1) / jnp.maximum(asked.sum(1), 1)
 
 
 def stale_sums(logits: Array, batch: Mapping[str, Any]) -> Sums:
-  """Of the questions whose answer was another one before: share answered so.
+  """Share of stale answers to the questions that have one, as (sum, count).
 
   Args:
     logits: [B, C] or [B, L, C].
     batch: `label` [B] or [B, L] and `stale` [B, S] or [B, L, S], the labels
-      that were right once (negative: none); optionally `weight` [B].
+      that were correct earlier (negative: none); optionally `weight` [B].
   """
   labels, stale = batch["label"], batch["stale"]
   hit = ((logits.argmax(-1)[..., None] == stale) & (stale >= 0)).any(-1)
-  could = (stale >= 0).any(-1) & (labels >= 0)
+  counted = (stale >= 0).any(-1) & (labels >= 0)
   if "weight" in batch:
-    could &= (batch["weight"] > 0).reshape(-1, *[1] * (labels.ndim - 1))
-  return {"stale_read_rate": masked(hit.astype(jnp.float32), could)}
+    counted &= (batch["weight"] > 0).reshape(-1, *[1] * (labels.ndim - 1))
+  return {"stale_read_rate": masked(hit.astype(jnp.float32), counted)}
 
 
 def mask_rows(steps: StepOutput, rows: Array) -> StepOutput:
-  """`steps` [B, N, ...] of which the sums below count only `rows` [B] bool."""
+  """`steps` [B, N, ...] with all but `rows` [B] bool excluded from the sums."""
   rows = rows[:, None]
   return steps.replace(
     active=steps.active & rows,
@@ -137,10 +137,10 @@ def lifecycle_sums(steps: StepOutput) -> Sums:
 
   write_loss: a smooth count of writes, the mean of s / (s + WRITE_COUNT_SCALE)
     over the write strengths s of valid candidates. A mean of s itself would
-    press most on strong candidates, the facts, and hardly on weak ones, noise.
+    mostly penalise strong candidates, the facts, and hardly weak ones, noise.
   forget_loss: mean p_forget * phi over the slots alive before the step, where
-    phi = (exp(-age / 8) + usage / (1 + usage)) / 2 grows for young and for
-    much-used slots.
+    phi = (exp(-age / 8) + usage / (1 + usage)) / 2 is larger for young and for
+    much used slots.
   stability_loss: mean squared change of a slot's action distribution between
     consecutive steps, over slots that kept their item.
 
@@ -149,7 +149,7 @@ def lifecycle_sums(steps: StepOutput) -> Sums:
   """
   active = steps.active[..., None]
   youth = jnp.exp(-steps.age / FORGET_AGE_SCALE)
-  usage = jnp.maximum(steps.usage, 0.0)  # Of lru it is recency, below 0.
+  usage = jnp.maximum(steps.usage, 0.0)  # LRU stores recency, below 0.
   used = usage / (1.0 + usage)
   phi = jax.lax.stop_gradient(0.5 * (youth + used))
   change = jnp.square(
@@ -169,7 +169,7 @@ def lifecycle_sums(steps: StepOutput) -> Sums:
 
 
 def dynamics_sums(steps: StepOutput, *, budget: int) -> Sums:
-  """What the memory did, as (sum, count), over steps with a valid token.
+  """Rates of memory operations, as (sum, count), over steps with a valid token.
 
   memory_utilisation: share of slots alive after the step.
   memory_age: steps since the live slots were written.
@@ -203,7 +203,7 @@ def dynamics_sums(steps: StepOutput, *, budget: int) -> Sums:
 def slot_provenance(steps: StepOutput) -> Array:
   """The chunk whose item each slot holds after each step [N, M]; -1: none.
 
-  An update passes the slot on to the chunk that it moved towards.
+  An update assigns the slot to the updating chunk.
   """
 
   def body(origin, numbered):
@@ -226,38 +226,37 @@ def _truth_sums(steps: StepOutput) -> Sums:
   """`truth_sums` of one text, leaves [N, ...]."""
   N = steps.active.shape[0]
   chunks, holds = jnp.arange(N), slot_provenance(steps)
-  # A fact is of use until it becomes void, or the last chunk asks; what the
-  # last chunk writes, nothing reads: it is neither right nor wrong.
+  # A fact is needed until it is invalidated or the last chunk asks. Writes of
+  # the last chunk are never read, so they are not counted.
   last = jnp.max(jnp.where(steps.active, chunks, 0))
   fact = (steps.ground_truth.fact > 0) & steps.active & (chunks < last)
-  taken = fact & (holds == chunks[:, None]).any(1)
-  voided = jnp.where(
+  stored = fact & (holds == chunks[:, None]).any(1)
+  invalidated = jnp.where(
     steps.ground_truth.invalidates > 0,
     chunks - steps.ground_truth.invalidates,
     N,
   )
-  until = jnp.full(N, last).at[voided].min(chunks, mode="drop")
-  held = (holds[until - 1] == chunks[:, None]).any(1)
+  until = jnp.full(N, last).at[invalidated].min(chunks, mode="drop")
+  retained = (holds[until - 1] == chunks[:, None]).any(1)
   count = lambda mask: mask.sum(dtype=jnp.float32)
   writes = jnp.where(chunks < last, steps.writes, 0).astype(jnp.float32)
   return {
     "write_precision": (jnp.where(fact, writes, 0).sum(), writes.sum()),
-    "write_recall": (count(taken), count(fact)),
-    "premature_forget_rate": (count(taken & ~held), count(taken)),
+    "write_recall": (count(stored), count(fact)),
+    "premature_forget_rate": (count(stored & ~retained), count(stored)),
   }
 
 
 def truth_sums(steps: StepOutput) -> Sums:
-  """What the memory did, held against the truth, as (sum, count).
+  """Memory operations compared with the ground truth, as (sum, count).
 
-  write_precision: share of the writes that were in a chunk with a fact worth
-  keeping; write_recall: share of these chunks that were written, or moved a
-  slot towards them; premature_forget_rate: share of those taken in that no
-  slot held any more while they still were of use. The last chunk counts for
-  nothing.
+  write_precision: share of writes from a chunk with a fact.
+  write_recall: share of facts stored by a write or an update.
+  premature_forget_rate: share of stored facts that no slot held any more while
+  they were still needed. The last chunk is not counted.
 
   Args:
-    steps: leaves [B, N, ...], of a task that knows the truth.
+    steps: leaves [B, N, ...], of a task with ground truth.
   """
   sums = jax.vmap(_truth_sums)(steps)
   return jax.tree.map(lambda x: x.sum(0), sums)
@@ -269,14 +268,14 @@ def total_loss(
   *,
   across: Collectives = WHOLE_BATCH,
 ) -> Array:
-  """task + sum of weight * lifecycle loss, each a mean over all devices.
+  """Task loss plus weighted lifecycle losses, each a mean over all devices.
 
-  Where each device has a part of the batch, this is its share: the shares add
-  up to the loss.
+  Where each device has a part of the batch, this is the device's share; the
+  shares add up to the loss.
 
   Args:
     sums: from `task_sums` and `lifecycle_sums`.
-    weights: name of a loss to its weight; the task loss has weight 1.
+    weights: by name of the loss; the task loss has weight 1.
     across: the devices that share the batch.
   """
   loss = jnp.zeros(())

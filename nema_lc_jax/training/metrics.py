@@ -1,29 +1,15 @@
-"""Metrics as clu collections, from pairs (sum, count)."""
+"""Metrics as clu collections of pairs (sum, count)."""
 
 from clu import metrics as clu_metrics
 
+from nema_lc_jax.runs import metric_names
+from nema_lc_jax.runs.metric_names import BUDGET, LOSS, SLOTS, TASK
 from nema_lc_jax.training.losses import Sums
 
-LIFECYCLE = (
-  "write_loss",
-  "forget_loss",
-  "stability_loss",
-  "memory_utilisation",
-  "memory_age",
-  "write_rate",
-  "update_rate",
-  "forget_rate",
-  "budget_used",
-  "churn",
-)
-# Of tasks that know the truth.
-TRUTH = (
-  "write_precision",
-  "write_recall",
-  "premature_forget_rate",
-  "stale_read_rate",
-)
-NAMES = ("loss", "task_loss", "accuracy", *LIFECYCLE, *TRUTH)
+LIFECYCLE = metric_names.of_kind(LOSS, SLOTS, BUDGET)
+# Of tasks with ground truth.
+TRUTH = metric_names.of_kind(metric_names.TRUTH)
+NAMES = (*metric_names.of_kind(TASK), *LIFECYCLE, *TRUTH)
 TRAIN_NAMES = (*NAMES, "learning_rate", "grad_norm")
 
 EvalMetrics = clu_metrics.Collection.create(
@@ -35,7 +21,7 @@ TrainMetrics = clu_metrics.Collection.create(
 
 
 def from_sums(kind: type, sums: Sums) -> clu_metrics.Collection:
-  """A collection of `kind` from pairs; what is missing counts 0 of 0."""
+  """A collection of `kind` from pairs; missing metrics are 0 of 0."""
   empty = kind.empty()
   fields = {
     name: clu_metrics.Average(total=total, count=count)
@@ -45,7 +31,7 @@ def from_sums(kind: type, sums: Sums) -> clu_metrics.Collection:
 
 
 def compute(collection: clu_metrics.Collection) -> dict[str, float]:
-  """Means by name; of what a memory does nothing where nothing was counted."""
+  """Means by name, without memory metrics that counted nothing."""
   means = {}
   for name, metric in vars(collection).items():
     if isinstance(metric, clu_metrics.Average):

@@ -1,4 +1,4 @@
-"""AdamW with clipping, warm-up and cosine; a factor of its own for policies."""
+"""AdamW with clipping and a schedule; policies have their own rate factor."""
 
 from typing import Any
 
@@ -8,15 +8,15 @@ import optax
 
 from nema_lc_jax.memory.types import Params
 
-# A step with non-finite gradients is skipped however often it happens: the
-# training loop counts them and stops the run.
+# Steps with non-finite gradients are always skipped here; the training loop
+# counts them and stops the run.
 _ALWAYS_SKIP = jnp.iinfo(jnp.int32).max
 
 
 def learning_rate_schedule(
   *, steps: int, warmup_steps: int, schedule: str = "cosine"
 ) -> optax.Schedule:
-  """Learning rate by step, as a share of its peak.
+  """The learning rate by step, as a fraction of its peak.
 
   Linear warm-up from 0 to 1, then "cosine" to 0, "constant", or "rsqrt":
   sqrt(warmup_steps / step).
@@ -50,12 +50,12 @@ def _in_policy(path: tuple[Any, ...]) -> bool:
 
 
 def _policy(params: Params) -> Any:
-  """A mask: the policy's parameters."""
+  """A mask of the policy's parameters."""
   return jax.tree.map_with_path(lambda path, _: _in_policy(path), params)
 
 
 def _decayed(params: Params) -> Any:
-  """A mask: matrices, except the policy's."""
+  """A mask of all matrices but the policy's."""
   return jax.tree.map_with_path(
     lambda path, x: x.ndim > 1 and not _in_policy(path), params
   )
@@ -67,14 +67,14 @@ def make_optimizer(
   clip_norm: float,
   policy_factor: float,
 ) -> optax.GradientTransformation:
-  """AdamW over a model's parameters; non-finite gradients are skipped.
+  """AdamW for a model's parameters; non-finite gradients are skipped.
 
-  What it returns is yet to be multiplied with minus the learning rate.
+  Its updates must still be multiplied by minus the learning rate.
 
   Args:
     weight_decay: of matrices, except the policy's.
     clip_norm: the global norm to which gradients are clipped.
-    policy_factor: the policy's learning rate over that of the rest.
+    policy_factor: ratio of the policy's learning rate to that of the rest.
   """
 
   tx = optax.chain(

@@ -1,4 +1,4 @@
-"""The best that a memory of so many slots can do, without any model."""
+"""An upper bound for a memory of a given size, without any model."""
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
@@ -20,12 +20,12 @@ from nema_lc_jax.training.losses import slot_provenance
 def accuracy(
   config: ConfigDict, dataset: data.Dataset, batches: Iterable[Mapping]
 ) -> float | None:
-  """Accuracy of a perfect reader of what the oracle policy holds.
+  """Accuracy of a perfect reader of the items that the oracle policy holds.
 
-  The policy runs with the config's slots, candidates and budget. A question
-  whose fact it holds, or to which there is none, is answered rightly; else the
-  reader guesses among all classes. None for a task that knows no truth. The
-  batches are this process's rows; what it returns counts those of all.
+  The policy runs with the config's slots, candidates and budget. The reader
+  answers correctly if the fact is held or the question has none; otherwise it
+  guesses among all classes. Returns None for a task without ground truth. The
+  batches are this process's rows; the result covers all processes.
   """
   held, count = 0.0, 0.0
   held_share = _held_share(
@@ -48,7 +48,7 @@ def accuracy(
 
 @functools.cache
 def _held_share(T: int, K: int, num_slots: int, budget: int) -> Callable:
-  """`_held` of a batch, compiled."""
+  """`_held` for a batch, compiled."""
   return jax.jit(jax.vmap(functools.partial(_held, T, K, num_slots, budget)))
 
 
@@ -75,13 +75,12 @@ def _held(
     policy=oracle(width=1),
     budget=budget,
   )
-  before = jnp.roll(
-    slot_provenance(steps), 1, axis=0
-  )  # held when a chunk reads
+  # A chunk reads what was held before it.
+  before = jnp.roll(slot_provenance(steps), 1, axis=0)
   source = chunked["answer_position"]
   here = jnp.arange(N)[:, None]
   fact = source // T
-  found = (before[:, None, :] == fact[:, :, None]).any(-1) | (fact == here)
+  held = (before[:, None, :] == fact[:, :, None]).any(-1) | (fact == here)
   asked = source >= 0
-  share = (found & asked).sum() / jnp.maximum(asked.sum(), 1)
+  share = (held & asked).sum() / jnp.maximum(asked.sum(), 1)
   return jnp.where(asked.any(), share, 1.0)

@@ -1,4 +1,4 @@
-"""How training goes, on the terminal."""
+"""Training progress on the terminal."""
 
 import os
 import sys
@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 
 class Progress:
-  """Shows how training goes: a live bar on a terminal, otherwise plain lines.
+  """Shows progress as a live bar on a terminal, otherwise as plain lines.
 
-  Plain lines, one per `update` and none rewritten, are for logs, notebooks and
-  terminals that say they have no room.
+  Plain lines, one per `update`, are for logs, notebooks and terminals that
+  report no size.
   """
 
   def __init__(
@@ -21,7 +21,7 @@ class Progress:
   ):
     """`initial` is the step a resumed run starts from; stderr by default."""
     self._total = total_steps
-    # Looked up now: whoever redirects stderr replaces sys.stderr.
+    # Looked up at the call, since redirecting stderr replaces sys.stderr.
     self._stream = sys.stderr if stream is None else stream
     self._since = (time.monotonic(), initial)
     self._compiled = False
@@ -36,31 +36,31 @@ class Progress:
       )
 
   def update(self, step: int, metrics: Mapping[str, Any]) -> None:
-    """Shows `step` with the metrics of it; those that are missing are left out.
+    """Shows `step` and those of its metrics that are present.
 
-    Reads loss, accuracy, write_rate, update_rate, forget_rate and
-    examples_per_second. The time left is judged from the pace since the first
-    update, because the step before it also compiles.
+    It reads loss, accuracy, write_rate, update_rate, forget_rate and
+    examples_per_second. The time left is estimated from the pace since the
+    first update, because earlier steps include compilation.
     """
     progress = f"step {step}/{self._total}"
-    left = f"{_duration(self._seconds_left(step))} left"
+    remaining = f"{_duration(self._seconds_left(step))} left"
     numbers = _numbers(metrics)
     if self._bar is None:
-      self.message(" · ".join([progress, *numbers, left]))
+      self.message(" · ".join([progress, *numbers, remaining]))
     else:
-      # A narrow window cuts the end off, so the time left comes early here.
+      # A narrow window cuts off the end, so the time left comes first here.
       self._bar.n = step
-      self._bar.set_description_str(" · ".join([progress, left, *numbers]))
+      self._bar.set_description_str(" · ".join([progress, remaining, *numbers]))
 
   def message(self, text: str) -> None:
-    """Prints a line; a bar moves down by one and stays whole."""
+    """Prints a line above the bar, if there is one."""
     if self._bar is None:
       print(text, file=self._stream, flush=True)
     else:
       self._bar.write(text, file=self._stream)
 
   def close(self) -> None:
-    """Leaves the bar as it is and ends its line."""
+    """Ends the line of the bar."""
     if self._bar is not None:
       self._bar.close()
 
@@ -74,15 +74,15 @@ class Progress:
 
 
 def _has_room(stream: TextIO) -> bool:
-  """Whether a bar would show: some containers' terminals are 0 by 0."""
+  """Whether a bar is visible: some containers' terminals are 0 by 0."""
   try:
     return min(os.get_terminal_size(stream.fileno())) > 0
-  except OSError:  # not a real file: nothing is known about its size
+  except OSError:  # not a real file: its size is unknown
     return True
 
 
 def _numbers(metrics: Mapping[str, Any]) -> list[str]:
-  """The parts of the line that come from metrics, in their order."""
+  """The parts of the line that show metrics, in their order."""
   parts = []
   if "loss" in metrics:
     parts.append(f"loss {float(metrics['loss']):.3f}")

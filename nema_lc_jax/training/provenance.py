@@ -1,4 +1,4 @@
-"""What a run's numbers depend on: versions, hardware, commit, parameters."""
+"""Provenance of a run: versions, hardware, commit, hash of parameters."""
 
 import contextlib
 import hashlib
@@ -26,7 +26,7 @@ PACKAGES = (
 
 
 def params_sha256(params: Params) -> str:
-  """SHA-256 over names, types, shapes and bytes of all parameters."""
+  """SHA-256 of the names, types, shapes and bytes of all parameters."""
   digest = hashlib.sha256()
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
     array = np.asarray(leaf)
@@ -37,7 +37,7 @@ def params_sha256(params: Params) -> str:
 
 
 def git_commit() -> str | None:
-  """The commit of this source, with "-dirty" if it was edited; else None."""
+  """The commit of this source, "-dirty" if edited; None without a checkout."""
   folder = Path(__file__).parent
 
   def git(*command: str) -> str:
@@ -50,7 +50,7 @@ def git_commit() -> str | None:
 
   try:
     if not git("ls-files", Path(__file__).name):
-      return None  # A checkout of something else around an installed package.
+      return None  # Installed inside the checkout of another project.
     changed = git("status", "--porcelain", "--untracked-files=no")
     return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
   except (OSError, subprocess.CalledProcessError):
@@ -59,18 +59,18 @@ def git_commit() -> str | None:
 
 def versions() -> dict[str, str]:
   """Versions of Python and of the packages that results depend on."""
-  found = {
+  installed = {
     "python": platform.python_version(),
     "nema-lc-jax": version.__version__,
   }
   for name in PACKAGES:
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-      found[name] = importlib.metadata.version(name)
-  return found
+      installed[name] = importlib.metadata.version(name)
+  return installed
 
 
 def hardware() -> dict[str, Any]:
-  """What the run ran on."""
+  """The devices and the machine of the run."""
   devices = jax.devices()
   return {
     "platform": devices[0].platform,

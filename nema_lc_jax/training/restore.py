@@ -1,55 +1,70 @@
-"""A finished run, read back: its experiment and its best state."""
+"""Restores the experiment and the best state of a run from its folder."""
 
 from pathlib import Path
 
 from absl import logging
 from ml_collections import ConfigDict
 
-from nema_lc_jax.errors import RunError
-from nema_lc_jax.runs.config_json import load_config, read_json
-from nema_lc_jax.runs.files import INTERFACE_FILE
+from nema_lc_jax.errors import ConfigError, RunError
+from nema_lc_jax.runs.config_json import (
+  RENAMED_HEADS,
+  read_config,
+  read_json,
+)
+from nema_lc_jax.runs.files import TASK_FILE
 from nema_lc_jax.runs.folder import other_data
 from nema_lc_jax.training import checkpoint
 from nema_lc_jax.training.experiment import (
   Experiment,
-  Interface,
+  TaskSpec,
   make_experiment,
 )
 from nema_lc_jax.training.steps import TrainState
 
 
-def load_interface(workdir: str | Path) -> Interface:
-  """What the model of a run was built for."""
-  return Interface(**read_json(workdir, INTERFACE_FILE))
+def read_task_spec(workdir: str | Path) -> TaskSpec:
+  """The task spec of a run's model."""
+  fields = read_json(workdir, TASK_FILE)
+  head = RENAMED_HEADS.get(fields["head"], fields["head"])
+  return TaskSpec(**fields | {"head": head})
 
 
 def restore_best(experiment: Experiment, workdir: str | Path) -> TrainState:
-  """The best state of a run.
+  """Restores the best state of a run.
 
   Raises:
-    RunError: if the run has none yet, or it is of another model.
+    ConfigError: if the run has none yet, or its model is another one.
   """
   with checkpoint.Checkpoints(workdir, checkpoint.BEST, keep=1) as best:
-    restored = best.restore(experiment.parallel.template)
+    try:
+      restored = best.restore(experiment.steps.template)
+    except RunError as error:  # The run is only read: it did not fail.
+      raise ConfigError(str(error)) from None
   if restored is None:
-    raise RunError(f"{workdir} has no best checkpoint yet: train it first.")
+    raise ConfigError(f"{workdir} has no best checkpoint yet: train it first.")
   return restored.state
 
 
 def open_run(
-  workdir: str | Path, config: ConfigDict
+  workdir: str | Path, config: ConfigDict | None = None
 ) -> tuple[Experiment, TrainState]:
-  """A run's experiment with the data of `config`, and its best state.
+  """Opens a run: its experiment and its best state.
 
-  If these are to be the run's own, and have changed, that is said.
+  Warns if the run's own data are used and have changed.
+
+  Args:
+    workdir: folder of the run.
+    config: replaces the run's own, for other data.
 
   Raises:
-    ValueError, RunError: in one line, if there is no such run, or its model is
-      another one than this version's.
+    ConfigError: in one line, if there is no such run, or if this version builds
+      another model from its config.
   """
-  experiment = make_experiment(config, load_interface(workdir))
-  own = config.data.to_json() == load_config(workdir).data.to_json()
+  trained = read_config(workdir)
+  config = trained if config is None else config
+  experiment = make_experiment(config, read_task_spec(workdir))
+  own_data = config.data.to_json() == trained.data.to_json()
   changed = other_data(workdir, experiment.dataset.fingerprint)
-  if own and changed:
+  if own_data and changed:
     logging.warning(changed)
   return experiment, restore_best(experiment, workdir)

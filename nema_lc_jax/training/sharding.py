@@ -1,9 +1,9 @@
 """Training and evaluation steps over all devices, by jit or by pmap.
 
-Both compile the same functions of steps.py: jit for a batch whose rows are
-spread over the mesh, pmap for an axis by name, which no other module knows. The
-mesh is (devices / fsdp, fsdp): parameters and optimizer state are replicated
-over its first axis "data"; the large ones are sharded over the second.
+Both compile the same functions of steps.py: jit with the batch's rows sharded
+over the mesh, pmap with a named axis, which only this module uses. The mesh is
+(devices / fsdp, fsdp). Parameters and optimizer state are replicated over its
+first axis "data"; large leaves are sharded over its second axis "fsdp".
 """
 
 import functools
@@ -22,14 +22,14 @@ from nema_lc_jax.training.steps import TrainSpec, TrainState
 
 DATA, FSDP = "data", "fsdp"
 KINDS = ("jit", "pmap")
-# Numbers in a leaf from which on sharding it saves more than it costs.
+# Smallest leaf, in numbers, for which sharding saves more than it costs.
 LARGE = 2**14
 
 
 def layout(shape: Sequence[int], fsdp: int) -> PartitionSpec:
-  """Where a leaf of parameters or optimizer state is cut, if it is.
+  """The sharding of a leaf of parameters or optimizer state.
 
-  In a large leaf, the largest dimension that so many devices divide.
+  A large leaf is sharded along its largest dimension that `fsdp` divides.
   """
   fits = [i for i, size in enumerate(shape) if size % fsdp == 0]
   if fsdp == 1 or math.prod(shape) < LARGE or not fits:
@@ -41,26 +41,26 @@ def layout(shape: Sequence[int], fsdp: int) -> PartitionSpec:
 class CompiledSteps:
   """The steps of a run, compiled for all devices of all processes.
 
-  `template` is the abstract TrainState, with the sharding of every leaf.
+  `spec` holds what they share; `template` is the abstract TrainState with the
+  sharding of every leaf.
   """
 
   def __init__(self, spec: TrainSpec, *, kind: str = "jit", fsdp: int = 1):
-    """Lays out the state; programs are compiled on first use.
+    """Decides the sharding of the state; programs are compiled on first use.
 
     Args:
-      spec: what the steps have in common.
-      kind: "jit" or "pmap", for training; evaluation is always by jit.
+      spec: what the steps share.
+      kind: "jit" or "pmap", for training; evaluation always uses jit.
       fsdp: number of devices that parameters and optimizer state are sharded
         over; 1: they are replicated.
 
     Raises:
-      ValueError: on an unknown kind, a number of devices that `fsdp` does not
-        divide, and on pmap with either of several processes or `fsdp`.
+      ValueError: if the kind is unknown, if `fsdp` does not divide the number
+        of devices, or if pmap is combined with several processes or `fsdp`.
     """
     _require(kind, fsdp)
-    self._spec, self._kind, self._fsdp = spec, kind, fsdp
-    # Auto axes: under the default explicit ones an embedding lookup is an
-    # error.
+    self.spec, self._kind, self._fsdp = spec, kind, fsdp
+    # With the default, explicit axes an embedding lookup is an error.
     mesh = jax.make_mesh(
       (jax.device_count() // fsdp, fsdp),
       (DATA, FSDP),
@@ -76,7 +76,7 @@ class CompiledSteps:
       jax.eval_shape(init, np.uint32(0), np.float32(0)),
     )
     self._layout = jax.tree.map(lambda x: x.sharding, self.template)
-    # Under jit with out_shardings, so that no leaf is laid out anew in step 2.
+    # With out_shardings every leaf has its final sharding from the beginning.
     self._init = jax.jit(init, out_shardings=self._layout)
     self._gather = jax.jit(lambda tree: tree, out_shardings=self._replicated)
     self._largest = jax.jit(jnp.max, out_shardings=self._replicated)
@@ -90,7 +90,7 @@ class CompiledSteps:
   def _train_step(self, num_slots: int | None) -> Callable:
     """(state, batch) -> (state, metrics); jit donates the state."""
     step = functools.partial(
-      steps.train_step, spec=self._spec, num_slots=num_slots
+      steps.train_step, spec=self.spec, num_slots=num_slots
     )
     if self._kind == "pmap":
       return _pmap(step)
@@ -105,7 +105,7 @@ class CompiledSteps:
 
   def _eval_step(self, budget: int | None) -> Callable:
     """(params, batch) -> (metrics, rows)."""
-    step = functools.partial(steps.eval_step, spec=self._spec, budget=budget)
+    step = functools.partial(steps.eval_step, spec=self.spec, budget=budget)
     compiled = jax.jit(
       lambda params, batch: step(self._whole(params), batch),
       in_shardings=(self._layout.params, self._rows),
@@ -116,19 +116,19 @@ class CompiledSteps:
   def _whole(self, params):
     """The parameters, gathered where they are sharded.
 
-    Left to the compiler, activations are exchanged instead, layer by layer.
+    Otherwise the compiler exchanges activations in every layer.
     """
     return jax.lax.with_sharding_constraint(params, self._replicated)
 
   def put(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-    """A batch on the devices, of this process's rows of it."""
+    """Puts this process's rows of a batch on its devices."""
     return {name: self._place(rows) for name, rows in batch.items()}
 
   def _place(self, rows: np.ndarray) -> jax.Array:
     return jax.make_array_from_process_local_data(self._rows, rows)
 
   def largest(self, number: int) -> jax.Array | np.int32:
-    """The largest of all processes' numbers [] i32."""
+    """The maximum of all processes' numbers [] i32."""
     if jax.process_count() == 1:
       return np.int32(number)
     each = np.full(jax.local_device_count(), number, np.int32)
@@ -158,10 +158,10 @@ def _require(kind: str, fsdp: int) -> None:
 
 
 def block_on_cpu(values: Any) -> Any:
-  """The same; where devices are virtual ones of a CPU, once they are all there.
+  """Returns `values`; on several virtual CPU devices, waits for them first.
 
-  Such devices share threads: they can wait for each other for ever, and abort,
-  where a second program is begun before the first one has ended on them all.
+  Such devices share threads. They can deadlock, and abort, if a second program
+  starts before the first has ended on all of them.
   """
   if jax.default_backend() == "cpu" and jax.device_count() > 1:
     return jax.block_until_ready(values)
@@ -171,8 +171,8 @@ def block_on_cpu(values: Any) -> Any:
 def program_bytes(step: Callable, *args: Any) -> int | None:
   """The memory that a jitted step needs on each device, in bytes.
 
-  See `compiled_bytes`. A step that has been run on such arguments is not
-  compiled again. None under pmap, and where the backend does not say.
+  See `compiled_bytes`. A step that has run on such arguments is not compiled
+  again. Returns None under pmap, and if the backend reports nothing.
   """
   if not hasattr(step, "lower"):
     return None
@@ -182,18 +182,18 @@ def program_bytes(step: Callable, *args: Any) -> int | None:
 def compiled_bytes(compiled: jax.stages.Compiled) -> int | None:
   """The memory that a program needs on each device, in bytes.
 
-  What it is given and returns, but for what it reuses, and the most that is
-  alive between; the allocator's own is not in it. None where the backend does
-  not say.
+  This counts arguments, outputs (less those that reuse arguments) and the peak
+  of temporaries, without the allocator's overhead. Returns None if the backend
+  reports nothing.
   """
-  found = compiled.memory_analysis()
-  if found is None:
+  analysis = compiled.memory_analysis()
+  if analysis is None:
     return None
   return (
-    found.argument_size_in_bytes
-    + found.output_size_in_bytes
-    + found.temp_size_in_bytes
-    - found.alias_size_in_bytes
+    analysis.argument_size_in_bytes
+    + analysis.output_size_in_bytes
+    + analysis.temp_size_in_bytes
+    - analysis.alias_size_in_bytes
   )
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as numbers, so that a training step is never torn."""
+"""Records SIGTERM and Ctrl-C, so that the step in progress completes."""
 
 import contextlib
 import signal
@@ -6,10 +6,9 @@ import threading
 
 
 class Stopper:
-  """Notes the signal that asks a run to stop: `number`, or 0."""
+  """Records in `number` the signal that asks a run to stop; 0: none."""
 
   def __init__(self):
-    """Nothing has been asked for."""
     self.number = 0
 
   def _note(self, number, frame):
@@ -18,7 +17,7 @@ class Stopper:
 
   @contextlib.contextmanager
   def listening(self):
-    """Handles both signals inside the block; only a main thread can."""
+    """Handles both signals within the block; only the main thread can."""
     if threading.current_thread() is not threading.main_thread():
       yield self
       return
@@ -34,5 +33,5 @@ class Stopper:
 
 
 def name(number: int) -> str:
-  """What a signal is called."""
+  """The name of a signal, such as SIGTERM."""
   return signal.Signals(number).name

@@ -1,6 +1,6 @@
 """One training step and one evaluation step, as pure functions.
 
-They see a whole batch, or through `Collectives` the parts of other devices.
+They see a whole batch, or reach its other parts through `Collectives`.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,31 +17,31 @@ from nema_lc_jax.models import Model, ModelOutput
 from nema_lc_jax.training import losses, metrics
 from nema_lc_jax.training.collectives import WHOLE_BATCH, Collectives
 
-# What an evaluation knows about each row of a batch, beside what was right.
+# Arrays of a batch that an evaluation returns for each row.
 PER_ROW = ("index", "weight", "task")
 
 
 @struct.dataclass
 class TrainState:
-  """All that a training step changes."""
+  """The state that a training step changes."""
 
-  step: Array  # [] i32, updates done
+  step: Array  # [] i32, number of updates so far
   params: Params
   opt_state: optax.OptState
-  # Set once, and no constants of the program: runs of all seeds and learning
-  # rates share a compiled one.
+  # Constant within a run, but not compiled in: runs of all seeds and learning
+  # rates share a program.
   seed: Array  # [] u32; step n draws from fold_in(key(seed + 1), n)
-  peak: Array  # [] f32, of the learning rate
+  peak: Array  # [] f32, the highest learning rate
 
 
 class TrainSpec(NamedTuple):
-  """What training steps of a run have in common (static)."""
+  """What the steps of a run share (static)."""
 
   model: Model
   tx: optax.GradientTransformation
-  # The learning rate by step, as a share of its peak; `tx` leaves it out.
+  # The learning rate by step, as a fraction of its peak; not applied by `tx`.
   schedule: optax.Schedule
-  # Name of a lifecycle loss to its weight by step.
+  # The weight by step of each lifecycle loss, by its name.
   loss_weights: Mapping[str, optax.Schedule]
   # The model's budget, for `budget_used`.
   budget: int
@@ -62,7 +62,7 @@ def init_train_state(
 
 
 def _example_keys(key: Array, rows: int, across: Collectives) -> Array:
-  """One key per row [rows], the same for a row on however many devices."""
+  """One key per row [rows], whatever the number of devices."""
   numbers = across.first_row(rows) + jnp.arange(rows)
   return jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
 
@@ -99,7 +99,7 @@ def train_step(
     state: before the step.
     batch: [B, ...] leaves, this device's rows.
     spec: static.
-    num_slots: in place of the model's own (static, a curriculum's).
+    num_slots: replaces the model's own in a curriculum (static).
     across: the devices that share the batch (static).
     whole: gathers sharded parameters for the model (static).
 
@@ -149,19 +149,18 @@ def eval_step(
   spec: TrainSpec,
   budget: int | None = None,
 ) -> tuple[clu_metrics.Collection, dict[str, Array]]:
-  """Metrics of a labelled batch, and what became of each row.
+  """Metrics of a labelled batch, and the result of each row.
 
   Args:
     params: of the model.
     batch: with `label`, `weight` (rows of weight 0 do not count) and `index`,
-      each row's number, from which a policy that draws does so.
+      each row's number, which seeds the draws of a random policy.
     spec: static.
-    budget: in place of the model's own (static); 0 is memory off.
+    budget: replaces the model's own (static); 0 turns the memory off.
 
   Returns:
-    `metrics.EvalMetrics`; and by row [B] `right`, the share of the answers
-    asked for that was right, with the batch's `index`, `weight` and, if it has
-    any, `task`.
+    `metrics.EvalMetrics`; and by row [B] `correct`, the share of correct
+    answers, with the batch's `index`, `weight` and, if present, `task`.
   """
   B = len(batch["weight"])
   keys = jax.vmap(jax.random.fold_in, (None, 0))(
@@ -169,13 +168,13 @@ def eval_step(
   )
   output = spec.model.apply(params, keys, batch, budget=budget)
   if output.steps is not None:
-    # Rows that fill up the last batch must not count in the dynamics either.
+    # Rows that pad the last batch must not count in the dynamics either.
     real = jnp.tile(batch["weight"] > 0, len(output.steps.active) // B)
     output = output.replace(steps=losses.mask_rows(output.steps, real))
   used = spec.budget if budget is None else budget
   sums = _sums(used, output, batch)
-  # Lifecycle weights belong to training: what is evaluated is the task.
+  # Lifecycle losses belong to training: evaluation is of the task alone.
   sums["loss"] = sums["task_loss"]
   rows = {name: batch[name] for name in PER_ROW if name in batch}
-  rows["right"] = losses.per_example_accuracy(output.logits, batch["label"])
+  rows["correct"] = losses.per_example_accuracy(output.logits, batch["label"])
   return metrics.from_sums(metrics.EvalMetrics, sums), rows

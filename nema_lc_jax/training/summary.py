@@ -1,4 +1,4 @@
-"""What a finished run leaves behind: summary.json and the memory trace."""
+"""The summary and the memory trace of a finished run."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,8 @@ import numpy as np
 from nema_lc_jax import data
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.runs import by_task
-from nema_lc_jax.runs.naming import contestant
+from nema_lc_jax.runs.naming import method_name
+from nema_lc_jax.runs.summary import Summary
 from nema_lc_jax.runs.trace import operations
 from nema_lc_jax.training.experiment import Experiment, num_parameters
 from nema_lc_jax.training.provenance import (
@@ -22,9 +23,9 @@ from nema_lc_jax.training.provenance import (
 
 
 def describe(experiment: Experiment, workdir: str) -> list[str]:
-  """The first lines of a run: what, on which data, where, how large."""
+  """The lines that a run prints first: task, data, model, devices, folder."""
   c, d = experiment.config, experiment.dataset
-  size = num_parameters(experiment.parallel.template.params)
+  size = num_parameters(experiment.steps.template.params)
   devices = jax.devices()
   memory = {
     "memory": f"policy {c.memory.policy}, {c.memory.num_slots} slots, budget"
@@ -54,48 +55,49 @@ def describe(experiment: Experiment, workdir: str) -> list[str]:
 
 def make_summary(
   experiment: Experiment, state: Any, test: dict[str, Any], **more: Any
-) -> dict[str, Any]:
+) -> Summary:
   """The summary of a finished run.
 
   Args:
     experiment: the run.
     state: the final TrainState (not the best one), of NumPy arrays.
-    test: of `evaluate.on_and_off` on the test split, with the best state.
-    **more: further fields.
+    test: `evaluation.on_and_off` of the best state on the test split.
+    **more: the remaining fields.
   """
   config, dataset = experiment.config, experiment.dataset
-  return {
-    "task": dataset.name,
-    "policy": contestant(config),
-    "seed": config.seed,
-    "test_accuracy": test["accuracy"],
-    "test_accuracy_interval": test["interval"],
-    "test_accuracy_memory_off": test.get("accuracy_memory_off"),
-    "test_memory_gain_interval": test.get("memory_gain_interval"),
-    "test_examples": test["metrics"]["examples"],
-    "test_error_by_task": test.get("error_by_task"),
-    "test_metrics": test["metrics"],
-    "baselines": dataset.baselines("test", config.data.length),
-    "num_parameters": num_parameters(state.params),
-    "params_sha256": params_sha256(state.params),
-    "data_fingerprint": dataset.fingerprint,
-    "steps": int(state.step),
-    "skipped_steps": int(state.opt_state.total_notfinite),
-    "versions": versions(),
-    "hardware": hardware(),
-    "git_commit": git_commit(),
-    "config": json.loads(config.to_json()),
-  } | more
+  return Summary(
+    task=dataset.name,
+    policy=method_name(config),
+    seed=config.seed,
+    test_accuracy=test["accuracy"],
+    test_accuracy_interval=test["interval"],
+    test_accuracy_memory_off=test.get("accuracy_memory_off"),
+    test_memory_gain_interval=test.get("memory_gain_interval"),
+    test_examples=test["metrics"]["examples"],
+    test_error_by_task=test.get("error_by_task"),
+    test_metrics=test["metrics"],
+    baselines=dataset.baselines("test", config.data.length),
+    num_parameters=num_parameters(state.params),
+    params_sha256=params_sha256(state.params),
+    data_fingerprint=dataset.fingerprint,
+    steps=int(state.step),
+    skipped_steps=int(state.opt_state.total_notfinite),
+    versions=versions(),
+    hardware=hardware(),
+    git_commit=git_commit(),
+    config=json.loads(config.to_json()),
+    **more,
+  )
 
 
 def write_trace(experiment: Experiment, params: Params, path: Path) -> None:
-  """What the memory did with the longest of the first validation texts.
+  """Writes the memory trace of the longest of the first validation texts.
 
-  Of NumPy parameters, one process alone may call it.
+  The parameters are NumPy arrays, so that one process alone may call it.
 
-  Arrays by step n, up to the text's last, and slot m: `operation` (a code of
-  runs.trace), `strength` and `age` after the step, `attention` in it;
-  `ground_truth` [N] where the data set knows it.
+  The arrays [N, M] are by step, up to the text's last, and slot: `operation` (a
+  code of runs.trace), `strength` and `age` after the step, and `attention` in
+  it; `ground_truth` [N] if the data set has it.
   """
   first = next(
     data.eval_batches(
@@ -131,22 +133,22 @@ def write_trace(experiment: Experiment, params: Params, path: Path) -> None:
   np.savez_compressed(path, **trace)
 
 
-def print_summary(summary: dict[str, Any], workdir: Path) -> None:
-  """Prints what a finished run has reached."""
-  low, high = summary["test_accuracy_interval"]
+def print_summary(summary: Summary, workdir: Path) -> None:
+  """Prints the results of a finished run."""
+  low, high = summary.test_accuracy_interval
   print(
-    f"test accuracy {summary['test_accuracy']:.4f}, 95% interval [{low:.4f},"
-    f" {high:.4f}], {summary['test_examples']:,} examples, best checkpoint of"
-    f" step {summary['best_step']}"
+    f"test accuracy {summary.test_accuracy:.4f}, 95% interval [{low:.4f},"
+    f" {high:.4f}], {summary.test_examples:,} examples, best checkpoint of"
+    f" step {summary.best_step}"
   )
-  if (off := summary["test_accuracy_memory_off"]) is not None:
+  if (off := summary.test_accuracy_memory_off) is not None:
     print(f"  memory off: {off:.4f}")
-  for name, accuracy in summary["baselines"].items():
+  for name, accuracy in summary.baselines.items():
     print(f"  {name}: {accuracy:.4f}")
-  if summary["test_error_by_task"]:
-    print(by_task.line(summary["test_error_by_task"]))
+  if summary.test_error_by_task:
+    print(by_task.line(summary.test_error_by_task))
   print(
-    f"{summary['wall_seconds']:.0f} s; summary, metrics and plots in {workdir}"
+    f"{summary.wall_seconds:.0f} s; summary, metrics and plots in {workdir}"
   )
-  if summary["memory_warning"]:
-    print(f"WARNING: {summary['memory_warning']}")
+  if summary.memory_warning:
+    print(f"WARNING: {summary.memory_warning}")

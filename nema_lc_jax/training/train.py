@@ -1,30 +1,25 @@
 """Training a run from its config to its summary.
 
-`run` reads from top to bottom: build, claim the folder, pretrain if asked to,
-train stage by stage, test the best checkpoint once, write summary and plots.
+`run` builds the experiment, claims the folder, pretrains if the config says so,
+trains stage by stage, tests the best checkpoint, and writes summary and plots.
 """
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from ml_collections import ConfigDict
 
 from nema_lc_jax import plotting
 from nema_lc_jax.memory.types import Params
-from nema_lc_jax.runs.files import (
-  PRETRAIN,
-  SUMMARY_FILE,
-  TRACE_FILE,
-  write_json,
-)
-from nema_lc_jax.runs.folder import prepare
+from nema_lc_jax.runs.files import PRETRAIN, TRACE_FILE
+from nema_lc_jax.runs.folder import claim_folder
 from nema_lc_jax.runs.naming import default
+from nema_lc_jax.runs.summary import Summary
 from nema_lc_jax.training import distributed, evaluation, signals
 from nema_lc_jax.training.experiment import (
   Experiment,
   build,
-  interface_of,
+  task_spec,
   with_pretrained,
 )
 from nema_lc_jax.training.loop import TrainLoop
@@ -38,30 +33,30 @@ from nema_lc_jax.training.summary import (
 
 def run(
   config: ConfigDict, workdir: str | None = None, *, force: bool = False
-) -> dict[str, Any]:
+) -> Summary:
   """Trains, or resumes, the run of a config in a folder.
 
   Args:
-    config: as configs/default.py makes it.
-    workdir: folder of the run; by default below runs/, by task, policy, seed.
-    force: overwrite a run that is there.
+    config: with the fields of configs/default.py.
+    workdir: folder of the run; by default runs/TASK-POLICY-seedSEED.
+    force: overwrite an existing run.
 
   Returns:
-    What is in summary.json.
+    The content of summary.json.
 
   Raises:
-    ValueError: in one line, on anything in the config that cannot be, and on
-      a folder that holds another or a finished run.
-    RunError: if the run had to stop; StoppedError, if a signal asked it to.
+    ValueError: in one line, on an invalid config, or if the folder holds
+      another or a finished run.
+    RunError: if the run had to stop; StoppedError if a signal stopped it.
   """
   folder = Path(workdir or default(config))
-  experiment, pretraining = distributed.together(lambda: build(config))
+  experiment, pretraining = distributed.raise_on_all(lambda: build(config))
   _claim(experiment, folder, force=force)
-  distributed.say("\n".join(describe(experiment, str(folder))))
+  distributed.print_once("\n".join(describe(experiment, str(folder))))
   stopper = signals.Stopper()
   with TrainLoop(experiment, folder, stopper) as loop:
     if loop.first_step:
-      distributed.say(f"resuming after step {loop.first_step}")
+      distributed.print_once(f"resuming after step {loop.first_step}")
     with stopper.listening():
       if pretraining and not loop.first_step:
         params = _pretrain(pretraining, folder / PRETRAIN, stopper)
@@ -74,30 +69,30 @@ def run(
 
 
 def _claim(experiment: Experiment, folder: Path, *, force: bool) -> None:
-  """The first process takes the folder, for a run that all agree on."""
+  """Checks that all processes agree; the first one claims the folder."""
   fingerprint = experiment.dataset.fingerprint
   distributed.assert_same_everywhere("config", experiment.config.to_json())
   distributed.assert_same_everywhere("data", fingerprint)
 
   def claim():
     if distributed.is_first():
-      prepare(
+      claim_folder(
         experiment.config,
-        dataclasses.asdict(interface_of(experiment.dataset)),
+        dataclasses.asdict(task_spec(experiment.dataset)),
         folder,
         fingerprint=fingerprint,
         force=force,
       )
 
-  distributed.together(claim)
+  distributed.raise_on_all(claim)
 
 
 def _pretrain(
   experiment: Experiment, workdir: Path, stopper: signals.Stopper
 ) -> Params:
-  """Trains, or resumes, what goes before the task; its last parameters."""
+  """Pretrains, or resumes pretraining; returns the last parameters."""
   with TrainLoop(experiment, workdir, stopper) as loop:
-    distributed.say(
+    distributed.print_once(
       f"pretraining on {experiment.dataset.description}, from step"
       f" {loop.first_step} to {experiment.config.train.steps}"
     )
@@ -105,16 +100,16 @@ def _pretrain(
     return loop.state.params
 
 
-def _finish(loop: TrainLoop) -> dict[str, Any]:
+def _finish(loop: TrainLoop) -> Summary:
   """Tests the best state once; the first process writes summary and plots."""
   experiment, workdir = loop.experiment, loop.workdir
-  best = loop.best.restore(experiment.parallel.template).state
+  best = loop.best.restore(experiment.steps.template).state
   test = evaluation.on_and_off(experiment, best.params, "test")
   loop.writer.write(int(best.step), "test", test["metrics"])
   lengths = evaluation.by_length(
     experiment, best.params, "test", test["metrics"]
   )
-  fetch = experiment.parallel.fetch
+  fetch = experiment.steps.fetch
   params, state = fetch(best.params), fetch(loop.state)
   verdict = evaluation.memory_verdict(experiment, test)
   summary = make_summary(
@@ -127,13 +122,13 @@ def _finish(loop: TrainLoop) -> dict[str, Any]:
     oracle_accuracy_by_length=lengths["oracle_accuracy_by_length"],
     test_metrics_by_length=lengths["metrics_by_length"],
     memory_warning=verdict,
-    # Of a training step of the last stage; older checkpoints have none.
+    # Of a step of the last stage; older checkpoints lack it.
     peak_memory_bytes=loop.info.get("peak_memory_bytes"),
     wall_seconds=round(loop.seconds, 1),
   )
   if distributed.is_first():
     if experiment.has_memory:
       write_trace(experiment, params, workdir / TRACE_FILE)
-    write_json(workdir / SUMMARY_FILE, summary)
+    summary.write(workdir)
     plotting.plot_run(workdir)
   return summary

@@ -1,4 +1,4 @@
-"""Leaves of pytrees by name, for files that others read."""
+"""Leaves of pytrees by name."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import jax
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:
-  """The leaves in their order, by paths such as "memory.content"."""
+  """The leaves in order, by paths such as "memory.content"."""
   return {
     jax.tree_util.keystr(path, simple=True, separator="."): leaf
     for path, leaf in jax.tree.leaves_with_path(tree)

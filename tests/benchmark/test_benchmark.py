@@ -11,25 +11,25 @@ import pytest
 
 from nema_lc_jax.benchmark import __main__ as command
 from nema_lc_jax.benchmark import figures, machine, parts, tables
-from nema_lc_jax.benchmark.contestants import (
+from nema_lc_jax.benchmark.measure import Program, alternate, ratios, timing
+from nema_lc_jax.benchmark.models import (
   MEASURED,
   NO_FIT,
   SLOW,
-  Cell,
+  Case,
+  Comparison,
   Limits,
-  Race,
   config_of,
   fit,
 )
-from nema_lc_jax.benchmark.measure import Program, alternate, estimate, ratios
 from nema_lc_jax.models import BASELINES
-from nema_lc_jax.runs.command_line import load_config
-from nema_lc_jax.training.experiment import Interface
+from nema_lc_jax.runs.command_line import parse_config
+from nema_lc_jax.training.experiment import TaskSpec
 from nema_lc_jax.training.matching import size_of
 
 # ml_collections loads config files in a way that Python gives up.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module")
-INTERFACE = Interface("classify", 16, 2)
+INTERFACE = TaskSpec("classify", 16, 2)
 TINY = (
   "--config.model.width=8",
   "--config.model.num_heads=2",
@@ -50,13 +50,13 @@ TINY = (
 
 def tiny_config():
   fields = [arg for arg in TINY if arg.startswith("--config.")]
-  return load_config("benchmark", fields, default=command.CONFIG)
+  return parse_config(command.CONFIG, fields)
 
 
-def cell(contestant, samples=(), *, batch=2, status=MEASURED, **fields):
+def case(model, samples=(), *, batch=2, status=MEASURED, **fields):
   given = {"head": "classify", "length": 100, "kind": "train"} | fields
-  return Cell(
-    contestant=contestant,
+  return Case(
+    model=model,
     parameters=10,
     mlp_ratio=4.0,
     status=status,
@@ -70,10 +70,10 @@ def cell(contestant, samples=(), *, batch=2, status=MEASURED, **fields):
 # Tables, by hand.
 
 
-def test_an_estimate_is_the_median_and_the_range():
-  assert estimate([3.0, 1.0, 10.0]) == (3.0, 1.0, 10.0)
-  assert estimate([1.0, 2.0]) == (1.5, 1.0, 2.0)
-  assert all(math.isnan(value) for value in estimate([]))
+def test_a_timing_is_the_median_and_the_range():
+  assert timing([3.0, 1.0, 10.0]) == (3.0, 1.0, 10.0)
+  assert timing([1.0, 2.0]) == (1.5, 1.0, 2.0)
+  assert all(math.isnan(value) for value in timing([]))
 
 
 def test_ratios_are_paired_by_rounds():
@@ -83,20 +83,20 @@ def test_ratios_are_paired_by_rounds():
 
 
 def test_speed_and_ratios_are_per_token_whatever_the_batch():
-  ours, base = cell("memory", [4.0, 5.0], batch=1), cell("local", [2.0, 4.0])
+  ours, base = case("memory", [4.0, 5.0], batch=1), case("local", [2.0, 4.0])
   assert tables.speed(ours) == (22.5, 20.0, 25.0)  # 100 tokens in 4 and 5 s
   assert tables.time_ratio(ours, base) == (3.25, 2.5, 4.0)
-  assert cell("memory", head="match").tokens == 2 * 2 * 100
+  assert case("memory", head="match").tokens == 2 * 2 * 100
 
 
 def test_the_table_says_what_was_measured_and_what_was_not():
-  cells = [
-    cell("memory", [1.0, 2.0, 4.0]),
-    cell("local", [1.0, 1.0, 1.0]),
-    cell("full", status=NO_FIT, batch=1),
-    cell("ssm", status=SLOW, at_least=75.0),
+  cases = [
+    case("memory", [1.0, 2.0, 4.0]),
+    case("local", [1.0, 1.0, 1.0]),
+    case("full", status=NO_FIT, batch=1),
+    case("ssm", status=SLOW, at_least=75.0),
   ]
-  text = tables.markdown(tables.Results(cells=cells), ["a machine"])
+  text = tables.markdown(tables.Results(cases=cases), ["a machine"])
   rows = [line for line in text.splitlines() if line.startswith("| 100")]
   assert rows == [
     "| 100 | memory | 10 | 2 | 100 (50 to 200) | 2.00 (1.00 to 4.00)"
@@ -109,12 +109,12 @@ def test_the_table_says_what_was_measured_and_what_was_not():
 
 
 def test_the_headline_is_the_memory_over_its_own_encoder():
-  cells = [
-    cell("memory", [2.2, 3.3], head="match"),
-    cell("encoder", [2.0, 3.0], head="match"),
-    cell("local", [1.0, 1.0], head="match"),
+  cases = [
+    case("memory", [2.2, 3.3], head="match"),
+    case("encoder", [2.0, 3.0], head="match"),
+    case("local", [1.0, 1.0], head="match"),
   ]
-  (line,) = tables.headline(cells)
+  (line,) = tables.headline(cases)
   assert line.endswith("2 x 100 tokens: 1.10 (1.10 to 1.10)")
 
 
@@ -133,9 +133,9 @@ def test_the_parts_are_shares_of_the_same_round_of_the_whole_step():
 
 
 def test_what_did_not_fit_is_left_out_of_the_figure(tmp_path):
-  assert figures.draw([cell("full", status=NO_FIT)], tmp_path) == []
-  cells = [cell("memory", [1.0]), cell("full", status=NO_FIT)]
-  names = [path.name for path in figures.draw(cells, tmp_path)]
+  assert figures.draw([case("full", status=NO_FIT)], tmp_path) == []
+  cases = [case("memory", [1.0]), case("full", status=NO_FIT)]
+  names = [path.name for path in figures.draw(cases, tmp_path)]
   assert names == ["benchmark.png", "benchmark.pdf"]
 
 
@@ -206,32 +206,36 @@ def test_the_cost_counts_every_turn_of_nested_scans():
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_contestants_have_as_many_parameters_as_the_memory(name):
-  config = load_config("benchmark", [], default=command.CONFIG)
-  interface = Interface("classify", 257, 2)
-  wanted = size_of(config, interface, encoder="memory")
-  found = config_of(config, interface, name)
+def test_encoders_have_as_many_parameters_as_the_memory(name):
+  config = parse_config(command.CONFIG)
+  task = TaskSpec("classify", 257, 2)
+  wanted = size_of(config, task, encoder="memory")
+  found = config_of(config, task, name)
   assert found.model.encoder == name
-  assert abs(size_of(found, interface) - wanted) <= 0.1 * wanted
-  bare = config_of(config, interface, "encoder")
+  assert abs(size_of(found, task) - wanted) <= 0.1 * wanted
+  bare = config_of(config, task, "encoder")
   assert bare.model.mlp_ratio == config.model.mlp_ratio
 
 
-def test_a_race_reports_what_does_not_fit_and_what_is_too_slow():
+def test_a_comparison_reports_what_does_not_fit_and_what_is_too_slow():
   said = []
   config, names = tiny_config(), ["encoder"]
-  race = Race(config, INTERFACE, names, Limits(1, 60, 1, 1e-9), said.append)
-  cells = race.run(8)
-  assert [(c.status, c.batch, c.samples) for c in cells] == 2 * [
+  comparison = Comparison(
+    config, INTERFACE, names, Limits(1, 60, 1, 1e-9), said.append
+  )
+  cases = comparison.run(8)
+  assert [(c.status, c.batch, c.samples) for c in cases] == 2 * [
     (NO_FIT, 1, [])
   ]
-  assert all(c.bytes > 1 for c in cells)
+  assert all(c.bytes > 1 for c in cases)
   assert "does not fit" in said[0]
-  slow = Race(config, INTERFACE, names, Limits(1e12, 1e-9, 1, 1), said.append)
+  slow = Comparison(
+    config, INTERFACE, names, Limits(1e12, 1e-9, 1, 1), said.append
+  )
   for _ in range(2):  # The second time it is known without a step.
-    cells = slow.run(8)
-    assert [c.status for c in cells] == [SLOW, SLOW]
-    assert all(c.at_least > 0 for c in cells)
+    cases = slow.run(8)
+    assert [c.status for c in cases] == [SLOW, SLOW]
+    assert all(c.at_least > 0 for c in cases)
 
 
 def test_settings_change_one_field_at_a_time():
@@ -271,15 +275,15 @@ def test_a_tiny_run_leaves_its_files(tmp_path, capsys, monkeypatch):
   record = json.loads((folder / "benchmark.json").read_text())
   assert {"versions", "hardware", "git_commit", "config"} < set(record)
   found = record["results"]
-  cells = {(c["head"], c["contestant"], c["kind"]): c for c in found["cells"]}
-  assert len(cells) == len(found["cells"]) == 2 * 3 + 2 * 2
-  for c in cells.values():
+  cases = {(c["head"], c["contestant"], c["kind"]): c for c in found["cells"]}
+  assert len(cases) == len(found["cells"]) == 2 * 3 + 2 * 2
+  for c in cases.values():
     assert c["status"] == MEASURED
     assert len(c["samples"]) == 2
     assert min(c["samples"]) > 0
     assert c["bytes"] > 0
   sizes = [
-    cells["classify", name, "train"]["parameters"]
+    cases["classify", name, "train"]["parameters"]
     for name in ("memory", "local")
   ]
   assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
@@ -299,15 +303,15 @@ def test_a_tiny_run_leaves_its_files(tmp_path, capsys, monkeypatch):
   [
     ("--lengths=1000", "length 1000 is not covered by chunks"),
     ("--lengths=4k", "--lengths must be whole numbers"),
-    ("--contestants=memory,big", "--contestants: 'big' is unknown; known: mem"),
+    ("--models=memory,big", "--models: 'big' is unknown; known: memory"),
     ("--parts=all", "--parts: 'all' is unknown; known: compile"),
     ("--rounds=0", "--rounds must be at least 1, got 0"),
     ("--memory_limit=0", "--memory_limit must be above 0"),
     ("--config=configs/none.py", "configs/none.py"),
-    ("--config.model.encoder=ssm", "choose others with --contestants"),
+    ("--config.model.encoder=ssm", "choose other encoders with --models"),
     ("--config.memory.num_slots=0", "config.memory.num_slots must be at least"),
     ("--config.memory.slots=3", "slots"),
-    ("--what", "'what'"),
+    ("--what", "unknown flag --what"),
   ],
 )
 def test_a_mistake_gives_one_line(argument, message, capsys, tmp_path):

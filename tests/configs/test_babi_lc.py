@@ -1,6 +1,5 @@
 """configs/babi_lc.py: its variants, and a run from files to the table."""
 
-import json
 import os
 import re
 
@@ -14,6 +13,7 @@ from nema_lc_jax.training.checks import _check_lengths, stages_of
 from nema_lc_jax.training.experiment import load_data
 from tests.data.text.test_babi import write
 from tests.helpers import run
+from tests.summaries import a_summary
 
 VARIANTS = (*babi_lc.TASKS, "joint")
 # The unpacked release; what needs it is skipped without it.
@@ -70,15 +70,14 @@ def test_from_files_to_the_table(tmp_path, capsys):
   files = write(tmp_path / "files", 1)
   write(files, 6, train=YES_NO, test=YES_NO)
   joint = run(small("joint", files), tmp_path / "joint")
-  assert list(joint["test_error_by_task"]) == ["1", "6"]
+  assert list(joint.test_error_by_task) == ["1", "6"]
   printed = capsys.readouterr().out
-  assert by_task.line(joint["test_error_by_task"]) in printed
+  assert by_task.line(joint.test_error_by_task) in printed
   # Beside a run of one of them alone, the table has means.
-  single = {"policy": "learned", "test_error_by_task": {"6": 0.0}}
   (tmp_path / "6").mkdir()
-  (tmp_path / "6/summary.json").write_text(json.dumps(single))
+  a_summary(test_error_by_task={"6": 0.0}).write(tmp_path / "6")
   assert command.main([str(tmp_path / "joint"), str(tmp_path / "6")]) == 0
-  one, six = joint["test_error_by_task"].values()
+  one, six = joint.test_error_by_task.values()
   table = capsys.readouterr().out
   assert f"| 1 | {one:.1%} |\n| 6 | {six / 2:.1%} |\n" in table
   assert f"mean {(one + six / 2) / 2:.1%}" in table
@@ -88,14 +87,16 @@ def test_a_table_of_what_cannot_be_is_one_line(tmp_path, capsys):
   def error_of(*summaries):
     for i, summary in enumerate(summaries):
       (tmp_path / f"{i}").mkdir(exist_ok=True)
-      (tmp_path / f"{i}/summary.json").write_text(json.dumps(summary))
+      summary.write(tmp_path / f"{i}")
     runs = [str(tmp_path / f"{i}") for i in range(len(summaries))]
     assert command.main(runs or [str(tmp_path / "none")]) == 2
     text = capsys.readouterr().err
     assert text.count("\n") == 1
     return text
 
-  run = lambda policy, errors: {"policy": policy, "test_error_by_task": errors}
+  run = lambda policy, errors: a_summary(
+    policy=policy, test_error_by_task=errors
+  )
   assert "is no finished run: it has no summary.json" in error_of()
   assert "has no errors by task" in error_of(run("fifo", None))
   assert "same tasks; got fifo: 1, 2; lru: 2" in error_of(

@@ -20,7 +20,7 @@ def test_unknown_names_list_the_known(error_of):
   assert error_of(data.load, "mnist") == (
     "unknown data set 'mnist'; known: aan, babi, cifar10, delayed_qa, file,"
     " forgetting_mqar, imdb, listops, mqar, pathfinder, pressure, pytext,"
-    " rebind, recall, revoke, toy"
+    " rebind, recall, revoke, toy; one of your own is written module:function"
   )
 
 
@@ -73,7 +73,7 @@ def test_a_data_set_is_one_line_when_printed(pytext):
 
 def test_no_module_of_the_package_imports_jax_or_tensorflow():
   # grain imports JAX itself, so sys.modules can't tell.
-  for file in Path(data.__file__).parent.glob("*.py"):
+  for file in Path(data.__file__).parent.rglob("*.py"):
     imports = re.findall(
       r"^\s*(?:import|from) (\w+)", file.read_text(), flags=re.MULTILINE
     )

@@ -19,6 +19,12 @@ def test_survival_by_a_hand_made_table():
   np.testing.assert_allclose(curve.share, [1, 4 / 5, 4 / 5, 4 / 5 * 1 / 3])
 
 
+def test_items_that_are_all_held_to_the_end_all_survive():
+  curve = survival([2, 4, 4], np.zeros(3, bool))
+  np.testing.assert_array_equal(curve.at_risk, [3, 3, 3, 2, 2])
+  np.testing.assert_array_equal(curve.share, np.ones(5))
+
+
 def test_lifetimes_by_a_hand_made_table():
   # Slot 0: written in 0, replaced in 2, forgotten in 4 (step 3 is padding).
   # Slot 1: written in 1, held to the end. Slot 2: never written.

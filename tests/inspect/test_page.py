@@ -16,7 +16,7 @@ from nema_lc_jax.inspect.names import Names
 from nema_lc_jax.inspect.page import content, render
 from nema_lc_jax.runs import files, trace
 from nema_lc_jax.training import checkpoint
-from nema_lc_jax.training.experiment import interface_of, make_experiment
+from nema_lc_jax.training.experiment import make_experiment, task_spec
 from tests.helpers import tiny_config
 from tests.inspect.untrained import HOSTILE, data_of, texts_config
 
@@ -28,10 +28,10 @@ def save_run(config, folder):
   experiment = make_experiment(config)
   files.write_json(folder / files.CONFIG_FILE, json.loads(config.to_json()))
   files.write_json(
-    folder / files.INTERFACE_FILE,
-    dataclasses.asdict(interface_of(experiment.dataset)),
+    folder / files.TASK_FILE,
+    dataclasses.asdict(task_spec(experiment.dataset)),
   )
-  state = experiment.parallel.init(np.uint32(0), np.float32(1e-3))
+  state = experiment.steps.init(np.uint32(0), np.float32(1e-3))
   with checkpoint.Checkpoints(folder, checkpoint.BEST, keep=1) as best:
     best.save(1, state, info={})
   return folder
@@ -111,7 +111,7 @@ def test_the_config_may_be_overridden(run, capsys, tmp_path):
     (["--example=24"], "no example 24: validation of recall has 24"),
     (["--example=-1"], "no example -1"),
     (["--text", __file__], "needs a model that reads bytes"),
-    (["--text", "nothing.txt", "--horizon=2"], "don't go together"),
+    (["--text", "nothing.txt", "--horizon=2"], "cannot be combined"),
     (["--horizon=0"], "must be at least 1"),
     (["--out=page.pdf"], "must end in .html"),
     (["--horizon=2", "--out=page.html"], "must end in .png"),

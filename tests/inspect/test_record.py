@@ -27,7 +27,7 @@ def test_the_page_says_what_the_memory_did(recall):
   experiment, params = recall
   batch = example_of(experiment, "validation", 2)
   found = record(experiment, params, batch, 2)
-  names = names_of(experiment)
+  names = names_of(experiment.dataset)
   page = data_of(render(content(found, names, title="", facts=[])))
 
   keys = jax.random.fold_in(jax.random.key(0), 2)[None]
@@ -114,7 +114,7 @@ def test_tokens_and_answers_have_names(recall):
   experiment, params = recall
   batch = example_of(experiment, "validation", 0)
   found = record(experiment, params, batch)
-  names = names_of(experiment)
+  names = names_of(experiment.dataset)
   page = content(found, names, title="", facts=[])
   (fact,) = np.flatnonzero(found.ground_truth == 2)
   asked = page["texts"][-1].split()

@@ -11,7 +11,7 @@ from nema_lc_jax.models.memory_layer import (
   Mode,
   chunks_of,
   last_chunk,
-  remember,
+  run_memory,
   slot_policies,
 )
 from tests.models.tiny import (
@@ -213,15 +213,15 @@ def test_further_reads_go_on_from_what_the_last_chunk_read(tokens, removed):
   draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
   c = ModelConfig(**(FIELDS | SEVERAL | {"num_slots": 2}))
   policies = slot_policies(c)
-  params = policies.usual.init(jax.random.key(0), num_slots=2, num_candidates=1)
+  params = policies.base.init(jax.random.key(0), num_slots=2, num_candidates=1)
   valid = (jnp.arange(3 * T) < tokens).reshape(3, T)
   chunks = chunks_of(
     draw(3, T, D), draw(3, 1, D), jnp.full(3, 0.3), valid, None
   )
   removed = None if removed is None else jnp.asarray(removed)
-  found = remember(
+  found = run_memory(
     c, policies, params, jax.random.key(1), chunks, Mode(False, 2, 1),
-    removed=removed, before=None,
+    removed=removed, initial=None,
   )  # fmt: skip
   last = last_chunk(valid)
   reading = found.reading

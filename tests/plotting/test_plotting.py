@@ -1,6 +1,5 @@
 import csv
 import itertools
-import json
 import math
 import os
 import re
@@ -8,6 +7,7 @@ import re
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from nema_lc_jax.models import BASELINES, POLICIES
 from nema_lc_jax.plotting import compare, plot_run
@@ -17,8 +17,9 @@ from nema_lc_jax.plotting.published import task_of, write_published
 from nema_lc_jax.plotting.timeline import memory_timeline, shade
 from nema_lc_jax.runs.intervals import estimate
 from nema_lc_jax.runs.metrics_log import MetricWriter
-from nema_lc_jax.runs.records import Run, read_run
+from nema_lc_jax.runs.records import RunRecord, read_run
 from nema_lc_jax.runs.trace import FORGOTTEN, FREE, RETAINED, WRITTEN, Trace
+from tests.summaries import a_summary, config_with
 
 RUN_FIGURES = {
   "memory_utilisation",
@@ -34,23 +35,12 @@ COMPARE_FIGURES = {
   "compare_lifecycle",
   "compare_cost",
 }
-SUMMARY = {
-  "task": "pytext",
-  "policy": "learned",
-  "seed": 0,
-  "test_accuracy": 0.7,
-  "test_accuracy_interval": [0.68, 0.72],
-  "baselines": {"chance": 0.5, "byte_histogram": 0.62},
-  "num_parameters": 1_234_567,
-  "wall_seconds": 60.0,
-  "data_fingerprint": "abc",
-  "test_examples": 1000,
-  "config": {"data": {"length": 4000}},
-}
 
 
-def make_run(workdir, *, evaluations=2, lifecycle_loss=0.0, **summary):
-  """A run of 20 steps per evaluation; `summary=None` leaves it unfinished."""
+def make_run(
+  workdir, *, evaluations=2, lifecycle_loss=0.0, finished=True, **summary
+):
+  """A run of 20 steps per evaluation."""
   rows = {
     "accuracy": 0.6,
     "memory_utilisation": 0.9,
@@ -70,9 +60,8 @@ def make_run(workdir, *, evaluations=2, lifecycle_loss=0.0, **summary):
       writer.write(step, "train", rows | {"task_loss": 1 / step})
       if step % 20 == 0:
         writer.write(step, "validation", rows)
-  if summary.get("summary", SUMMARY) is not None:
-    path = workdir / "summary.json"
-    path.write_text(json.dumps(SUMMARY | summary))
+  if finished:
+    a_summary(**summary).write(workdir)
   return workdir
 
 
@@ -194,6 +183,15 @@ def test_a_policy_keeps_its_colour_in_any_company():
   assert len(set(together.values())) == 4
 
 
+def test_many_unknown_policies_have_colours_of_their_own():
+  names = [f"mine:gate{i}" for i in range(12)]
+  colours = style_lib.policy_colours([*style_lib.POLICY_COLOURS, *names])
+  rgb = np.array([to_rgb(colour) for colour in colours.values()])
+  apart = np.linalg.norm(rgb[:, None] - rgb, axis=-1)
+  # Nearer ones could hardly be told apart.
+  assert apart[~np.eye(len(rgb), dtype=bool)].min() > 0.15
+
+
 def test_a_cell_pales_with_its_strength_and_free_or_forgotten_ones_do_not():
   operation = np.array([[RETAINED, RETAINED, WRITTEN, FORGOTTEN, FREE]])
   alive = np.array([[1.0, 0.1, 0.1, 0.0, 0.0]])
@@ -286,14 +284,18 @@ def test_encoders_are_groups_and_costs_are_what_is_known(tmp_path):
     for step, speed in enumerate(values, 1):
       with MetricWriter(tmp_path / name, tensorboard=False) as writer:
         writer.write(step, "train", {"examples_per_second": speed})
-  config = {"model": {"encoder": "full"}}
   make_run(
     tmp_path / "full",
     policy="full",
     peak_memory_bytes=3 * 2**20,
-    config=config,
+    config=config_with(model={"encoder": "full"}),
   )
-  make_run(tmp_path / "ssm", policy="ssm", peak_memory_bytes=None)
+  make_run(
+    tmp_path / "ssm",
+    policy="ssm",
+    peak_memory_bytes=None,
+    config=config_with(model={"encoder": "ssm"}),
+  )
   # Of a version that did not know what a step takes.
   make_run(tmp_path / "fifo", policy="fifo")
   out = tmp_path / "out"
@@ -310,7 +312,7 @@ def test_encoders_are_groups_and_costs_are_what_is_known(tmp_path):
   assert [rows[name][age] for name in ("full", "fifo")] == ["", "3"]
 
 
-def test_all_colours_of_contestants_differ():
+def test_all_colours_of_policies_and_encoders_differ():
   names = [*POLICIES, *BASELINES, "mine"]
   colours = style_lib.policy_colours(names)
   assert set(colours) == set(names)
@@ -373,10 +375,10 @@ def test_our_runs_stand_apart_from_the_published_numbers_of_their_task(
   ],
 )
 def test_the_task_is_that_of_the_runs(tmp_path, data, length, task, s5):
-  config = {"data": {"length": length, "resolution": int(length**0.5)}}
-  summary = SUMMARY | {"task": data, "config": config}
+  config = config_with(data={"length": length, "resolution": length**0.5})
+  summary = a_summary(task=data, config=config)
   assert task_of(summary) == task
-  groups = {"learned": [Run(tmp_path, [], summary)]}
+  groups = {"learned": [RunRecord(tmp_path, [], summary)]}
   write_published(groups, task, tmp_path / "published.tex")
   parts = published(tmp_path)
   theirs = {row[0]: row[1] for row in parts["published"]}
@@ -392,19 +394,18 @@ def test_the_task_is_that_of_the_runs(tmp_path, data, length, task, s5):
   ("task", "options", "said"),
   [
     ("aan", {"dir": "x", "reading": "decoded"}, "decoded bytes"),
-    ("pathfinder", {"dir": None}, "images drawn here; not LRA's"),
+    ("pathfinder", {"dir": None}, "generated images, not LRA's"),
     ("pathfinder", {"dir": "x"}, "1,000 test examples"),
     (
       "listops",
       {"dir": None, "min_length": 100, "max_length": 500},
-      "lists of 100 to 500 made here",
+      "generated lists of 100 to 500",
     ),
   ],
 )
 def test_what_data_differ_in_is_said(tmp_path, task, options, said):
-  config = {"data": {"length": 1024} | options}
-  summary = SUMMARY | {"task": task, "config": config}
-  groups = {"learned": [Run(tmp_path, [], summary)]}
+  summary = a_summary(task=task, config=config_with(data=options))
+  groups = {"learned": [RunRecord(tmp_path, [], summary)]}
   write_published(groups, task_of(summary), tmp_path / "published.tex")
   (ours,) = published(tmp_path)["ours, this run"]
   assert ours[2].endswith(said)
@@ -434,7 +435,7 @@ def test_compare_refuses_to_mix(runs, tmp_path, capsys, name):
 
 
 def test_compare_refuses_an_unfinished_run(runs, tmp_path, capsys):
-  other = make_run(tmp_path / "other", summary=None)
+  other = make_run(tmp_path / "other", finished=False)
   assert main(["--compare", str(runs[0]), str(other)]) == 2
   assert f"{other} has no summary.json" in error_line(capsys)
 
@@ -445,7 +446,7 @@ def test_compare_refuses_a_seed_twice(runs, tmp_path):
 
 
 def test_compare_says_what_a_summary_lacks(tmp_path):
-  make_run(tmp_path, summary=None)
+  make_run(tmp_path, finished=False)
   (tmp_path / "summary.json").write_text('{"task": "pytext"}')
   with pytest.raises(ValueError, match=r"summary\.json lacks 'policy'"):
     compare([tmp_path], tmp_path)
@@ -490,10 +491,8 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(
   ],
 )
 def test_flags_that_do_not_go_together_are_refused(argv, capsys):
-  with pytest.raises(SystemExit) as caught:
-    main(argv)
-  assert caught.value.code == 2
-  assert "error:" in capsys.readouterr().err
+  assert main(argv) == 2
+  assert error_line(capsys).startswith("error: ")
 
 
 def test_help_explains_itself(capsys):

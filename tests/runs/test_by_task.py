@@ -1,10 +1,9 @@
-import json
-
 import numpy as np
 
 from nema_lc_jax import by_task as command
 from nema_lc_jax.plotting.by_task import PUBLISHED
 from nema_lc_jax.runs import by_task
+from tests.summaries import a_summary
 
 
 def test_errors_by_task_and_what_they_sum_up_to():
@@ -34,7 +33,7 @@ def test_the_line_names_errors_and_failed_tasks():
 
 def test_means_are_over_the_runs_that_have_a_task():
   runs = [{"2": 0.5, "10": 0.0}, {"2": 0.25}, None]
-  found = by_task.means({"test_error_by_task": errors} for errors in runs)
+  found = by_task.means(a_summary(test_error_by_task=run) for run in runs)
   assert found == {"2": 0.375, "10": 0.0}
   assert list(found) == ["2", "10"]  # in order of number
 
@@ -49,8 +48,7 @@ def test_published_errors_have_the_published_means():
 def _run(tmp_path, task, policy, **errors):
   path = tmp_path / f"{task}-{policy}"
   path.mkdir()
-  summary = {"task": task, "policy": policy, "test_error_by_task": errors}
-  (path / "summary.json").write_text(json.dumps(summary))
+  a_summary(task=task, policy=policy, test_error_by_task=errors).write(path)
   return str(path)
 
 

@@ -1,4 +1,4 @@
-"""Intervals, paired tests and Holm, against scipy and by hand."""
+"""Intervals, paired tests and Holm, by hand."""
 
 import math
 
@@ -8,32 +8,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from nema_lc_jax.runs.intervals import difference, estimate, holm
+from nema_lc_jax.runs.intervals import difference, estimate, holm, interval
 
 floats = st.floats(-1, 1, allow_nan=False).map(lambda x: round(x, 6))
 probabilities = st.floats(0, 1, allow_nan=False)
 
 
-@given(st.lists(floats, min_size=2, max_size=12))
-@settings(max_examples=60, deadline=None)
-def test_estimate_equals_scipy(values):
+@pytest.mark.parametrize(
+  ("values", "mean", "half"),
+  [
+    # Squared deviations 0.02, s = 0.1414214, t(0.975, 1) = 12.706205.
+    ([0.5, 0.7], 0.6, 1.2706205),
+    # Standard deviation 1, t(0.975, 2) = 4.302653.
+    ([1.0, 2.0, 3.0], 2.0, 4.302653 / math.sqrt(3)),
+    # Squared deviations 0.3, s = 0.2738613, t(0.975, 4) = 2.776445.
+    ([0.1, 0.2, 0.4, 0.5, 0.8], 0.4, 0.3400436),
+    ([0.25, 0.25, 0.25], 0.25, 0.0),
+  ],
+)
+def test_estimate_by_hand(values, mean, half):
   found = estimate(values)
-  assert found.n == len(values)
-  assert found.mean == pytest.approx(np.mean(values), abs=1e-12)
-  if np.ptp(values) < 1e-9:
-    assert (found.low, found.high) == pytest.approx((found.mean,) * 2)
-    return
-  low, high = stats.t.interval(
-    0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values)
-  )
-  assert (found.low, found.high) == pytest.approx((low, high), abs=1e-9)
-
-
-def test_estimate_by_hand():
-  # Mean 2, standard deviation 1, t(0.975, 2) = 4.302653.
-  half = 4.302653 / math.sqrt(3)
-  found = estimate([1.0, 2.0, 3.0])
-  assert found == pytest.approx((2, 2 - half, 2 + half, 3), abs=1e-5)
+  expected = mean, mean - half, mean + half, len(values)
+  assert found == pytest.approx(expected, abs=1e-6)
 
 
 def test_one_seed_has_no_interval():
@@ -43,39 +39,38 @@ def test_one_seed_has_no_interval():
   assert math.isnan(found.high)
 
 
-@given(st.lists(st.tuples(floats, floats), min_size=2, max_size=12))
-@settings(max_examples=60, deadline=None)
-def test_difference_equals_scipy(pairs):
-  ours, theirs = (dict(enumerate(side)) for side in zip(*pairs, strict=True))
-  gaps = np.array([a - b for a, b in pairs])
-  found = difference(ours, theirs)
-  assert found.mean == pytest.approx(gaps.mean(), abs=1e-12)
-  assert found.n == len(pairs)
-  if np.ptp(gaps) < 1e-6:
-    return
-  result = stats.ttest_rel(list(ours.values()), list(theirs.values()))
-  assert found.p == pytest.approx(result.pvalue, rel=1e-6)
-  interval = result.confidence_interval(0.95)
-  assert (found.low, found.high) == pytest.approx(
-    (interval.low, interval.high), abs=1e-9
-  )
-  assert found.effect == pytest.approx(gaps.mean() / gaps.std(ddof=1))
-  # Turned around, all signs turn.
-  back = difference(theirs, ours)
-  assert back.p == pytest.approx(found.p, rel=1e-6)
-  assert (back.mean, back.effect) == pytest.approx((-found.mean, -found.effect))
-  assert (back.low, back.high) == pytest.approx((-found.high, -found.low))
-
-
-def test_pairs_are_by_seed_and_only_common_seeds_count():
+def test_difference_by_hand():
+  # Of the seeds that both have, differences 0.4, 0.3 and 0.2: mean 0.3,
+  # standard deviation 0.1, t = 0.3 / (0.1 / sqrt(3)) = 5.196152. With two
+  # degrees of freedom, p = 1 - t / sqrt(t^2 + 2) = 1 - 5.196152 / sqrt(29).
   ours = {0: 0.9, 2: 0.7, 1: 0.8, 7: 0.0}
   theirs = {1: 0.5, 0: 0.5, 2: 0.5, 9: 1.0}
   found = difference(ours, theirs)
-  expected = stats.ttest_rel([0.9, 0.8, 0.7], [0.5, 0.5, 0.5])
-  assert found.n == 3
-  assert found.mean == pytest.approx(0.3)
-  assert found.p == pytest.approx(expected.pvalue)
-  assert found.effect == pytest.approx(0.3 / 0.1)
+  half = 4.302653 * 0.1 / math.sqrt(3)
+  expected = 0.3, 0.3 - half, 0.3 + half, 0.0350985, 3.0, 3
+  assert found == pytest.approx(expected, abs=1e-6)
+  # Differences 0.1 and 0.3: mean 0.2, s = 0.1414214, t = 2. With one degree of
+  # freedom, p = 1 - 2 / pi * atan(t).
+  found = difference({0: 0.4, 1: 0.8}, {0: 0.3, 1: 0.5})
+  expected = 0.2, 0.2 - 1.2706205, 0.2 + 1.2706205, 0.2951672, 2**0.5, 2
+  assert found == pytest.approx(expected, abs=1e-6)
+
+
+@given(st.lists(st.tuples(floats, floats), min_size=2, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_a_difference_turned_around_has_all_signs_turned(pairs):
+  ours, theirs = (dict(enumerate(side)) for side in zip(*pairs, strict=True))
+  if np.ptp([a - b for a, b in pairs]) < 1e-6:
+    return
+  found, back = difference(ours, theirs), difference(theirs, ours)
+  assert found.n == back.n == len(pairs)
+  assert back.p == pytest.approx(found.p, rel=1e-6)
+  assert (back.mean, back.effect) == pytest.approx((-found.mean, -found.effect))
+  assert (back.low, back.high) == pytest.approx((-found.high, -found.low))
+  # The interval is symmetric, and p below 5% where 0 is not in it.
+  assert found.low + found.high == pytest.approx(2 * found.mean, abs=1e-9)
+  if abs(found.p - 0.05) > 1e-6:
+    assert (found.p < 0.05) == (found.low > 0 or found.high < 0)
 
 
 def test_a_single_pair_has_a_mean_only():
@@ -134,3 +129,27 @@ def test_holm_keeps_the_order_and_lies_between_p_and_bonferroni(p, random):
   random.shuffle(shuffled)
   again = holm([p[i] for i in shuffled])
   assert again == pytest.approx([found[i] for i in shuffled])
+
+
+@pytest.mark.parametrize(
+  ("accuracy", "examples", "low", "high"),
+  [
+    # With z^2 = 3.841459: (0.8 + 0.192073 -+ 0.313617) / 1.384146.
+    (0.8, 10, 0.490162, 0.943318),
+    # At the ends, z^2 / (n + z^2) and its complement.
+    (0.0, 10, 0.0, 0.277533),
+    (1.0, 10, 0.722467, 1.0),
+    # Half an answer, of a head per token:
+    # (0.05 + 0.192073 -+ 0.234817) / 1.384146.
+    (0.05, 10, 0.005242, 0.344537),
+  ],
+)
+def test_wilsons_interval_by_hand(accuracy, examples, low, high):
+  assert interval(accuracy, examples) == pytest.approx((low, high), abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 1000, 25_000])
+def test_of_whole_counts_wilsons_interval_is_scipys(n):
+  for k in {0, 1, n // 3, n - 1, n}:
+    expected = stats.binomtest(k, n).proportion_ci(0.95, "wilson")
+    assert interval(k / n, n) == pytest.approx(tuple(expected), abs=1e-12)

@@ -14,6 +14,6 @@ def workdir(finished):
 def opened(workdir):
   """Its experiment and its parameters."""
   experiment, state = restore.open_run(
-    workdir, config_json.load_config(workdir)
+    workdir, config_json.read_config(workdir)
   )
   return experiment, state.params

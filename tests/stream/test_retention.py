@@ -15,7 +15,7 @@ def test_one_document_is_an_evaluation(opened):
   found = retention.measure(
     experiment, params, documents=1, streams=40, oldest=2
   )
-  right = evaluation.evaluate(experiment, params, "test").right
+  right = evaluation.evaluate(experiment, params, "test").correct
   assert found["questions_by_age"] == [40, 0, 0]
   assert found["accuracy_by_age"][0] == pytest.approx(right.mean())
   assert found["accuracy_by_age"][1:] == [None, None]

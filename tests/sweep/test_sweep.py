@@ -20,6 +20,7 @@ from nema_lc_jax.sweep import __main__ as command
 from nema_lc_jax.sweep import pool
 from nema_lc_jax.sweep import run as runner
 from tests.helpers import figures
+from tests.summaries import a_summary
 from tests.sweep import workers
 
 # ml_collections loads config files in a way that Python gives up.
@@ -304,7 +305,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path, capsys):
     (["--seeds=0"], "--seeds must be at least one seed below 1000, got 0"),
     (["--jobs=0"], "--jobs must be at least 1, got 0"),
     (["--grid=config.memory.budget"], "config.FIELD=A,B"),
-    (["--grid=config.memory.slots=1,2"], "config.memory.slots cannot be 1"),
+    (["--grid=config.memory.slots=1,2"], "no field config.memory.slots; "),
     (["--config.train.stepz=3"], "stepz"),
     (["extra"], "unknown argument 'extra'"),
     (["--learning_rates=0"], "--learning_rates must be above 0"),
@@ -385,7 +386,7 @@ def test_the_best_rate_is_that_of_the_best_mean(tmp_path, monkeypatch):
   def finished(run, out):
     rate = run.config.train.learning_rate
     score = reached[run.seed, rate]
-    return {"validation_accuracy": score, "git_commit": ""}
+    return a_summary(validation_accuracy=score)
 
   monkeypatch.setattr(runner, "_train", lambda *_: [])
   monkeypatch.setattr(runner, "_finished", finished)

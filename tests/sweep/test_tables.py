@@ -4,34 +4,28 @@ import csv
 import math
 
 import pytest
-from scipy import stats
 
 from nema_lc_jax.sweep import aggregate, tables
-from nema_lc_jax.sweep.plan import Cell, Run
+from nema_lc_jax.sweep.plan import Cell, PlannedRun
+from tests.summaries import a_summary
 
 BUDGET = (("memory.budget", 1),)
 
 
 def summary(accuracy, *, warning=None, oracle=(1.0, 0.75), **more):
-  return {
-    "test_accuracy": accuracy,
+  changes = {
     "test_accuracy_by_length": {"1": accuracy, "4": accuracy / 2},
     "oracle_accuracy_by_length": dict(zip(("1", "4"), oracle, strict=True))
     if oracle
     else None,
     "test_metrics": {"churn": accuracy / 4, "memory_age": 3.0},
-    "memory_warning": warning,
-    "config": {"train": {"learning_rate": 2e-3}},
     "num_parameters": 1234,
     "wall_seconds": 10.0,
-    "git_commit": "abc",
-    "data_fingerprint": "of data",
-    "params_sha256": "def",
-    "hardware": {"devices": 1, "device": "cpu", "machine": "x86_64"},
-    "versions": {"jax": "0.10.2"},
     "validation_accuracy": accuracy,
-    "test_accuracy_memory_off": 0.125,
-  } | more
+  }
+  return a_summary(
+    test_accuracy=accuracy, memory_warning=warning, **changes | more
+  )
 
 
 def done_of(cells):
@@ -39,8 +33,8 @@ def done_of(cells):
   done = []
   for (policy, setting), seeds in cells.items():
     for seed, value in seeds.items():
-      found = value if isinstance(value, dict) else summary(value)
-      done.append((Run(Cell(policy, setting), seed, None, "x"), found))
+      found = summary(value) if isinstance(value, float) else value
+      done.append((PlannedRun(Cell(policy, setting), seed, None, "x"), found))
   return done
 
 
@@ -65,18 +59,20 @@ def test_rows_are_in_the_order_of_the_sweep():
 
 def test_others_are_paired_with_the_reference_by_seed():
   rows = rows_of(PLAIN)
-  assert rows["learned"].behind is None
+  assert rows["learned"].gap is None
   assert math.isnan(rows["learned"].p_holm)
-  gap = rows["fifo"].behind
-  expected = stats.ttest_rel([0.9, 0.8, 0.7], [0.6, 0.4, 0.5])
+  gap = rows["fifo"].gap
+  # Student's t with two degrees of freedom has p in closed form. The
+  # differences are 0.3, 0.4 and 0.2: standard deviation 0.1.
+  p_of = lambda t: 1 - t / math.sqrt(t * t + 2)
   assert gap.mean == pytest.approx(0.3)
-  assert gap.p == pytest.approx(expected.pvalue)
+  assert gap.p == pytest.approx(p_of(0.3 / (0.1 / math.sqrt(3))))
   assert gap.n == 3
   # Of the one with four seeds, the three that both have.
-  gap = rows["write_gate"].behind
-  expected = stats.ttest_rel([0.9, 0.8, 0.7], [0.85, 0.83, 0.6])
+  gap = rows["write_gate"].gap
+  # Differences 0.05, -0.03 and 0.1: mean 0.04, variance 0.0043.
   assert gap.n == 3
-  assert gap.p == pytest.approx(expected.pvalue)
+  assert gap.p == pytest.approx(p_of(0.04 / math.sqrt(0.0043 / 3)))
   assert rows["write_gate"].accuracy.n == 4
   assert rows["write_gate"].accuracy.mean == pytest.approx(0.595)
 
@@ -86,14 +82,14 @@ def test_all_comparisons_of_the_table_are_one_family():
   cells["fifo", BUDGET] = {0: 0.3, 1: 0.31, 2: 0.29}
   cells["learned", BUDGET] = {0: 0.5, 1: 0.52, 2: 0.51}
   rows = rows_of(cells)
-  compared = [row for row in rows.values() if row.behind is not None]
+  compared = [row for row in rows.values() if row.gap is not None]
   # Two, one in the other setting, and the reference's ablation.
   assert len(compared) == 4
-  raw = sorted(row.behind.p for row in compared)
+  raw = sorted(row.gap.p for row in compared)
   highest = 0.0
   for factor, p in zip((4, 3, 2, 1), raw, strict=True):
     highest = max(highest, min(factor * p, 1.0))
-    (row,) = [r for r in compared if r.behind.p == p]
+    (row,) = [r for r in compared if r.gap.p == p]
     assert row.p_holm == pytest.approx(highest)
 
 
@@ -102,20 +98,20 @@ def test_others_are_compared_in_their_setting_and_ablations_to_the_plain():
   cells["fifo", BUDGET] = {0: 0.3, 1: 0.31, 2: 0.29}
   cells["learned", BUDGET] = {0: 0.5, 1: 0.52, 2: 0.51}
   rows = rows_of(cells)
-  fifo = rows["fifo · memory.budget=1"].behind
+  fifo = rows["fifo · memory.budget=1"].gap
   assert fifo.mean == pytest.approx((0.2 + 0.21 + 0.22) / 3)
-  ablation = rows["learned · memory.budget=1"].behind
+  ablation = rows["learned · memory.budget=1"].gap
   assert ablation.mean == pytest.approx((0.4 + 0.28 + 0.19) / 3)
 
 
 def test_without_the_reference_nothing_is_compared():
   rows = rows_of({("fifo", ()): FIFO, ("lru", ()): OURS})
-  assert all(row.behind is None for row in rows.values())
+  assert all(row.gap is None for row in rows.values())
 
 
 def test_one_seed_has_means_and_no_intervals(tmp_path):
   rows = rows_of({("fifo", ()): {0: 0.5}, ("learned", ()): {0: 0.75}})
-  assert rows["fifo"].behind.mean == 0.25
+  assert rows["fifo"].gap.mean == 0.25
   assert math.isnan(rows["fifo"].p_holm)
   done = done_of({("fifo", ()): {0: 0.5}, ("learned", ()): {0: 0.75}})
   tables.write(list(rows.values()), done, tmp_path)
@@ -129,7 +125,7 @@ def test_encoders_are_rows_and_say_their_size(tmp_path):
   of = {"num_parameters": 1300, "test_accuracy_memory_off": None}
   cells = PLAIN | {("ssm", ()): {k: summary(a, **of) for k, a in FIFO.items()}}
   rows = rows_of(cells)
-  assert rows["ssm"].behind == rows["fifo"].behind
+  assert rows["ssm"].gap == rows["fifo"].gap
   tables.write(list(rows.values()), done_of(cells), tmp_path)
   lines = (tmp_path / "table.md").read_text().splitlines()
   assert lines[0].endswith("| collapsed | parameters |")
@@ -165,7 +161,7 @@ def test_means_over_seeds_of_everything_else():
 
 
 def test_a_metric_that_one_run_lacks_is_left_out():
-  lacking = summary(0.5) | {"test_metrics": {"churn": 0.5}}
+  lacking = summary(0.5, test_metrics={"churn": 0.5})
   row = rows_of({("fifo", ()): {0: 0.5, 1: lacking}})["fifo"]
   assert set(row.metrics) == {"churn"}
 
@@ -205,11 +201,11 @@ def test_the_csv_has_every_number(written):
     assert number("low") == pytest.approx(row.accuracy.low, rel=1e-5)
     assert number("accuracy_x4") == pytest.approx(row.by_length["4"].mean)
     assert number("oracle_x4") == 0.75
-    if row.behind is None:
+    if row.gap is None:
       assert line["p"] == line["p_holm"] == line["reference_minus_this"] == ""
     else:
       gap = number("reference_minus_this")
-      assert gap == pytest.approx(row.behind.mean, rel=1e-5)
+      assert gap == pytest.approx(row.gap.mean, rel=1e-5)
       assert number("p_holm") == pytest.approx(row.p_holm, rel=1e-5)
   infinite = [line for line in table if line["effect_size"] == "inf"]
   assert [line["policy"] for line in infinite] == ["fifo"]
@@ -237,8 +233,8 @@ def test_the_tables_for_people_have_equal_columns(written):
   header = [cell.strip() for cell in cells[0]]
   assert widths == {len(header)}
   assert header == [
-    "policy", "setting", "n", "accuracy", "at 4x length", "behind", "p (Holm)",
-    "d", "collapsed",
+    "policy", "setting", "n", "accuracy", "at 4x length",
+    tables.GAP, "p (Holm)", "Cohen's d", "collapsed",
   ]  # fmt: skip
   named = [
     dict(zip(header, map(str.strip, line), strict=True)) for line in cells[2:]
@@ -247,8 +243,10 @@ def test_the_tables_for_people_have_equal_columns(written):
   low, high = rows[0].accuracy.low, rows[0].accuracy.high
   assert fifo["accuracy"] == f"0.500 [{low:.3f}, {high:.3f}]"
   assert fifo["at 4x length"] == "0.250"
-  assert fifo["behind"].startswith("0.300 [")
-  assert learned["behind"] == learned["p (Holm)"] == learned["d"] == ""
+  assert fifo[tables.GAP].startswith("0.300 [")
+  assert (
+    learned[tables.GAP] == learned["p (Holm)"] == learned["Cohen's d"] == ""
+  )
   assert named[-1]["policy"] == "oracle"
   assert named[-1]["accuracy"] == "1.000"
   assert named[-1]["at 4x length"] == "0.750"
@@ -301,7 +299,7 @@ def test_lengths_need_not_hold_the_training_length(tmp_path):
     "test_accuracy_by_length": {"4": 0.5},
     "oracle_accuracy_by_length": {"4": 0.75},
   }
-  cells = {("fifo", ()): {0: summary(0.5) | only}}
+  cells = {("fifo", ()): {0: summary(0.5, **only)}}
   rows = list(rows_of(cells).values())
   tables.write(rows, done_of(cells), tmp_path)
   header, _, fifo, oracle, *_ = (tmp_path / "table.md").read_text().split("\n")
@@ -315,7 +313,7 @@ def test_the_tuning_table_says_what_was_tried(tmp_path):
     class train:  # noqa: N801
       learning_rate = 0.5
 
-  run = Run(Cell("fifo"), 1000, Config, "x")
+  run = PlannedRun(Cell("fifo"), 1000, Config, "x")
   tables.write_tuning(tmp_path / "tuning.csv", [(run, summary(0.25))])
   assert read_csv(tmp_path / "tuning.csv") == [
     {

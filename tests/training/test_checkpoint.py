@@ -88,7 +88,7 @@ def test_nothing_whole_is_an_error_and_nothing_at_all_is_none(tmp_path):
   assert restore(tmp_path) is None
   saved(tmp_path, [1])
   damage(tmp_path, 1, "flip")
-  with pytest.raises(RunError, match=r"no checkpoint in .* is whole"):
+  with pytest.raises(RunError, match=r"no checkpoint in .* is intact"):
     restore(tmp_path)
 
 

@@ -25,7 +25,6 @@ from tests.helpers import small_config as get_config
 # Main, but that it kills itself once it has saved a step.
 KILLED = """
 import os, signal, sys
-from absl import app
 from nema_lc_jax import main
 from nema_lc_jax.training import train
 
@@ -36,7 +35,7 @@ class Dying(train.TrainLoop):
       os.kill(os.getpid(), signal.SIGKILL)
 
 train.TrainLoop = Dying
-app.run(main.main, flags_parser=main._parse_flags)
+sys.exit(main.main())
 """
 
 
@@ -135,8 +134,8 @@ def test_two_processes_die_and_one_goes_on_with_the_same_numbers(
   config = small_config()
   config.train.fsdp = 4
   found = run(config, pair / "run")
-  assert found["test_examples"] == 40
-  assert found["test_accuracy"] == expected["test_accuracy"]
+  assert found.test_examples == 40
+  assert found.test_accuracy == expected.test_accuracy
   assert_same(numbers(pair / "run"), numbers(workdir))
   flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=1"
   subprocess.run(
@@ -159,7 +158,7 @@ def test_two_processes_end_with_one_summary(whole, tmp_path):
   assert "40 examples" in outputs[0]
   assert "step" not in outputs[1]
   assert "devices  2 x cpu by jit, processes: 2" in outputs[0]
-  assert f"test accuracy {expected['test_accuracy']:.4f}" in outputs[0]
+  assert f"test accuracy {expected.test_accuracy:.4f}" in outputs[0]
   assert_same(numbers(tmp_path / "pair" / "run"), numbers(workdir))
   assert (tmp_path / "pair" / "run" / "plots" / "overview.png").exists()
 

@@ -2,8 +2,10 @@
 
 from types import SimpleNamespace
 
+import jax
 import pytest
 
+from nema_lc_jax.models import make_policy
 from nema_lc_jax.training.evaluation import memory_verdict
 from tests.helpers import tiny_config
 
@@ -22,7 +24,24 @@ def verdict(
     "accuracy_memory_off": 0.5,
     "memory_gain_interval": gain,
   }
-  return memory_verdict(SimpleNamespace(config=config), result)
+  key = jax.random.key(0)
+  params = make_policy(policy, width=8).init(
+    key, num_slots=slots, num_candidates=candidates
+  )
+  template = SimpleNamespace(params={"policy": params})
+  experiment = SimpleNamespace(
+    config=config, parallel=SimpleNamespace(template=template)
+  )
+  return memory_verdict(experiment, result)
+
+
+def my_gate(*, width):
+  """A learned policy of one's own, by the name of this module."""
+  return make_policy("write_gate", width=width)
+
+
+def my_rule(*, width):
+  return make_policy("fifo", width=width)
 
 
 def test_a_memory_that_writes_and_helps_is_fine():
@@ -56,6 +75,12 @@ def test_what_is_wrong_is_said(wrong, said):
 def test_writing_everything_is_fine(fine):
   """Where there is room for it, or where the policy is to do just that."""
   assert verdict(**fine) is None
+
+
+def test_a_policy_of_one_s_own_is_learned_if_it_has_parameters():
+  full = "everything is written"
+  assert full in verdict(policy=f"{__name__}:my_gate", rate=1.0)
+  assert verdict(policy=f"{__name__}:my_rule", rate=1.0) is None
 
 
 def test_no_memory_has_no_verdict():

@@ -45,7 +45,7 @@ def test_all_but_the_head_is_handed_over(whole):
   assert list(seen) == ["masked_lm", "classify"]
   _, pretrained = seen["masked_lm"]
   started, _ = seen["classify"]
-  fresh = make_experiment(config_of()).parallel.init(0, 1.0)
+  fresh = make_experiment(config_of()).steps.init(0, 1.0)
   assert set(pretrained) == set(started) == set(fresh.params)
   expected = pretrained | {"head": jax.device_get(fresh.params["head"])}
   jax.tree.map(np.testing.assert_array_equal, started, expected)
@@ -72,7 +72,7 @@ def test_a_killed_pretraining_resumes_exactly(
   capsys.readouterr()
   resumed = run(config_of(), tmp_path)
   assert "masked_lm of recall, from step 3 to 6" in capsys.readouterr().out
-  assert resumed["params_sha256"] == whole[0]["params_sha256"]
+  assert resumed.params_sha256 == whole[0].params_sha256
   rows = read_metrics(tmp_path / "pretrain")
   steps = [row["step"] for row in rows if row["split"] == "train"]
   assert steps == [2, 3, 4, 6]
@@ -82,12 +82,12 @@ def test_every_part_learns_from_hidden_tokens():
   """All that is handed over has a gradient to be worth it."""
   experiment = make_pretraining(make_experiment(config_of()))
   stage = experiment.stages[0]
-  state = experiment.parallel.init(0, 1e-2)
+  state = experiment.steps.init(0, 1e-2)
   before = jax.device_get(state.params)
   batches = experiment.batches(stage)
-  step = experiment.parallel.train_step(stage.num_slots)
+  step = experiment.steps.train_step(stage.num_slots)
   for _ in range(4):
-    state, _ = step(state, experiment.parallel.put(next(batches)))
+    state, _ = step(state, experiment.steps.put(next(batches)))
   after = jax.device_get(state.params)
   for part in before:
     moved = jax.tree.map(

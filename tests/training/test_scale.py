@@ -74,9 +74,9 @@ def test_what_a_step_sends_is_the_gradients_and_the_sharded_parameters(
   config = tiny_config()
   config.model.encoder, config.model.num_layers = "local", 1
   experiment = make_experiment(config)
-  size = sum(x.size for x in jax.tree.leaves(experiment.parallel.template))
+  size = sum(x.size for x in jax.tree.leaves(experiment.steps.template))
   params = sum(
-    x.size for x in jax.tree.leaves(experiment.parallel.template.params)
+    x.size for x in jax.tree.leaves(experiment.steps.template.params)
   )
   assert 3 * params <= size <= 3 * params + 40  # with Adam's two moments
   rows = {
@@ -86,7 +86,7 @@ def test_what_a_step_sends_is_the_gradients_and_the_sharded_parameters(
   }
   sent = {}
   for fsdp in (1, 4):
-    run = CompiledSteps(experiment.spec, fsdp=fsdp)
+    run = CompiledSteps(experiment.steps.spec, fsdp=fsdp)
     step = run.train_step(None).lower(run.template, run.put(rows)).compile()
     text = step.as_text()
     sent[fsdp] = {

@@ -28,8 +28,10 @@ def batches(experiment):
 
 
 def single_device(experiment):
-  step = jax.jit(functools.partial(steps.train_step, spec=experiment.spec))
-  init = functools.partial(steps.init_train_state, experiment.spec)
+  step = jax.jit(
+    functools.partial(steps.train_step, spec=experiment.steps.spec)
+  )
+  init = functools.partial(steps.init_train_state, experiment.steps.spec)
   state = jax.jit(init)(0, 1e-3)
   for batch in batches(experiment):
     state, values = step(state, batch)
@@ -37,7 +39,7 @@ def single_device(experiment):
 
 
 def parallel(experiment, **layout):
-  run = CompiledSteps(experiment.spec, **layout)
+  run = CompiledSteps(experiment.steps.spec, **layout)
   state = run.init(0, 1e-3)
   for batch in batches(experiment):
     state, values = run.train_step(None)(state, run.put(batch))
@@ -111,7 +113,7 @@ def test_the_largest_dimension_that_can_be_is_cut(shape, fsdp, expected):
 
 def test_the_step_is_traced_once_per_number_of_slots():
   experiment = make_experiment(tiny_config())
-  run = CompiledSteps(experiment.spec)
+  run = CompiledSteps(experiment.steps.spec)
   state = run.init(0, 1e-3)
   for batch in batches(experiment):
     state, _ = run.train_step(None)(state, run.put(batch))

@@ -20,8 +20,9 @@ from nema_lc_jax.errors import RunError
 from nema_lc_jax.plotting import compare
 from nema_lc_jax.runs import intervals
 from nema_lc_jax.runs.files import NONFINITE_FILE
-from nema_lc_jax.runs.folder import prepare as prepare_workdir
+from nema_lc_jax.runs.folder import claim_folder
 from nema_lc_jax.runs.metrics_log import read_metrics
+from nema_lc_jax.runs.summary import read_summary
 from nema_lc_jax.training import checkpoint, train
 from nema_lc_jax.training import steps as steps
 from nema_lc_jax.training.experiment import Experiment, make_experiment
@@ -64,14 +65,11 @@ train.run(tiny_config(), sys.argv[1])
 
 def test_a_run_leaves_what_is_promised(finished):
   workdir, summary = finished
-  assert json.loads((workdir / "summary.json").read_text()) == summary
-  low, high = summary["test_accuracy_interval"]
-  assert 0 <= low <= summary["test_accuracy"] <= high <= 1
-  assert summary["test_examples"] == 40
-  assert summary["baselines"] == {"chance": 0.125, "best_possible": 1.0}
-  for name in ("task", "policy", "seed", "num_parameters", "params_sha256",
-               "wall_seconds", "versions", "git_commit"):  # fmt: skip
-    assert name in summary
+  assert read_summary(workdir) == summary
+  low, high = summary.test_accuracy_interval
+  assert 0 <= low <= summary.test_accuracy <= high <= 1
+  assert summary.test_examples == 40
+  assert summary.baselines == {"chance": 0.125, "best_possible": 1.0}
   rows = read_metrics(workdir)
   by_split = {
     split: [r for r in rows if r["split"] == split]
@@ -95,7 +93,7 @@ def test_a_run_leaves_what_is_promised(finished):
 def test_a_run_without_slots_says_nothing_of_them(tmp_path):
   summary = train.run(small_config(), str(tmp_path))
   of_slots = FIELDS - {"step", "split", "loss", "task_loss", "accuracy"}
-  for row in [*read_metrics(tmp_path), summary["test_metrics"]]:
+  for row in [*read_metrics(tmp_path), summary.test_metrics]:
     assert not of_slots & set(row)
     assert "accuracy" in row
   assert {path.stem for path in (tmp_path / "plots").iterdir()} == {
@@ -116,7 +114,7 @@ def test_a_finished_run_is_not_overwritten_unless_forced(finished):
 def test_another_config_is_not_mixed_in(tmp_path):
   def prepare(config, folder, *, force, data="of data"):
     interface = {"head": "classify", "vocab_size": 35, "num_classes": 8}
-    prepare_workdir(config, interface, folder, fingerprint=data, force=force)
+    claim_folder(config, interface, folder, fingerprint=data, force=force)
 
   prepare(tiny_config(), tmp_path / "a", force=False)
   other = tiny_config()
@@ -149,8 +147,8 @@ def test_a_killed_run_resumes_bit_equal(finished, tmp_path):
     )
     assert process.returncode == -signal.SIGKILL, process.stderr[-2000:]
   resumed = run(tiny_config(), killed)
-  assert resumed["params_sha256"] == summary["params_sha256"]
-  assert resumed["test_accuracy"] == summary["test_accuracy"]
+  assert resumed.params_sha256 == summary.params_sha256
+  assert resumed.test_accuracy == summary.test_accuracy
   timeless = lambda rows: [
     {k: v for k, v in row.items() if k != "examples_per_second"} for row in rows
   ]
@@ -192,10 +190,10 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
 def test_seeds_and_learning_rates_share_their_programs():
   other = tiny_config(learning_rate=0.5)
   other.seed = 1
-  one = make_experiment(tiny_config()).parallel
-  assert make_experiment(other).parallel is one
+  one = make_experiment(tiny_config()).steps
+  assert make_experiment(other).steps is one
   other.memory.budget = 1
-  assert make_experiment(other).parallel is not one
+  assert make_experiment(other).steps is not one
 
 
 def test_too_many_non_finite_steps_stop_the_run(tmp_path, monkeypatch):
@@ -252,7 +250,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(
   assert small_disk == [3, 6]
   monkeypatch.undo()
   resumed = run(tiny_config(), tmp_path / "run")
-  assert resumed["params_sha256"] == finished[1]["params_sha256"]
+  assert resumed.params_sha256 == finished[1].params_sha256
 
 
 # Of a write that failed, the storage library leaves coroutines behind.
@@ -263,8 +261,8 @@ def test_a_run_that_is_told_to_goes_on_without_saving(
   config = tiny_config(on_save_error="continue")
   summary = run(config, tmp_path / "run")
   assert small_disk == [3, 6]
-  assert "training goes on without it" in capsys.readouterr().err
-  assert summary["params_sha256"] == finished[1]["params_sha256"]
+  assert "training continues without it" in capsys.readouterr().err
+  assert summary.params_sha256 == finished[1].params_sha256
 
 
 def test_a_collapsed_memory_is_reported(tmp_path, capsys, monkeypatch):
@@ -279,8 +277,8 @@ def test_a_collapsed_memory_is_reported(tmp_path, capsys, monkeypatch):
 
   monkeypatch.setattr(Experiment, "init", closed)
   summary = run(tiny_config(learning_rate=1e-6), tmp_path / "run")
-  assert "nothing is written (write rate 0)" in summary["memory_warning"]
-  assert "same with the memory off" in summary["memory_warning"]
+  assert "nothing is written (write rate 0)" in summary.memory_warning
+  assert "same with the memory off" in summary.memory_warning
   printed = capsys.readouterr().out
   assert printed.count("COLLAPSED MEMORY") == 1
 
@@ -326,8 +324,8 @@ def test_evaluate_again_on_another_split_and_length(finished, capsys, caplog):
   assert evaluate.main([f"--workdir={workdir}"]) == 0
   assert "other data" not in caplog.text
   report = json.loads(capsys.readouterr().out)
-  assert report["accuracy"] == summary["test_accuracy"]
-  assert report["accuracy_memory_off"] == summary["test_accuracy_memory_off"]
+  assert report["accuracy"] == summary.test_accuracy
+  assert report["accuracy_memory_off"] == summary.test_accuracy_memory_off
   arguments = [f"--workdir={workdir}", "--split=validation"]
   assert evaluate.main([*arguments, "--config.data.length=160"]) == 0
   report = json.loads(capsys.readouterr().out)
@@ -389,5 +387,5 @@ def test_pairs_of_texts_are_told_apart_from_end_to_end(tmp_path):
   )
   with figures("overview"):
     summary = train.run(c, str(tmp_path / "run"))
-  assert summary["steps"] == 2
+  assert summary.steps == 2
   assert (tmp_path / "run" / "plots" / "overview.png").exists()

@@ -1,1 +1,1 @@
-"""Synthetic tasks in which only a memory that is managed well can answer."""
+"""Synthetic tasks that require selective writing, retaining and forgetting."""

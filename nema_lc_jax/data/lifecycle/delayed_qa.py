@@ -1,10 +1,11 @@
-"""A digit seen early, asked for much later, among digits that are noise.
+"""A marked digit is asked for much later, after many digits that are noise.
 
 a fact        [MARK, digit]   once, in the first quarter of the text
 noise         digits
 the question  [ASK]
 
-The task of NeMA-Lite, made sound: there the asked digit looked like any other.
+This is the task of NeMA-Lite with one correction: there, nothing told the digit
+that is asked for from the noise, so the task could not be solved.
 """
 
 import dataclasses
@@ -18,27 +19,28 @@ MARK, ASK = 1, 2
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DelayedQA(Facts):
-  """One marked digit; in the noise, any digit is as likely as another token.
+  """One marked digit; the noise is uniform over digits and noise tokens.
 
-  Values are the digits. Chance is 1/num_values; keeping one fact gives 1.
+  The digits are the values. Chance is 1/num_values; a memory that keeps the one
+  fact has accuracy 1.
   """
 
   num_values: int = 10
-  num_keys: int = 0  # a single fact needs no name
+  num_keys: int = 0  # a single fact needs no key
 
   name = "delayed_qa"
   summary = "a digit seen early, asked for much later among other digits"
-  commands = 2
+  commands = ("MARK", "ASK")
   longest = 2
   min_blocks = 4
 
   @property
   def noise_from(self) -> int:
-    """Digits are noise too."""
+    """The first digit, because digits are noise, too."""
     return self.first_value
 
   def write(self, rng: np.random.Generator, blocks: int) -> Script:
-    """Draws what a text of so many blocks says."""
+    """Draws the items and the question of a text of so many blocks."""
     digit, place = rng.integers(self.num_values), rng.integers(blocks // 4)
     fact = Item(place, (MARK, self.first_value + digit), True)
     return Script([fact], (ASK,), digit, place)

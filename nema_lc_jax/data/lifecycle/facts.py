@@ -1,8 +1,9 @@
-"""What the tasks about facts in noise share: token ids, blocks and the truth.
+"""The common part of tasks about facts in noise.
 
-A text is blocks of `block` tokens. Each block holds at most one item, a few
-tokens at a random offset within noise; the question ends the last block. A
-task says what the items are: it subclasses `Facts` and writes a `Script`.
+A text consists of blocks of `block` tokens. Each block holds at most one item:
+a few tokens at a random offset, with noise around them. The question is at the
+end of the last block. A task subclasses `Facts`; its method `write` draws the
+items and the question.
 """
 
 import dataclasses
@@ -18,25 +19,25 @@ from nema_lc_jax.data.types import DataError, Dataset, Example, require_at_least
 
 
 class Item(NamedTuple):
-  """A few tokens that stand together in one block."""
+  """Consecutive tokens in one block."""
 
   block: int
   tokens: Sequence[int]
-  # A fact that an ideal memory keeps when it comes.
-  worth: bool = False
-  # The block of the fact that the item makes void; -1: none.
+  # Whether an ideal memory writes it when it is read.
+  is_fact: bool = False
+  # The block of the fact that the item makes invalid; -1: none.
   invalidates: int = -1
 
 
 class Script(NamedTuple):
-  """What one text says."""
+  """The items of a text, its question and the answer."""
 
   items: Sequence[Item]
   question: Sequence[int]
   label: int
-  # The block of the fact that answers the question; -1: none does.
+  # The block of the fact that answers the question; -1: there is none.
   source: int
-  # Labels that were right once; to answer one is a stale read.
+  # Labels that were right earlier in the text; answering one is a stale read.
   stale: Sequence[int] = ()
 
 
@@ -44,10 +45,13 @@ class Script(NamedTuple):
 class Facts:
   """A task about facts; its fields are its options.
 
-  Token ids, all ranges disjoint: 0 padding, the commands from 1 on, then the
-  keys, the values and the noise. Training texts draw a length uniformly in
-  [min_length, length], in whole blocks, and are padded at the end; evaluation
-  always has the full length.
+  Token ids: 0 is padding; then come the commands, the keys, the values and the
+  noise, in this order. The length of a training text is drawn uniformly from
+  the whole blocks in [min_length, length], and the text is padded at its end;
+  texts of evaluation always have the full length.
+
+  A subclass sets `name`, `summary`, `commands` and `min_blocks`, and defines
+  `write`.
   """
 
   seed: int = 0
@@ -62,42 +66,54 @@ class Facts:
 
   name: ClassVar[str]
   summary: ClassVar[str]  # one line
-  commands: ClassVar[int]  # how many command tokens there are
+  commands: ClassVar[Sequence[str]]  # names of the command tokens
   longest: ClassVar[int] = 3  # tokens of the longest item
 
   @property
   def first_key(self) -> int:
-    """The id of key 0."""
-    return 1 + self.commands
+    """The token id of key 0."""
+    return 1 + len(self.commands)
 
   @property
   def first_value(self) -> int:
-    """The id of value 0."""
+    """The token id of value 0."""
     return self.first_key + self.num_keys
 
   @property
   def first_noise(self) -> int:
-    """The id of the first noise token."""
+    """The lowest token id that is only noise."""
     return self.first_value + self.num_values
 
   @property
   def noise_from(self) -> int:
-    """The lowest id in the noise, which reaches up to the largest."""
+    """Noise is drawn uniformly from this token id to the largest."""
     return self.first_noise
 
   @property
   def vocab_size(self) -> int:
-    """One more than the largest id."""
+    """The number of token ids."""
     return self.first_noise + self.noise_vocab
 
   @property
   def num_classes(self) -> int:
-    """Labels: the values, and what else a task may answer."""
+    """The number of labels: the values, and other answers of a task."""
     return self.num_values
 
   @property
+  def token_names(self) -> tuple[str, ...]:
+    """How each token id is written."""
+    keys = (f"k{i}" for i in range(self.num_keys))
+    values = (f"v{i}" for i in range(self.num_values))
+    return ("pad", *self.commands, *keys, *values, *["n"] * self.noise_vocab)
+
+  @property
+  def label_names(self) -> tuple[str, ...]:
+    """How each label is written."""
+    return tuple(f"v{i}" for i in range(self.num_values))
+
+  @property
   def chance(self) -> float:
-    """The best accuracy without having read the text."""
+    """The best accuracy without the text."""
     return 1 / self.num_values
 
   @property
@@ -106,11 +122,11 @@ class Facts:
     raise NotImplementedError
 
   def write(self, rng: np.random.Generator, blocks: int) -> Script:
-    """Draws what a text of so many blocks says."""
+    """Draws the items and the question of a text of so many blocks."""
     raise NotImplementedError
 
   def check(self) -> None:
-    """Raises DataError on options that cannot be."""
+    """Raises DataError for options out of their range."""
     require_at_least(self.longest, block=self.block)
     require_at_least(2, num_values=self.num_values)
     require_at_least(1, noise_vocab=self.noise_vocab)
@@ -121,7 +137,7 @@ class Facts:
       self.check_length(self.min_length, "min_length")
 
   def check_length(self, length: int, name: str = "length") -> None:
-    """Raises DataError unless whole blocks with room for all items fit."""
+    """Raises DataError unless `length` is whole blocks, and enough of them."""
     least = self.min_blocks * self.block
     if length % self.block or length < least:
       raise DataError(
@@ -134,7 +150,7 @@ class Facts:
   def draw(
     self, rng: np.random.Generator, length: int, training: bool
   ) -> Example:
-    """One example of `length` tokens, of which the text may be a first part."""
+    """One example of `length` tokens; a training text may end in padding."""
     T, blocks = self.block, length // self.block
     if training and self.min_length is not None:
       blocks = int(rng.integers(self.min_length // T, blocks + 1))
@@ -150,7 +166,7 @@ class Facts:
       start = item.block * T + int(offset * (T - len(item.tokens) + 1))
       at = slice(start, start + len(item.tokens))
       inputs[at] = item.tokens
-      if item.worth:
+      if item.is_fact:
         truth[at] = 2 if item.block == script.source else 1
       if item.invalidates >= 0:
         invalidates[at] = item.invalidates * T
@@ -174,7 +190,7 @@ class Facts:
     """The data set of these options.
 
     Raises:
-      DataError: on options that cannot be.
+      DataError: for options out of their range.
     """
     self.check()
     self.check_length(self.length)
@@ -193,11 +209,13 @@ class Facts:
       check=self.check_length,
       chance=self.chance,
       description=f"{self.name}: {self.summary}",
+      token_names=self.token_names,
+      label_names=self.label_names,
     )
 
 
 def loader(task: type[Facts]) -> Callable[..., Dataset]:
-  """The `load` of a task, with the task's options as its keywords."""
+  """The function `load` of a task, whose keywords are the task's options."""
 
   def load(**options) -> Dataset:
     return task(**options).dataset()
@@ -208,7 +226,7 @@ def loader(task: type[Facts]) -> Callable[..., Dataset]:
 
 
 def require_share(**options: float) -> None:
-  """Raises DataError naming the first option that is not in [0, 1]."""
+  """Raises DataError that names the first option outside of [0, 1]."""
   for name, value in options.items():
     if not isinstance(value, int | float) or not 0 <= value <= 1:
       raise DataError(f"{name} must be in [0, 1], got {value!r}")

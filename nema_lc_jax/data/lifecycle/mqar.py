@@ -1,15 +1,15 @@
 """Multi-query associative recall: an answer at every token that asks.
 
-The text starts with `num_pairs` pairs [key, value]. The rest is cells of two
-tokens; in one cell per key the key comes again, followed by noise, and its
-value is to be predicted there. Gaps between the pairs and the questions follow
-a power law. In `forgetting_mqar` some keys get a new pair before they are
-asked for, which makes the first one void.
+The text starts with `num_pairs` pairs [key, value]. The rest consists of cells
+of two tokens. In one cell per key, the key occurs again, followed by noise, and
+its value has to be predicted at the key. The gaps between pairs and questions
+follow a power law. In `forgetting_mqar` some keys get a new pair before they
+are asked for, which makes the first one invalid.
 
 The parameters are those of MQAR (Arora et al. 2023, "Zoology"; the generator of
-HazyResearch/zoology): vocabulary, pairs, power. It differs in that noise has
-token ids of its own (there it may be keys and values, which in a small
-vocabulary would form pairs by chance), and in that labels count values from 0.
+HazyResearch/zoology): vocabulary, pairs, power. There are two differences: here
+noise has token ids of its own (there, noise may be keys and values, which in a
+small vocabulary would form pairs by chance), and labels number values from 0.
 """
 
 import functools
@@ -34,8 +34,8 @@ def load(
   """The task.
 
   Token ids: 0 padding, `pair_vocab // 2 - 1` keys, `pair_vocab // 2` values,
-  then noise. Chance is 1/(pair_vocab // 2); holding all pairs gives accuracy
-  1, holding m of them m/num_pairs and chance for the rest.
+  then noise. Chance is 1/(pair_vocab // 2). A memory that holds all pairs has
+  accuracy 1; one that holds m of them m/num_pairs, and chance for the others.
 
   Args:
     seed: of the examples.
@@ -65,9 +65,9 @@ def load_forgetting(
   num_eval: int = 1024,
   num_test: int = 2048,
 ) -> Dataset:
-  """The task with `num_rebound` keys bound anew; else as `load`.
+  """The task in which `num_rebound` keys get a second value; else as `load`.
 
-  A key whose question leaves no free cell before it keeps its value.
+  A key that has no free cell before its question keeps its value.
   """
   require_at_least(0, num_rebound=num_rebound)
   if num_rebound > num_pairs:
@@ -116,13 +116,16 @@ def _load(
     "power": power,
   }
   num_values = pair_vocab // 2
+  values = tuple(f"v{i}" for i in range(num_values))
+  names = ("pad", *(f"k{i}" for i in range(num_values - 1)), *values)
+  vocab_size = pair_vocab + noise_vocab
   return generated(
     functools.partial(_draw, options),
     name=name,
     head="causal_lm",
     seed=seed,
     options=options,
-    vocab_size=pair_vocab + noise_vocab,
+    vocab_size=vocab_size,
     num_classes=num_values,
     sizes=sizes,
     check=check,
@@ -131,6 +134,8 @@ def _load(
       f"{name}: the values of {num_pairs} keys, each asked for once"
       + (f", {num_rebound} of them bound anew" if num_rebound else "")
     ),
+    token_names=(*names, *["n"] * (vocab_size - len(names))),
+    label_names=values,
   )
 
 
@@ -157,7 +162,7 @@ def _draw(
 
   free = np.ones(cells, bool)
   free[asked] = False
-  newest = 2 * np.arange(P)  # where each key's pair stands
+  newest = 2 * np.arange(P)  # position of each key's valid pair
   for i in rng.permutation(P)[: options["num_rebound"]]:
     (before,) = np.nonzero(free[: asked[i]])
     if not len(before):
@@ -175,7 +180,7 @@ def _draw(
   questions = 2 * (P + asked)
   inputs[questions], label[questions] = keys, values
   source[questions] = newest
-  # Each pair is asked for once, and of no use from there on.
+  # Each pair is asked for once, and is not needed afterwards.
   invalidates[questions] = newest
   return {
     "inputs": inputs,

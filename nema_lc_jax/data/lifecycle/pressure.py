@@ -1,7 +1,7 @@
-"""More facts than slots: keep the important ones, the newest of equals.
+"""More facts than slots: those of the highest priority have to be kept.
 
 a fact        [PRIORITY, key, value]   one token per priority, keys distinct
-the question  [ASK, key]               of one of the facts to keep
+the question  [ASK, key]               about one of the facts to keep
 """
 
 import dataclasses
@@ -23,12 +23,12 @@ FIRST_PRIORITY = 2  # the lowest
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pressure(Facts):
-  """Facts in a share of the blocks; the top `num_kept` may be asked for.
+  """A share `fact_rate` of the blocks has a fact; the top ones are asked about.
 
-  There are at least `num_kept` and at most `num_keys` facts.
-
-  Facts are ordered by priority, equal ones by age, the newest first. A memory
-  that always holds the top facts so far scores 1; one that holds m of them
+  There are at least `num_kept` and at most `num_keys` facts. They are ordered
+  by priority, and among equal priorities the newest is first. The question is
+  about one of the first `num_kept`. A memory that always holds the top facts so
+  far has accuracy 1; one that holds m of them has
   m/num_kept + (1 - m/num_kept)/num_values.
   """
 
@@ -40,9 +40,9 @@ class Pressure(Facts):
   summary = "the value of one of the most important facts, of too many"
 
   @property
-  def commands(self) -> int:
+  def commands(self) -> tuple[str, ...]:
     """ASK, and a token per priority."""
-    return 1 + self.num_priorities
+    return ("ASK", *(f"P{i}" for i in range(self.num_priorities)))
 
   @property
   def min_blocks(self) -> int:
@@ -50,7 +50,7 @@ class Pressure(Facts):
     return self.num_kept + 1
 
   def check(self) -> None:
-    """Raises DataError on options that cannot be."""
+    """Raises DataError for options out of their range."""
     super().check()
     require_at_least(
       1, num_kept=self.num_kept, num_priorities=self.num_priorities
@@ -63,14 +63,14 @@ class Pressure(Facts):
       )
 
   def write(self, rng: np.random.Generator, blocks: int) -> Script:
-    """Draws what a text of so many blocks says."""
+    """Draws the items and the question of a text of so many blocks."""
     drawn = rng.binomial(blocks - 1, self.fact_rate)
     F = min(max(drawn, self.num_kept), self.num_keys)
     places = np.sort(rng.permutation(blocks - 1)[:F])
     keys = self.first_key + rng.permutation(self.num_keys)[:F]
     values = rng.integers(self.num_values, size=F)
     priorities = rng.integers(self.num_priorities, size=F)
-    items, top = [], []  # top: facts by number, to be kept so far
+    items, top = [], []  # top: numbers of the facts to be kept so far
     for i in range(F):
       tokens = (
         FIRST_PRIORITY + priorities[i],

@@ -1,6 +1,6 @@
-"""Keys that get new values: the newest value of the asked key.
+"""Keys get new values; the newest value of a key is asked for.
 
-a fact        [MARK, key, value]   makes the key's fact before it void
+a fact        [MARK, key, value]   makes the key's previous fact invalid
 the question  [ASK, key]
 """
 
@@ -22,10 +22,10 @@ MARK, ASK = 1, 2
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rebind(Facts):
-  """Each text has `num_live` keys, bound anew in a share of the blocks.
+  """Each text has `num_live` keys; a share `fact_rate` of the blocks is facts.
 
-  A new value always differs from the one before. Chance is 1/num_values;
-  holding the newest value of each key gives accuracy 1.
+  A new value always differs from the previous one. Chance is 1/num_values; a
+  memory that holds the newest value of each key has accuracy 1.
   """
 
   num_live: int = 3
@@ -33,15 +33,15 @@ class Rebind(Facts):
 
   name = "rebind"
   summary = "the newest value of a key whose value keeps changing"
-  commands = 2
+  commands = ("MARK", "ASK")
 
   @property
   def min_blocks(self) -> int:
-    """Blocks to bind each key once, and the question."""
+    """One block per key, and one for the question."""
     return self.num_live + 1
 
   def check(self) -> None:
-    """Raises DataError on options that cannot be."""
+    """Raises DataError for options out of their range."""
     super().check()
     require_at_least(1, num_live=self.num_live)
     require_share(fact_rate=self.fact_rate)
@@ -51,11 +51,11 @@ class Rebind(Facts):
       )
 
   def write(self, rng: np.random.Generator, blocks: int) -> Script:
-    """Draws what a text of so many blocks says."""
+    """Draws the items and the question of a text of so many blocks."""
     K, V = self.num_live, self.num_values
     facts = max(K, rng.binomial(blocks - 1, self.fact_rate))
     places = np.sort(rng.permutation(blocks - 1)[:facts])
-    # Every key at least once, in any order.
+    # Every key occurs at least once, in any order.
     which = rng.permutation([*range(K), *rng.integers(K, size=facts - K)])
     names = self.first_key + rng.permutation(self.num_keys)[:K]
     steps = rng.integers(1, V, size=facts)

@@ -1,7 +1,7 @@
-"""Facts among noise: the value of the asked key, despite near misses.
+"""Facts among noise; the value of a key is asked for, despite distractors.
 
 a fact        [MARK, key, value]   with a key of its own
-a distractor  [key, value]         with a fact's key and a wrong value
+a distractor  [key, value]         with the key of a fact and a wrong value
 the question  [ASK, key]
 """
 
@@ -23,11 +23,11 @@ MARK, ASK = 1, 2
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recall(Facts):
-  """`num_facts` facts anywhere, distractors in a share of the other blocks.
+  """`num_facts` facts; a share `distractor_rate` of the other blocks distracts.
 
   Values are uniform and independent of all else, so chance is 1/num_values.
-  The asked key has exactly one marked fact, so reading it gives accuracy 1.
-  A policy that holds m of the F facts scores m/F + (1 - m/F)/num_values.
+  Each key has exactly one marked fact, so a memory that holds all facts has
+  accuracy 1; one that holds m of the F facts has m/F + (1 - m/F)/num_values.
   """
 
   num_facts: int = 3
@@ -35,15 +35,15 @@ class Recall(Facts):
 
   name = "recall"
   summary = "the value of one of a few marked facts, despite near misses"
-  commands = 2
+  commands = ("MARK", "ASK")
 
   @property
   def min_blocks(self) -> int:
-    """Blocks for one fact each, and the question."""
+    """One block per fact, and one for the question."""
     return self.num_facts + 1
 
   def check(self) -> None:
-    """Raises DataError on options that cannot be."""
+    """Raises DataError for options out of their range."""
     super().check()
     require_at_least(1, num_facts=self.num_facts)
     require_share(distractor_rate=self.distractor_rate)
@@ -54,7 +54,7 @@ class Recall(Facts):
       )
 
   def write(self, rng: np.random.Generator, blocks: int) -> Script:
-    """Draws what a text of so many blocks says."""
+    """Draws the items and the question of a text of so many blocks."""
     F = self.num_facts
     places = rng.permutation(blocks - 1)
     keys = self.first_key + rng.permutation(self.num_keys)[:F]

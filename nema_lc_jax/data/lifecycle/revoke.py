@@ -1,8 +1,8 @@
-"""Facts that are taken back: is the asked key bound, and to what?
+"""Facts are revoked; the value of a key is asked for, or "none".
 
-a fact        [MARK, key, value]   for a key that is not bound
+a fact        [MARK, key, value]   binds a key that is not bound
 a command     [REVOKE, key]        unbinds a bound key
-the question  [ASK, key]           of a bound key, or of an unbound one: "none"
+the question  [ASK, key]           about a bound key, or an unbound one: "none"
 """
 
 import dataclasses
@@ -25,10 +25,10 @@ MARK, ASK, REVOKE = 1, 2, 3
 class Revoke(Facts):
   """At most `num_live` keys are bound at a time; the rest of a text is noise.
 
-  In a share `event_rate` of the blocks a key is bound or unbound, either
-  equally often where both are possible. A share `none_rate` of the questions
-  asks for a key that was bound once and is not now; the answer "none" is the
-  last class. A newly bound key may have been bound before.
+  In a share `event_rate` of the blocks a key is bound or unbound, with equal
+  probability where both are possible. A bound key may have been bound before. A
+  share `none_rate` of the questions is about a key that was revoked; the answer
+  "none" is the last class.
   """
 
   num_live: int = 3
@@ -37,7 +37,7 @@ class Revoke(Facts):
 
   name = "revoke"
   summary = "the value of a key, or none if it was taken back"
-  commands = 3
+  commands = ("MARK", "ASK", "REVOKE")
 
   @property
   def num_classes(self) -> int:
@@ -45,17 +45,22 @@ class Revoke(Facts):
     return self.num_values + 1
 
   @property
+  def label_names(self) -> tuple[str, ...]:
+    """The values, and "none"."""
+    return (*super().label_names, "none")
+
+  @property
   def chance(self) -> float:
-    """Always "none", or any one value, whichever is better."""
+    """Accuracy of always answering "none", or one value if that is better."""
     return max(self.none_rate, (1 - self.none_rate) / self.num_values)
 
   @property
   def min_blocks(self) -> int:
-    """Blocks to bind a key, take it back and bind another; the question."""
+    """One block each to bind, unbind and bind again, and for the question."""
     return 4
 
   def check(self) -> None:
-    """Raises DataError on options that cannot be."""
+    """Raises DataError for options out of their range."""
     super().check()
     require_at_least(1, num_live=self.num_live)
     require_share(event_rate=self.event_rate, none_rate=self.none_rate)
@@ -65,21 +70,21 @@ class Revoke(Facts):
       )
 
   def write(self, rng: np.random.Generator, blocks: int) -> Script:
-    """Draws what a text of so many blocks says."""
+    """Draws the items and the question of a text of so many blocks."""
     events = max(3, rng.binomial(blocks - 1, self.event_rate))
     places = np.sort(rng.permutation(blocks - 1)[:events])
     bound: dict[int, tuple[int, int]] = {}  # key: (value, block)
-    past: dict[int, list[int]] = {}  # key: its values that were taken back
+    past: dict[int, list[int]] = {}  # key: its revoked values
     items = []
     for number, place in enumerate(places):
-      # The first three are bind, unbind, bind: so both answers exist.
+      # The first three bind, unbind and bind: then both answers are possible.
       coin = number != 1 and rng.random() < 0.5
       full = len(bound) == self.num_live
       binds = not bound or (coin and not full)
       if number == events - 1 and len(bound) == 1:
         if full:
           break
-        binds = True  # A key must be left to ask for.
+        binds = True  # One key has to be bound at the end.
       if binds:
         free = [k for k in range(self.num_keys) if k not in bound]
         key, value = rng.choice(free), int(rng.integers(self.num_values))

@@ -1,6 +1,6 @@
-"""What the generated tasks share: examples as a function of their number."""
+"""Data sets of generated examples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import grain
 import numpy as np
@@ -9,12 +9,12 @@ from nema_lc_jax.data.types import (
   Dataset,
   Example,
   Examples,
+  example_rng,
   fingerprint,
   require_split,
-  stream,
 )
 
-# A nominal size: training never comes back to the same example.
+# A nominal size, so large that training never repeats an example.
 TRAIN_EXAMPLES = 2**30
 
 # (generator, length, training) -> example
@@ -34,13 +34,29 @@ def generated(
   chance: float,
   description: str,
   head: str = "classify",
+  token_names: Sequence[str] = (),
+  label_names: Sequence[str] = (),
 ) -> Dataset:
-  """A data set that draws example i from its own stream.
+  """A data set whose examples are drawn, each by a generator of its own.
 
-  Example i of a split is a pure function of (seed, split, i, length), so the
-  splits are disjoint as random streams. `check(length)` raises DataError where
-  an example does not fit. `chance` is the best accuracy without the text; the
-  labels follow from the text, hence a best possible accuracy of 1.
+  Example i of a split is a pure function of (seed, split, i, length), and no
+  two examples share random numbers.
+
+  Args:
+    draw: makes an example.
+    name: of the data set.
+    seed: of all examples; no part of the fingerprint.
+    options: what else determines the examples; part of the fingerprint.
+    vocab_size: number of token ids.
+    num_classes: number of labels.
+    sizes: number of validation and of test examples.
+    check: raises DataError for a length that an example does not fit into.
+    chance: the best accuracy without the text. The label must follow from the
+      text, so that the best possible accuracy is 1.
+    description: one line.
+    head: as in `Dataset`.
+    token_names: as in `Dataset`.
+    label_names: as in `Dataset`.
   """
   num_examples = dict(
     zip(("train", "validation", "test"), (TRAIN_EXAMPLES, *sizes), strict=True)
@@ -51,7 +67,9 @@ def generated(
     check(length)
     return Examples(
       num_examples[split],
-      lambda i: draw(stream(seed, split, i, length), length, split == "train"),
+      lambda i: draw(
+        example_rng(seed, split, i, length), length, split == "train"
+      ),
     )
 
   return Dataset(
@@ -65,4 +83,6 @@ def generated(
     baselines=lambda *_: {"chance": chance, "best_possible": 1.0},
     fingerprint=fingerprint(name=name, sizes=sizes, **options),
     description=description,
+    token_names=token_names,
+    label_names=label_names,
   )

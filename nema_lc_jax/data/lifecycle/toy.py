@@ -1,4 +1,4 @@
-"""One key token somewhere in a long text of noise: which key was it?
+"""Which one of a few keys occurs in a long text of noise?
 
 Token ids: 0 padding, then `num_classes` keys, then `noise_vocab` noise tokens.
 """
@@ -18,10 +18,10 @@ def load(
   num_eval: int = 1024,
   num_test: int = 2048,
 ) -> Dataset:
-  """The task; the label is the key, which stands in the first 3/4 of the text.
+  """The task; the label is the key, which is in the first 3/4 of the text.
 
-  The key is uniform (chance 1/num_classes) and stands in the text, so a reader
-  that keeps it over the last quarter scores 1.
+  Keys are uniform, so chance is 1/num_classes. A memory that holds the key over
+  the last quarter has accuracy 1.
   """
   require_at_least(2, num_classes=num_classes)
   require_at_least(1, noise_vocab=noise_vocab)

@@ -50,16 +50,16 @@ def load(
   """Pairs of texts, each cut to its first `length` bytes; label 1: related.
 
   Args:
-    dir: the folder of the files, or one of those that the release nests it in.
+    dir: the folder of the files, or one above it as in the release.
     length: the default length, 4000 in the protocol.
-    reading: "raw" takes a text as it is written, b'...' and escapes included,
-      as the reference does; "decoded" takes the bytes that it stands for. A
-      reported number should say which.
-    num_eval: pairs of validation, a fixed choice; by default all.
-    num_test: pairs of the test split, likewise.
+    reading: "raw" takes a text as it is written, with b'...' and escapes, as
+      the reference does; "decoded" takes the bytes of the literal. Reported
+      numbers should say which one is used.
+    num_eval: number of validation pairs, a fixed choice; by default all.
+    num_test: number of test pairs, likewise.
 
   Raises:
-    DataError: when files are missing or malformed; says which and where.
+    DataError: if files are missing or malformed; names the file and the line.
   """
   if reading not in READINGS:
     raise DataError(
@@ -91,13 +91,15 @@ def load(
     baselines=baselines,
     fingerprint=fingerprint(pairs=identity, sizes=num_examples),
     description=f"aan: LRA retrieval, related papers or not, {reading} bytes",
+    label_names=("unrelated", "related"),
+    byte_level=True,
   )
 
 
 def _prepared(
   paths: dict[str, Path], reading: str, identity: str
 ) -> dict[str, Sequence[Record]]:
-  """The records of each split, from the cache, prepared there if need be."""
+  """The records of each split, from the cache; prepares them if needed."""
   return prepare(
     "aan",
     fingerprint=identity,
@@ -115,7 +117,7 @@ def _prepared(
 
 
 def read_pairs(path: Path, reading: str) -> Iterator[Record]:
-  """The records of a file; DataError names the first line that is wrong."""
+  """The records of a file; DataError names the first malformed line."""
   line = empty = 0
   with path.open("rb") as file:
     for line, text in enumerate(file, 1):
@@ -156,9 +158,9 @@ def _parse(line: bytes, reading: str) -> Record:
 
 
 def _literal(text: bytes) -> bytes:
-  """The bytes that a bytes literal stands for."""
+  """The bytes of a bytes literal."""
   value = None
-  # What is no literal may be as deep as it is long.
+  # Text that is no literal may be nested too deeply for the parser.
   with contextlib.suppress(
     SyntaxError, ValueError, TypeError, MemoryError, RecursionError
   ):

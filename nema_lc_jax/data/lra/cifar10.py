@@ -2,8 +2,8 @@
 
 An image is 1,024 tokens, row by row: token id = grey value (0..255) + 1; 0 is
 padding. Grey is 0.2989 R + 0.5870 G + 0.1140 B, as in tf.image.rgb_to_grayscale
-of the reference. Of the training images, in the order of their files, the last
-tenth is for validation.
+of the reference. The last tenth of the training images, in the order of their
+files, is for validation.
 """
 
 from collections.abc import Iterator, Sequence
@@ -55,12 +55,12 @@ def load(
     dir: the folder of the binary version's data_batch_{1..5}.bin and
       test_batch.bin; by default the data set `cifar10` that
       tensorflow-datasets has prepared.
-    length: tokens of an example, at least 1024; more are padding.
-    num_eval: images of validation, a fixed choice; by default all 5,000.
-    num_test: images of the test split, likewise; by default all 10,000.
+    length: tokens of an example, at least 1024; the rest is padding.
+    num_eval: number of validation images, a fixed choice; by default all 5,000.
+    num_test: number of test images, likewise; by default all 10,000.
 
   Raises:
-    DataError: when files are missing or of a wrong size; says which.
+    DataError: if files are missing or of a wrong size; names them.
   """
   require_whole("cifar10", length, PIXELS)
   if dir is None:
@@ -103,7 +103,7 @@ def load(
 
 
 def find_files(directory: str) -> list[Path]:
-  """The five files of training, then the test's."""
+  """The five training files, then the test file."""
   root = Path(directory).expanduser()
   names = (*TRAIN_FILES, TEST_FILE)
   paths = find_all(
@@ -130,7 +130,7 @@ def _of_files(paths: Sequence[Path]) -> dict[str, Iterator]:
 
 
 def _cut(paths: Sequence[Path], start: int, stop: int) -> Iterator[Record]:
-  """The images `start` to `stop` of the files together."""
+  """Images `start` to `stop`, counted over all files."""
   for number, path in enumerate(paths):
     before = number * IMAGES_PER_FILE
     rows = range(before, before + IMAGES_PER_FILE)
@@ -141,7 +141,11 @@ def _cut(paths: Sequence[Path], start: int, stop: int) -> Iterator[Record]:
 
 
 def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
-  """Labels [n] and images uint8 [n, 32 * 32, 3] of a binary file."""
+  """Labels [n] and images uint8 [n, 32 * 32, 3] of a binary file.
+
+  Raises:
+    DataError: for a file of another size, or a label out of range.
+  """
   content = np.fromfile(path, np.uint8)
   if content.size != IMAGES_PER_FILE * RECORD_BYTES:
     raise DataError(

@@ -1,18 +1,20 @@
-"""Drawing images of dashed curves with two dots, after Pathfinder.
+"""Draws images of dashed curves with two dots, after Pathfinder.
 
 As in the release (google-research/long-range-arena: lra_benchmarks/data/
 pathfinder.py; Linsley et al. 2018): 32 x 32 pixels, two long curves of 14
 dashes, five short ones of 4, none touching another; the dots are the two ends
-of a long curve (label 1), or an end of each (label 0). Both kinds of image have
-the same curves, and dots equally far apart: a threshold on the distance of the
-dots, and a linear classifier of pixels, were at chance on 1,200 and 600 images.
+of a long curve (label 1), or one end of each (label 0). The distributions of
+the curves and of the distance of the dots are the same for both labels: a
+threshold on the distance, and a linear classifier of pixels, were at chance on
+1,200 and 600 images.
 
 Differences from the original: dashes are whole pixels with a gap of one, all of
 one grey value, and not smoothed (the original is drawn twice as large and
 scaled down); a direction turns by a normal angle of 0.3 radians a dash, and
 more where there is no room (the original bounds it by "continuity"); dots are
 squares of 3 pixels, at least 6 apart, and their distance does not depend on
-the label. Numbers on these images say nothing of numbers on the release's.
+the label. Results on these images cannot be compared with those on the
+release's.
 """
 
 import functools
@@ -23,7 +25,7 @@ from collections.abc import Iterator
 import numpy as np
 
 SIDE = 32
-VERSION = 1  # of what a seed gives
+VERSION = 1  # to be raised when a seed gives other images
 LONG, SHORT = 14, 4  # dashes of a curve
 NUM_SHORT = 5
 STEP = 3  # pixels from dash to dash: two are drawn, one is a gap
@@ -32,9 +34,9 @@ MARGIN = 1
 DASH_GREY, DOT_GREY = 190, 255
 DOT_DISTANCE = 6
 DISTANCE_ERROR = 2  # pixels, between the dots' distances of the labels
-TRIES = 100  # of a curve, before the image is begun anew
-TAKEN_BACK = 3  # dashes, where no other can be added
-DASH_TRIES = 8  # of a dash, turning more and more, before its curve fails
+TRIES = 100  # per curve, before the image is started again
+TAKEN_BACK = 3  # dashes that are removed if none can be added
+DASH_TRIES = 8  # per dash, with larger and larger turns, before its curve fails
 
 Pixel = tuple[int, int]
 Dash = tuple[Pixel, Pixel]
@@ -53,10 +55,10 @@ def draw(rng: np.random.Generator, label: int) -> np.ndarray:
 
 
 def _choose_ends(first: list[Dash], second: list[Dash]) -> tuple[Ends, ...]:
-  """Places of the dots for label 0 and for label 1, as far apart as each other.
+  """Places of the dots for label 0 and for label 1, at equal distances.
 
-  Without this, dots that are near each other would mostly not be connected.
-  None of them when no two are alike.
+  Otherwise, dots that are near each other would mostly not be connected.
+  Empty if no distances are equal enough.
   """
   ends = [(curve[0][0], curve[-1][-1]) for curve in (first, second)]
   gap = lambda pair: math.dist(*pair)
@@ -70,13 +72,13 @@ def _choose_ends(first: list[Dash], second: list[Dash]) -> tuple[Ends, ...]:
 
 
 def _noise(rng: np.random.Generator) -> Iterator[float]:
-  """Standard normal numbers, one by one; drawing them singly is slow."""
+  """Standard normal numbers one by one, drawn in blocks for speed."""
   while True:
     yield from rng.standard_normal(256).tolist()
 
 
 def _curves(noise: Iterator[float]) -> list[list[Dash]] | None:
-  """The two long curves, then the short; None when no place is left."""
+  """The two long curves, then the short ones; None if there is no room."""
   taken, curves = 0, []
   for size in (LONG, LONG, *[SHORT] * NUM_SHORT):
     for _ in range(TRIES):
@@ -92,10 +94,10 @@ def _curves(noise: Iterator[float]) -> list[list[Dash]] | None:
 
 
 def _curve(noise: Iterator[float], size: int, taken: int) -> list[Dash] | None:
-  """A curve of `size` dashes off `taken` and itself; None when it fails.
+  """A curve of `size` dashes that touches neither `taken` nor itself, or None.
 
-  Sets of pixels are the bits of a number, for speed. Where no dash can be
-  added, the last few are taken back.
+  Sets of pixels are the bits of a number, for speed. If no dash can be added,
+  the last few are removed.
   """
   inside = SIDE - 2 * MARGIN
   y, x = (MARGIN + inside * _uniform(next(noise)) for _ in range(2))
@@ -122,7 +124,7 @@ def _curve(noise: Iterator[float], size: int, taken: int) -> list[Dash] | None:
 def _dash(
   noise: Iterator[float], place: Place, taken: int
 ) -> tuple[Dash, Place] | None:
-  """A free dash from a place on, and the place of the next."""
+  """A free dash that starts at `place`, and the place of the next one."""
   y, x, angle = place
   for attempt in range(DASH_TRIES):
     turned = angle + (1 + attempt / 2) * TURN * next(noise)

@@ -1,12 +1,13 @@
 """Text classification of the Long Range Arena: is an IMDb review positive?
 
 The Large Movie Review Dataset (Maas et al. 2011) as bytes: 25,000 reviews for
-training and 25,000 for the test. LRA has no validation split and chooses on the
-test split; here reviews of training are held out instead.
+training and 25,000 for the test. LRA has no validation split and selects models
+on the test split; here, validation reviews are held out from training.
 """
 
+import functools
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import grain
@@ -19,6 +20,7 @@ from nema_lc_jax.data.lra.release import byte_text, find_all, majority, subset
 from nema_lc_jax.data.lra.tfds_source import find_prepared
 from nema_lc_jax.data.prepare import Record, cache_directory, prepare
 from nema_lc_jax.data.types import (
+  SPLITS,
   DataError,
   Dataset,
   Example,
@@ -30,7 +32,7 @@ from nema_lc_jax.data.types import (
 
 FOLDER = "aclImdb"
 CLASSES = ("neg", "pos")  # labels 0 and 1
-# Of the order that decides what is held out; not the seed of a run.
+# Seed of the order in which reviews are held out; it is not the seed of a run.
 HOLD_OUT_SEED = b"0"
 NEEDS = "importlib_resources"
 ADVICE = (
@@ -48,37 +50,23 @@ def load(
 ) -> Dataset:
   """Reviews, each cut to its first `length` bytes; label 1: positive.
 
-  Reviews stand in the order of a keyed hash of their text. So what is held out
-  is a fixed random choice, the same from every source, and copies of a review
-  stay together.
+  Reviews are ordered by a keyed hash of their text. So the held-out reviews are
+  a fixed random choice, which is the same for every source, and copies of a
+  review are in the same split.
 
   Args:
-    dir: the folder aclImdb, or the one above; by default the data set
+    dir: the folder aclImdb, or the one above it; by default the data set
       `imdb_reviews` that tensorflow-datasets has prepared.
     length: the default length; 1000 to 4000 in the protocol.
-    num_eval: reviews of training that are held out for validation.
-    num_test: test reviews, a fixed choice; by default all.
+    num_eval: training reviews that are held out for validation.
+    num_test: number of test reviews, a fixed choice; by default all.
 
   Raises:
-    DataError: when files are missing or empty; says which.
+    DataError: if files are missing or empty; names them.
   """
   del length  # reviews are cut when examples are made
   require_at_least(1, num_eval=num_eval)
-  if dir is None:
-    files, sources = find_prepared(
-      "imdb_reviews", "imdb_reviews/plain_text", NEEDS, ADVICE
-    )
-    identity = fingerprint(tfds=files)
-    reviews = {
-      split: lambda split=split: in_order(_of_source(sources[split]))
-      for split in ("train", "test")
-    }
-  else:
-    found = read_reviews(find_folder(dir))
-    identity = fingerprint(reviews=hash_of(found))
-    reviews = {
-      split: lambda split=split: in_order(found[split]) for split in found
-    }
+  identity, reviews = _find_reviews(dir)
   records = prepare(
     "imdb",
     fingerprint=identity,
@@ -92,29 +80,13 @@ def load(
       f"imdb: num_eval must leave reviews to train on, at most {whole - 1} of "
       f"{whole}; got {num_eval}"
     )
-  sizes = {
-    "train": whole - num_eval,
-    "validation": num_eval,
-    "test": len(records["test"]),
-  }
-
-  def examples(split: str, length: int) -> Examples:
-    require_split(split)
-    source = records["test" if split == "test" else "train"]
-    start = num_eval if split == "train" else 0
-
-    def make(i: int) -> Example:
-      record = source[start + i]
-      return byte_text(record["text"], record["label"], length)
-
-    found = Examples(sizes[split], make)
-    return subset(found, split, num_eval=None, num_test=num_test)
+  examples = functools.partial(_examples, records, num_eval, num_test)
 
   def baselines(split: str, length: int) -> dict[str, float]:
     both = examples("train", length), examples(split, length)
     return {"majority": majority(*both), **byte_classifier(*both)}
 
-  num_examples = sizes | {"test": len(examples("test", 1))}
+  num_examples = {split: len(examples(split, 1)) for split in SPLITS}
   return Dataset(
     name="imdb",
     head="classify",
@@ -129,11 +101,52 @@ def load(
       "imdb: LRA's text classification, positive or not, as bytes; validation "
       "is held out from training"
     ),
+    label_names=("negative", "positive"),
+    byte_level=True,
   )
 
 
+def _find_reviews(
+  directory: str | None,
+) -> tuple[str, dict[str, Callable[[], Iterator[Record]]]]:
+  """A sha256 of the reviews, and what generates those of train and test."""
+  if directory is None:
+    files, sources = find_prepared(
+      "imdb_reviews", "imdb_reviews/plain_text", NEEDS, ADVICE
+    )
+    return fingerprint(tfds=files), {
+      split: functools.partial(_of_source, sources[split])
+      for split in ("train", "test")
+    }
+  rows = read_reviews(find_folder(directory))
+  return fingerprint(reviews=hash_of(rows)), {
+    split: functools.partial(in_order, rows[split]) for split in rows
+  }
+
+
+def _examples(
+  records: Mapping[str, Sequence[Record]],
+  num_eval: int,
+  num_test: int | None,
+  split: str,
+  length: int,
+) -> Examples:
+  """The examples of a split; validation is the first training records."""
+  require_split(split)
+  source = records["test" if split == "test" else "train"]
+  first = num_eval if split == "train" else 0
+  last = num_eval if split == "validation" else len(source)
+
+  def make(i: int) -> Example:
+    record = source[first + i]
+    return byte_text(record["text"], record["label"], length)
+
+  whole = Examples(last - first, make)
+  return subset(whole, split, num_eval=None, num_test=num_test)
+
+
 def find_folder(directory: str) -> Path:
-  """The folder that has train and test, each with neg and pos."""
+  """The folder that contains train and test, each with neg and pos."""
   root = Path(directory).expanduser()
   parts = [f"{split}/{c}" for split in ("train", "test") for c in CLASSES]
   paths = find_all(
@@ -181,5 +194,6 @@ def in_order(reviews: Iterable[Record]) -> Iterator[Record]:
 
 
 def _of_source(source: Iterable[Record]) -> Iterator[Record]:
-  for row in source:
-    yield {"text": row["text"].strip(), "label": int(row["label"])}
+  yield from in_order(
+    {"text": row["text"].strip(), "label": int(row["label"])} for row in source
+  )

@@ -6,13 +6,15 @@ of an even number of values the mean of the middle two, rounded down) and SM
 
 The lists are generated here once, or read from the release's files. Token ids:
 0 padding, 1..10 the digits 0..9, 11 [MIN, 12 [MAX, 13 [MED, 14 [SM, 15 ].
-Brackets are kept; the parentheses of the files, which pair up each operator
-with its arguments one by one, say nothing more and are dropped, as in the
-reference (google-research/long-range-arena, lra_benchmarks/listops).
+Brackets are kept. The files also have parentheses, which are redundant and are
+dropped, as in the reference (google-research/long-range-arena,
+lra_benchmarks/listops).
 """
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import grain
 import numpy as np
@@ -45,8 +47,16 @@ HEADER = b"Source\tTarget"
 IDS = {name.encode(): 1 + i for i, name in enumerate(trees.TOKENS)}
 DROPPED = {b"(", b")"}
 LABELS = {str(digit).encode(): digit for digit in range(10)}
-# Below, the same list could be drawn twice.
+# Among shorter lists, the same one could be drawn twice.
 SHORTEST = 50
+
+
+class _Lists(NamedTuple):
+  """The lists of all splits before they are prepared."""
+
+  identity: str  # a sha256
+  splits: dict[str, Callable[[], Iterator[Record]]]  # generate the records
+  origin: str  # for the description
 
 
 def load(
@@ -63,41 +73,30 @@ def load(
   """Lists of operations, each cut to its first `length` tokens.
 
   Args:
-    dir: the folder of the release's files, or one that the release nests it
-      in. By default lists are generated; the other options are for those.
+    dir: the folder of the release's files, or one above it as in the release.
+      By default lists are generated, and only these use the options below.
     length: the default length, 2000 in the protocol.
     min_length: a list has more tokens than this, and fewer than `max_length`.
     max_length: see `min_length`.
-    data_seed: of the lists. They are the same for all runs, whatever the
-      run's own seed.
-    num_train: lists in training, `num_eval` in validation, `num_test` in test.
+    data_seed: of the lists. They do not depend on the seed of the run.
+    num_train: number of training lists.
+    num_eval: number of validation lists.
+    num_test: number of test lists.
 
   Raises:
-    DataError: when files are missing or malformed; says which and where.
+    DataError: if files are missing or malformed; names the file and the line.
   """
   del length  # lists are cut when examples are made
   if dir is None:
     sizes = (num_train, num_eval, num_test)
-    _check(min_length, max_length, data_seed, sizes)
-    options = (min_length, max_length, data_seed)
-    identity = fingerprint(generated=trees.VERSION, sizes=sizes, lists=options)
-    splits = {
-      split: lambda split=split, size=size: _generated(split, size, *options)
-      for split, size in zip(SPLITS, sizes, strict=True)
-    }
-    origin = f"generated with more than {min_length}, fewer than {max_length}"
+    lists = _generated_lists(sizes, min_length, max_length, data_seed)
   else:
-    paths = find_release("listops", dir, FOLDER, FILES)
-    identity = fingerprint(files={s: checksum(paths[s]) for s in paths})
-    splits = {
-      split: lambda path=path: read_lists(path) for split, path in paths.items()
-    }
-    origin = "the release's files of up to 2000"
+    lists = _release_lists(dir)
   records = prepare(
     "listops",
-    fingerprint=identity,
+    fingerprint=lists.identity,
     features={"tokens": tfds.features.Text(), "label": np.int64},
-    splits=splits,
+    splits=lists.splits,
     cache=cache_directory(),
   )
 
@@ -122,8 +121,32 @@ def load(
     train=lambda length, _: grain.MapDataset.source(examples("train", length)),
     evaluation=examples,
     baselines=baselines,
-    fingerprint=identity,
-    description=f"listops: LRA's nested lists, {origin} tokens",
+    fingerprint=lists.identity,
+    description=f"listops: LRA's nested lists, {lists.origin} tokens",
+  )
+
+
+def _generated_lists(
+  sizes: tuple[int, int, int], min_length: int, max_length: int, data_seed: int
+) -> _Lists:
+  _check(min_length, max_length, data_seed, sizes)
+  options = (min_length, max_length, data_seed)
+  return _Lists(
+    fingerprint(generated=trees.VERSION, sizes=sizes, lists=options),
+    {
+      split: functools.partial(_generate, split, size, *options)
+      for split, size in zip(SPLITS, sizes, strict=True)
+    },
+    f"generated with more than {min_length}, fewer than {max_length}",
+  )
+
+
+def _release_lists(directory: str) -> _Lists:
+  paths = find_release("listops", directory, FOLDER, FILES)
+  return _Lists(
+    fingerprint(files={split: checksum(paths[split]) for split in paths}),
+    {split: functools.partial(read_lists, paths[split]) for split in paths},
+    "the release's files of up to 2000",
   )
 
 
@@ -137,7 +160,7 @@ def _check(
   require_at_least(1, **dict(zip(names, sizes, strict=True)))
 
 
-def _generated(
+def _generate(
   split: str, size: int, min_length: int, max_length: int, data_seed: int
 ) -> Iterator[Record]:
   key = np.array([data_seed, SPLITS.index(split)], np.uint64)
@@ -148,7 +171,7 @@ def _generated(
 
 
 def read_lists(path: Path) -> Iterator[Record]:
-  """The records of a file; DataError names the first line that is wrong."""
+  """The records of a file; DataError names the first malformed line."""
   line = 1
   with path.open("rb") as file:
     header = file.readline().rstrip(b"\r\n")
@@ -192,7 +215,7 @@ def _parse(line: bytes) -> Record:
 
 
 def _require_closed(source: bytes) -> None:
-  """Raises ValueError unless each list is closed where it ends."""
+  """Raises ValueError unless all brackets match."""
   depth = 0
   for token in source.split():
     depth += token.startswith(b"[") - (token == b"]")

@@ -1,14 +1,16 @@
-"""Drawing, evaluating and writing the trees of ListOps, many at a time.
+"""Draws, evaluates and writes many trees of ListOps at a time.
 
 The distribution is that of google-research/long-range-arena:
 lra_benchmarks/data/listops.py, after Nangia and Bowman (2018): a node is an
 operator with probability 0.25, else a digit, both uniform; an operator has 2 to
 10 arguments; nodes at depth 10 are digits; trees of other lengths are rejected.
-(There, the 0.25 is called the probability of a value, but is an operator's.)
+(The reference calls 0.25 the probability of a value; in its code, it is that of
+an operator.)
 
-Differences: there is a seed; a root is an operator from the start, which
-rejecting lone digits comes to; repeated trees are not searched for, which have
-at least 17 uniform digits each, and so are as good as impossible.
+There are three differences. There is a seed. The root is always an operator,
+which gives the same distribution as rejecting single digits. Repeated trees are
+not searched for: a tree has at least 17 uniform digits, so a repetition is
+practically impossible.
 """
 
 import dataclasses
@@ -18,7 +20,7 @@ import numpy as np
 
 OPERATORS = ("[MIN", "[MAX", "[MED", "[SM")
 TOKENS = (*(str(digit) for digit in range(10)), *OPERATORS, "]")
-VERSION = 1  # of what a seed gives
+VERSION = 1  # to be raised when a seed gives other trees
 MAX_DEPTH = 10
 MAX_ARGUMENTS = 10
 OPERATOR_PROBABILITY = 0.25
@@ -28,7 +30,7 @@ CLOSE = TOKENS.index("]")
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-  """The n nodes of one depth of many trees, in the order of their parents."""
+  """The n nodes at one depth of many trees, in the order of their parents."""
 
   tree: np.ndarray  # [n] the tree that a node belongs to
   token: np.ndarray  # [n] a digit, or 10 + an operator
@@ -38,7 +40,7 @@ class Level:
 def draw(
   rng: np.random.Generator, min_length: int, max_length: int
 ) -> Iterator[tuple[np.ndarray, int]]:
-  """Endless pairs of a tree's tokens uint8 [length], and its value.
+  """An endless sequence of trees: tokens uint8 [length], and the value.
 
   Lengths are above `min_length` and below `max_length`, as in the reference.
   """
@@ -69,7 +71,7 @@ def grow(rng: np.random.Generator, count: int) -> list[Level]:
 
 
 def subtree_sizes(levels: list[Level]) -> list[np.ndarray]:
-  """Tokens of the subtree at each node of each level; a digit has one."""
+  """The number of tokens of the subtree at each node of each level."""
   sizes, below = [], np.zeros(0, int)
   for level in reversed(levels):
     size = np.ones(len(level.token), int)
@@ -82,7 +84,7 @@ def subtree_sizes(levels: list[Level]) -> list[np.ndarray]:
 
 
 def evaluate(levels: list[Level]) -> np.ndarray:
-  """The value of each tree, from the leaves up."""
+  """The value of each tree, computed from the leaves up."""
   below = np.zeros(0, int)
   for level in reversed(levels):
     value = level.token.copy()
@@ -94,7 +96,7 @@ def evaluate(levels: list[Level]) -> np.ndarray:
 
 
 def _apply(level: Level, below: np.ndarray) -> np.ndarray:
-  """The values of a level's operators on the values of the level below."""
+  """The values of a level's operators, given the values of the level below."""
   starts = _starts(level)
   arguments = level.arguments[level.arguments > 0]
   group = np.repeat(np.arange(len(starts)), arguments)
@@ -123,7 +125,7 @@ def write(levels: list[Level], sizes: list[np.ndarray]) -> np.ndarray:
     parents = level.arguments > 0
     if not parents.any():
       break
-    # Children stand one after the other behind their parent's token.
+    # The subtrees of the children follow their parent's token, in order.
     before = np.cumsum(below) - below
     first = np.repeat(before[_starts(level)], level.arguments[parents])
     place = np.repeat(position[parents] + 1, level.arguments[parents])
@@ -132,6 +134,6 @@ def write(levels: list[Level], sizes: list[np.ndarray]) -> np.ndarray:
 
 
 def _starts(level: Level) -> np.ndarray:
-  """Where the arguments of each operator begin in the level below."""
+  """The index of each operator's first argument in the level below."""
   arguments = level.arguments[level.arguments > 0]
   return np.cumsum(arguments) - arguments

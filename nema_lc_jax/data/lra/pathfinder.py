@@ -1,14 +1,14 @@
 """Pathfinder and Path-X of the Long Range Arena: are two dots connected?
 
-An image of dashed curves has two dots; the label is 1 when they are the ends of
-one curve. It is a text of pixels, row by row: token id = grey value (0..255)
-+ 1; 0 is padding. The release's images have 32 x 32 pixels (Pathfinder) or
-128 x 128 (Path-X); images of 32 x 32 can also be drawn here, see `dashes`.
+An image of dashed curves has two dots. The label is 1 if they are the ends of
+one curve. Tokens are pixels, row by row: token id = grey value (0..255) + 1; 0
+is padding. The release's images have 32 x 32 pixels (Pathfinder) or 128 x 128
+(Path-X); images of 32 x 32 can also be drawn here, see `dashes`.
 
 Files as in google-research/long-range-arena (lra_benchmarks/data/
 pathfinder.py): in curv_contour_length_14, metadata/*.npy are lines of text,
-"folder file number label ...", and folder/file is a PNG. The release is split
-in file order; here by a fixed permutation, 80/10/10.
+"folder file number label ...", and folder/file is a PNG. The reference splits
+the images in file order; here they are split 80/10/10 by a fixed permutation.
 """
 
 import io
@@ -69,16 +69,16 @@ def load(
 
   Args:
     seed: of images that are drawn here.
-    length: tokens of an example, at least resolution^2; more are padding.
-    dir: the release's folder pathfinder32 or pathfinder128, or one that it is
-      nested in. By default images of 32 x 32 are drawn here.
+    length: tokens of an example, at least resolution^2; the rest is padding.
+    dir: the release's folder pathfinder32 or pathfinder128, or one above it. By
+      default images of 32 x 32 are drawn here.
     resolution: pixels per side, 32 or 128.
-    num_eval: images of validation, a fixed choice; by default all of the
+    num_eval: number of validation images, a fixed choice; by default all of the
       release's, or 20,000 drawn here.
-    num_test: images of the test split, likewise.
+    num_test: number of test images, likewise.
 
   Raises:
-    DataError: when files are missing or malformed; says which and where.
+    DataError: if files are missing or malformed; names the file and the line.
   """
   if resolution not in RESOLUTIONS:
     raise DataError(
@@ -164,10 +164,13 @@ def _release(
 
 
 def read_metadata(folder: Path) -> list[Row]:
-  """The row of each image that is not an empty file.
+  """The row of each image, in the order of the metadata files' numbers.
 
-  In the order of the files' numbers; an image without a single byte is left
-  out, as in the reference: the release has such.
+  The release has images that are empty files; they are left out, as in the
+  reference.
+
+  Raises:
+    DataError: if files are missing or malformed; names the file and the line.
   """
   files = sorted(
     (folder / "metadata").glob("*.npy"), key=lambda p: (len(p.name), p.name)
@@ -188,7 +191,7 @@ def read_metadata(folder: Path) -> list[Row]:
 
 
 def _without_copies(folder: Path, rows: Sequence[Row]) -> list[Row]:
-  """Each image once: a copy might be in another split."""
+  """Each image once, since a copy might be in another split."""
   kept: dict[str, Row] = {}
   for row in rows:
     if kept.setdefault(row.path, row).label != row.label:
@@ -217,7 +220,7 @@ def _lines(file: Path) -> Iterator[Row]:
 
 
 def _sizes(folder: Path, rows: Sequence[Row]) -> dict[str, int]:
-  """Bytes of the images, by path: a scan of folders, not a look at each."""
+  """Sizes of the images in bytes, by path; scanning folders is fast."""
   sizes = {}
   for part in {row.path.rsplit("/", 1)[0] for row in rows}:
     if (folder / part).is_dir():
@@ -235,7 +238,7 @@ def _read_images(
 
 
 def read_png(path: Path, side: int) -> bytes:
-  """The grey values of an image, row by row."""
+  """The grey values of an image, row by row; DataError unless it is a PNG."""
   try:
     content = io.BytesIO(path.read_bytes())
     PIL.Image.open(content, formats=["PNG"]).verify()  # of checksums

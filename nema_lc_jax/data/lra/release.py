@@ -1,4 +1,4 @@
-"""What the data sets of the Long Range Arena share: files, sizes, baselines."""
+"""Common parts of the Long Range Arena: files, sizes, baselines."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,20 +20,23 @@ ARCHIVE = (
   "get the LRA release archive, lra_release.gz, named in the README of "
   "google-research/long-range-arena, unpack it, and name its folder by dir"
 )
-# Enough examples for a majority and a table of a few entries.
+# Enough for the most frequent label, overall or in each of a few groups.
 FIT_EXAMPLES = 4000
 
 
 def find_release(
   name: str, directory: str | None, folder: str, files: Mapping[str, str]
 ) -> dict[str, Path]:
-  """The path of each of `files`, from the first place that has all of them.
+  """The path of each of `files`, in the first folder that has all of them.
 
   Args:
     name: of the data set, for errors.
-    directory: of the user: where the files are, or what is above `folder`.
+    directory: the user's: the folder of the files, or one above `folder`.
     folder: of the release; its archive is nested once or twice.
-    files: names below `folder`, by what they are.
+    files: names below `folder`, by key.
+
+  Raises:
+    DataError: if a folder has only some of the files, or none has any.
   """
   places = (folder, f"lra_release/{folder}")
   places += (f"lra_release/lra_release/{folder}",)
@@ -55,18 +58,18 @@ def find_all(
   otherwise: str,
   exists: Callable[[Path], bool] = Path.exists,
 ) -> dict[str, Path]:
-  """The path of each of `files`, from `root` or the first of `places` below it.
+  """The path of each of `files`, in `root` or the first of `places` below it.
 
   Args:
     name: of the data set, for errors.
-    root: of the user.
-    places: folders below it, the next ones to look into.
-    files: names, by what they are.
-    otherwise: ends the error where nothing is found.
-    exists: what counts as being there.
+    root: the folder that the user names.
+    places: folders below `root`, which are searched after it.
+    files: names, by key.
+    otherwise: the end of the error if nothing is found.
+    exists: whether a path is there and of the right kind.
 
   Raises:
-    DataError: where a place has some of them, or none has any.
+    DataError: if a folder has only some of the files, or none has any.
   """
   for place in ("", *places):
     paths = {key: root / place / file for key, file in files.items()}
@@ -82,10 +85,12 @@ def find_all(
 def subset(
   examples: Examples, split: str, *, num_eval: int | None, num_test: int | None
 ) -> Examples:
-  """So many examples of validation or test, always the same; None: all.
+  """The first num_eval or num_test examples of a fixed permutation; None: all.
 
-  They are spread over the split by a fixed permutation, because files may be
-  in any order.
+  The permutation is needed because files may be sorted. Training is not cut.
+
+  Raises:
+    DataError: if there are fewer examples, or less than 1 is asked for.
   """
   options = {
     "validation": {"num_eval": num_eval},
@@ -108,7 +113,7 @@ def _choose(examples: Examples, option: str, count: int) -> Examples:
 
 
 def byte_text(content: bytes, label: int, length: int) -> Example:
-  """Bytes, or the grey values of an image row by row, as a text.
+  """An example of bytes, which may be the grey values of an image row by row.
 
   Token id = byte + 1; 0 is padding.
   """
@@ -123,7 +128,15 @@ def images(
   num_eval: int | None,
   num_test: int | None,
 ) -> Callable[[str, int], Examples]:
-  """(split, length) -> the examples of records with `pixels` and `label`."""
+  """A function (split, length) -> examples of records of images.
+
+  Args:
+    name: of the data set, for errors.
+    records: of each split, with `pixels` and `label`.
+    pixels: number of pixels of an image.
+    num_eval: as for `subset`.
+    num_test: as for `subset`.
+  """
 
   def examples(split: str, length: int) -> Examples:
     require_split(split)
@@ -137,7 +150,7 @@ def images(
 
 
 def require_whole(name: str, length: int, pixels: int) -> None:
-  """Raises DataError unless an image of so many pixels fits into `length`."""
+  """Raises DataError unless `length` is at least the number of pixels."""
   if length < pixels:
     raise DataError(
       f"{name}: length must be at least {pixels}, one token per pixel; got "
@@ -150,10 +163,10 @@ def majority(
   split: Examples,
   group: Callable[[Example], int] = lambda _: 0,
 ) -> float:
-  """Accuracy of the answer that `fit` has most often, in each group.
+  """Accuracy of the most frequent label of each group.
 
-  It is counted on the first `FIT_EXAMPLES` of `fit`, then given to all of
-  `split`.
+  Labels are counted on the first `FIT_EXAMPLES` of `fit`, and the accuracy is
+  that on all of `split`. By default there is one group.
   """
   seen = [_answer(fit[i], group) for i in range(min(len(fit), FIT_EXAMPLES))]
   size = 1 + max(label for _, label in seen)

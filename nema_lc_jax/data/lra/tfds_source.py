@@ -1,4 +1,4 @@
-"""Data sets that tensorflow-datasets has prepared on this machine before."""
+"""Data sets that tensorflow-datasets has already prepared on this machine."""
 
 import os
 from pathlib import Path
@@ -14,18 +14,18 @@ FOLDER_VARIABLE = "TFDS_DATA_DIR"
 def find_prepared(
   name: str, folder: str, needs: str, instead: str
 ) -> tuple[str, dict]:
-  """A sha256 of the files of a prepared data set, and its splits' records.
+  """A sha256 of a prepared data set's files, and the records of its splits.
 
-  Nothing is downloaded here: the error says how the user can.
+  Nothing is downloaded here; the error says how to do it.
 
   Args:
-    name: as tensorflow-datasets calls the data set.
+    name: of the data set in tensorflow-datasets.
     folder: of its versions, below TFDS_DATA_DIR.
-    needs: packages that preparing needs beside it, for the error.
-    instead: what to do without tensorflow-datasets; ends the error.
+    needs: further packages that the preparation needs, for the error.
+    instead: what to do without tensorflow-datasets; the end of the error.
 
   Raises:
-    DataError: when there is no version in the format array_record.
+    DataError: if there is no version in the format array_record.
   """
   root = Path(os.environ.get(FOLDER_VARIABLE) or "~/tensorflow_datasets")
   root = root.expanduser() / folder

@@ -1,7 +1,7 @@
 """bAbI: questions about short stories, sentence by sentence.
 
-Every sentence is a chunk of its own, the question is the last one, and padding
-follows. Words are lower case; an answer such as "apple,football" is one class.
+Each sentence is one chunk, the question is the last one, and padding follows.
+Words are lower case; an answer such as "apple,football" is one class.
 
 The folder `dir` has `qa<N>_*_train.txt` and `qa<N>_*_test.txt` of tasks 1 to
 20. Words and answers are numbered in sorted order over all of these files, so
@@ -62,11 +62,11 @@ def load(
 
   A question comes with the sentences before it in its story, without earlier
   questions; of a story that is longer than fits, the most recent sentences.
-  Validation is a tenth of the stories of training, the same ones for every
-  seed. Examples have the number of their `task`, int32 [], and `ground_truth` 2
-  on the supporting sentences. What else an ideal memory keeps, before the
-  question is known, no file says: so a good memory, too, has a low write
-  precision.
+  Validation is a tenth of the training stories, the same ones for every seed.
+  Examples have the number of their `task`, int32 [], and `ground_truth` 2 on
+  the supporting sentences. The files do not say which other sentences an ideal
+  memory keeps before it knows the question, so the write precision of a good
+  memory is low, too.
 
   Args:
     dir: the folder of the files, or one of those that the release nests it in.
@@ -160,7 +160,7 @@ def find_files(directory: str | None) -> Files:
 def _choose(
   files: Files, task: str, directory: str
 ) -> tuple[list[int], dict[int, str]]:
-  """The tasks that are asked for; and those left out, with what they lack."""
+  """The chosen tasks; and those left out, with the reason."""
   lacks = {}
   for n in TASKS:
     missing = [k for k in ("train", "test") if k not in files.get(n, {})]
@@ -204,7 +204,7 @@ def _splits(
       rows[split] += [Row(n, question) for question in questions]
     for questions in stories[kinds["test"]]:
       rows["test"] += [Row(n, question) for question in questions]
-  # The first so many are then a fair sample of all tasks.
+  # After this, the first so many rows are a fair sample of all tasks.
   for split in ("validation", "test"):
     rows[split] = [rows[split][i] for i in shuffled(len(rows[split]))]
   rows["validation"] = rows["validation"][:num_eval]
@@ -214,7 +214,7 @@ def _splits(
 def _vocabulary(
   files: Sequence[list[list[Question]]],
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-  """All words, by id, the first one padding; and all answers, by number."""
+  """All words by token id, of which 0 is padding; and all answers by label."""
   questions = [q for stories in files for story in stories for q in story]
   texts = {q.text for q in questions}
   for question in questions:
@@ -225,7 +225,7 @@ def _vocabulary(
 
 
 class _Encoder:
-  """Makes examples of rows."""
+  """Turns rows into examples."""
 
   def __init__(
     self, names: Sequence[str], answers: Sequence[str], sentence_length: int
@@ -233,7 +233,7 @@ class _Encoder:
     self._ids = {name: i for i, name in enumerate(names)}
     self._labels = {answer: i for i, answer in enumerate(answers)}
     self._size = sentence_length
-    # There are few different sentences.
+    # Few sentences are distinct, so each is encoded once.
     self._sentence = functools.cache(self._padded)
 
   def _padded(self, text: str) -> np.ndarray:
@@ -241,7 +241,7 @@ class _Encoder:
     return np.array(ids + [0] * (self._size - len(ids)), np.int32)
 
   def example(self, row: Row, length: int) -> Example:
-    """The example of a row; sentences that don't fit are left out."""
+    """The example of a row; the oldest sentences are cut if not all fit."""
     task, question = row
     chunks = length // self._size
     first = max(0, question.before - (chunks - 1))
@@ -291,7 +291,7 @@ def _check_sentences(
 def _warn_of_cut(
   rows: Mapping[str, Sequence[Row]], split: str, room: int
 ) -> None:
-  """Says how many stories are cut to the last `room` sentences."""
+  """Logs how many stories are cut to the last `room` sentences."""
   cut = [q for _, q in rows[split] if q.before > room]
   lost = sum(min(q.support, default=q.before) < q.before - room for q in cut)
   if cut:
@@ -305,10 +305,10 @@ def _warn_of_cut(
 def _baselines(train: Sequence[Row], rows: Sequence[Row]) -> dict[str, float]:
   """Accuracy of three guesses, from what is answered in training.
 
-  `majority` is a task's most frequent answer, `question_alone` that to the same
-  question (of a new one: the majority), and `last_named` the last word of the
-  story that answers any question of its task, of which some have none. In some
-  tasks one of them is right so often that models learn just that.
+  `majority` is the task's most frequent answer. `question_alone` is the most
+  frequent answer to the same question, or the majority if the question is new.
+  `last_named` is the last word of the story that is an answer of the task; some
+  stories have none. In some tasks, models learn only one of these guesses.
   """
   answers: dict[int, Counter[str]] = {}
   alone: dict[tuple[int, str], Counter[str]] = {}

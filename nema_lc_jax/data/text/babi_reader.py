@@ -1,8 +1,8 @@
-"""Reading bAbI files, and saying what is wrong in them.
+"""Reads bAbI files; errors name the line that is malformed.
 
-A line is `<number> <sentence>`, or `<number> <question>`, the answer, and the
-numbers of the supporting sentences, with tabs between the three. Number 1
-begins a story; any other line has the number after that of the line before.
+A line is `<number> <sentence>`; or `<number> <question>`, the answer, and the
+numbers of the supporting sentences, with tabs between these three columns.
+Number 1 begins a story, and each further line adds 1 to the number.
 """
 
 import functools
@@ -20,9 +20,9 @@ COLUMNS = "question, answer, supporting numbers"
 
 
 class Question(NamedTuple):
-  """A question, and the story that it is about; texts as `words` gives them."""
+  """A question and its story; all texts are as `words` returns them."""
 
-  story: Sequence[str]  # the sentences, of which the first `before` are known
+  story: Sequence[str]  # sentences; the question sees the first `before`
   before: int
   text: str
   answer: str
@@ -42,8 +42,8 @@ def read_stories(path: Path) -> list[list[Question]]:
   """The questions of each story of a file, in order.
 
   Raises:
-    DataError: naming the first line that is wrong, or the file if it is empty
-      or asks nothing.
+    DataError: names the first malformed line, or the file if it is empty or has
+      no question.
   """
   lines = read_lines(path)
   stories, story, number = [], _Story(), 0
@@ -78,7 +78,7 @@ def _number(line: str, before: int) -> tuple[int, str]:
 
 
 class _Story:
-  """A story as far as it has been read."""
+  """The part of a story that has been read so far."""
 
   def __init__(self):
     self.sentences: list[str] = []
@@ -86,7 +86,7 @@ class _Story:
     self.index: dict[str, int] = {}  # of a sentence, by its number
 
   def add(self, number: int, text: str) -> None:
-    """Takes in the text of a line."""
+    """Adds the sentence or question of a line; ValueError if malformed."""
     columns = text.split("\t")
     if len(columns) == 1:
       self.index[str(number)] = len(self.sentences)

@@ -1,4 +1,4 @@
-"""The corpus of `pytext`: texts of the Python standard library, and splits."""
+"""The corpus of `pytext`: the Python standard library, split by module."""
 
 import dataclasses
 import hashlib
@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from nema_lc_jax.data.types import SPLITS, DataError, fingerprint
 
 SUFFIXES = {".py", ".txt", ".rst"}
-# Tests hold data more than text, encodings are tables, and what sits beside
-# the library is not part of it.
+# Tests and encodings are data rather than text, and installed packages are no
+# part of the library.
 SKIPPED_FOLDERS = {
   "__pycache__",
   "dist-packages",
@@ -36,10 +36,10 @@ class Document:
 
 
 def read_corpus(root: Path) -> list[Document]:
-  """The documents below `root` in order of name, exact copies left out.
+  """The documents below `root` in order of name, without exact copies.
 
   Raises:
-    DataError: when there are too few to split.
+    DataError: if there are too few to split.
   """
   texts = {}
   for name in sorted(_files(root)):
@@ -57,7 +57,7 @@ def read_corpus(root: Path) -> list[Document]:
 
 
 def _files(root: Path) -> Iterator[str]:
-  """Paths of the files worth reading, relative to `root`."""
+  """Paths of the corpus' files, relative to `root`."""
   for folder, folders, files in os.walk(root):
     folders[:] = [f for f in folders if f not in SKIPPED_FOLDERS]
     for file in files:
@@ -69,21 +69,23 @@ def _files(root: Path) -> Iterator[str]:
 
 
 def group_of(name: str) -> str:
-  """The family of a file: its top-level name up to an inner underscore.
+  """The group of a file: its top-level name up to an inner underscore.
 
-  A leading underscore, or `_py`, marks a private or pure-Python twin: decimal
-  and _pydecimal, collections and _collections_abc are each one family.
+  A leading underscore or `_py` is left out, since it marks a private or a
+  pure-Python variant: decimal and _pydecimal are one group, and so are
+  collections and _collections_abc.
   """
   top = PurePosixPath(name).parts[0].split(".")[0].lower()
-  family = top.removeprefix("_py").strip("_").split("_")[0]
-  return family or top
+  group = top.removeprefix("_py").strip("_").split("_")[0]
+  return group or top
 
 
 def assign_splits(sizes: Iterable[tuple[str, int]]) -> dict[str, str]:
   """The split of each group, from (group, bytes) of each file.
 
-  Groups stand in the order of the sha256 of their names, and each goes to the
-  split that holds its middle byte: about 70, 10 and 20 percent of the bytes.
+  Groups are ordered by the sha256 of their names. The splits have about 70, 10
+  and 20 percent of all bytes, and a group belongs to the split of its middle
+  byte.
   """
   totals: dict[str, int] = {}
   for group, size in sizes:

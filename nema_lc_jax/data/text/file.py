@@ -1,19 +1,21 @@
 """Your own data from a file: `.npz` arrays, `.tsv` texts, `.jsonl` questions.
 
 npz: `inputs` [n, L] of token ids; `labels` [n], or [n, L] with one per token,
-negative where nothing is asked (head predict); optional `inputs2` (head match),
-`mask` and `mask2`. Without a mask, token 0 is padding.
-tsv: label and text, or label, text1 and text2, in UTF-8; bytes are tokens, and
-labels are any strings, numbered in sorted order over all splits.
-jsonl: a JSON object with the strings `document`, `question` and `answer` in
-each line; or a tsv whose first line is these three names, in any order. Bytes
-are tokens, and answers are labels. The question stands at the very end of the
-length, after a line feed, and is never cut; the document stands at the
-beginning, and is cut at its end where both don't fit; between them is padding.
-Chunks being a fraction of the length, the last chunk so ends with the question.
+negative where there is no question (head causal_lm); optional `inputs2` (head
+match), `mask` and `mask2`. Without a mask, token 0 is padding.
 
-`path` is one file, split 80/10/10 by the seed (questions about one document
-stay together); or has `{split}` in it; or is a
+tsv: label and text, or label, text1 and text2, in UTF-8. Tokens are bytes.
+Labels are any strings, and are numbered in sorted order over all splits.
+
+jsonl: each line is a JSON object with the strings `document`, `question` and
+`answer`. A tsv with these three names as its first line, in any order, is read
+the same way. Tokens are bytes, and answers are labels. The document is at the
+beginning of the example, and its end is cut if there is no room for all of it.
+Then come padding, a line feed and the question, which is never cut and ends
+with the example's last token, so that it is in the last chunk.
+
+`path` is one of three things: a single file, which the seed splits 80/10/10
+(questions about one document stay together); a path with `{split}` in it; or a
 folder of train, validation and test files of one kind.
 """
 
@@ -45,18 +47,20 @@ EVAL_SHARE = 10  # one row in so many is for validation, and one for test
 def load(*, seed: int = 0, path: str | None = None) -> Dataset:
   """The data set at `path`; `seed` splits a single file.
 
-  Rows are cut or filled up to the length that is asked for. Classes are
-  numbered 0..max(label), so the numbers in the file keep their meaning.
+  Rows are cut or padded to the requested length. Numbers as labels are kept, so
+  that the classes are 0..max(label).
 
   Raises:
-    DataError: when a file is missing or wrong; names it, its line or its key.
+    DataError: if a file is missing or malformed; names the file, and the line
+      or the key.
   """
   tables, paths = _read(path, seed)
   head = _common_head(tables, path)
   labels, num_classes, names = _class_numbers(tables)
   texts = [text for table in tables.values() for text in table.texts]
   longest = max(table.longest for table in tables.values())
-  smallest_vocab = 2 if paths[0].suffix == ".npz" else VOCAB_SIZE
+  byte_level = paths[0].suffix != ".npz"
+  smallest_vocab = VOCAB_SIZE if byte_level else 2
   _warn_of_unseen(path, tables)
   warn_of_cut = functools.cache(functools.partial(_warn_of_cut, path, longest))
 
@@ -81,6 +85,7 @@ def load(*, seed: int = 0, path: str | None = None) -> Dataset:
     ),
     description=f"file: {head} on {', '.join(file.name for file in paths)}",
     label_names=names,
+    byte_level=byte_level,
   )
 
 
@@ -91,7 +96,7 @@ def _warn_of_cut(path: str, longest: int, length: int) -> None:
 
 
 def _warn_of_unseen(path: str, tables: dict[str, Table]) -> None:
-  """Says how many labels no training could teach: they count as wrong."""
+  """Logs how many labels do not occur in training, and so cannot be learned."""
   known = tables["train"].labels
   if known.dtype.kind != "U":
     return
@@ -107,7 +112,7 @@ def _warn_of_unseen(path: str, tables: dict[str, Table]) -> None:
 
 
 def _require_room(path: str, tables: dict[str, Table], length: int) -> None:
-  """Raises DataError unless each question fits, and some of its document."""
+  """Raises DataError unless each question fits with a byte of its document."""
   asked = [table.questions for table in tables.values() if table.questions]
   longest = max((questions.longest for questions in asked), default=0)
   if longest >= length:
@@ -118,7 +123,7 @@ def _require_room(path: str, tables: dict[str, Table], length: int) -> None:
 
 
 def _read(path: str | None, seed: int) -> tuple[dict[str, Table], list[Path]]:
-  """The table of each split, and the files that they are from."""
+  """The table of each split, and the files that were read."""
   if not path:
     raise DataError(
       "file: path is needed: a .npz, .tsv or .jsonl file, a path with {split}"
@@ -188,7 +193,7 @@ def _common_head(tables: dict[str, Table], path: str | None) -> str:
 def _class_numbers(
   tables: dict[str, Table],
 ) -> tuple[dict[str, np.ndarray], int, tuple[str, ...]]:
-  """Labels of each split as numbers, and of classes the count and names."""
+  """Labels of each split as numbers; the count and the names of classes."""
   labels = {split: table.labels for split, table in tables.items()}
   every = np.concatenate([rows.ravel() for rows in labels.values()])
   if every.dtype.kind == "U":
@@ -207,7 +212,7 @@ def _examples(table: Table, labels: np.ndarray, length: int) -> Examples:
       example |= tokens(text.ids[i], length, suffix, text.mask[i])
     if table.questions:
       question = table.questions.ids[i]
-      # Room is made for it; what is left of the document stays.
+      # The end of the document is cut where the question needs the room.
       start = length - len(question)
       last = min(len(table.texts[0].ids[i]), start)
       example["inputs"][last:start], example["inputs"][start:] = 0, question
@@ -222,6 +227,6 @@ def _examples(table: Table, labels: np.ndarray, length: int) -> Examples:
 
 
 def _majority(train: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-  """Accuracy of always answering what training has most often."""
+  """Accuracy of always giving the most frequent answer of training."""
   answer = np.bincount(train[train >= 0]).argmax()
   return {"majority": float((labels[labels >= 0] == answer).mean())}

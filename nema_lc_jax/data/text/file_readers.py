@@ -1,4 +1,4 @@
-"""Reading files of the user's own, and saying what is wrong in them."""
+"""Reads the user's own files; errors name the line or the key."""
 
 import codecs
 import dataclasses
@@ -13,22 +13,21 @@ from nema_lc_jax.data.types import DataError
 
 KEYS = ("inputs", "labels", "inputs2", "mask", "mask2")
 COLUMNS = {2: "label, text", 3: "label, text1, text2"}
-# Of questions about documents: keys of a JSON line, or the first line of a tsv,
-# in any order.
+# The keys of a JSON line, or the first line of a tsv of questions in any order.
 FIELDS = ("document", "question", "answer")
 MAX_ID = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Texts:
-  """Rows of token ids, each with its mask, both 1-D and of any length."""
+  """Rows of token ids and their masks, both 1-D and of any length."""
 
   ids: Sequence[np.ndarray]
   mask: Sequence[np.ndarray]
 
   @property
   def longest(self) -> int:
-    """The largest number of tokens of a row, padding at its end left out."""
+    """The length of the longest row, without padding at its end."""
     return max(int(np.flatnonzero(mask)[-1]) + 1 for mask in self.mask)
 
   @property
@@ -43,22 +42,22 @@ class Texts:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-  """The examples of a file: one or two texts each, and labels."""
+  """The examples of a file: one or two texts per row, and labels."""
 
   texts: tuple[Texts, ...]
   labels: np.ndarray  # [n] ints or strings, or [n, L] ints
-  questions: Texts | None = None  # about the one text
+  questions: Texts | None = None  # about the first text
 
   @property
   def head(self) -> str:
-    """The head that such examples are for."""
+    """The head that fits the examples."""
     if self.labels.ndim == 2:
       return "causal_lm"
     return "classify" if len(self.texts) == 1 else "match"
 
   @property
   def groups(self) -> np.ndarray:
-    """Of each row a number [n]: questions about one document share theirs."""
+    """The group of each row [n]: one per document, or one per row."""
     if not self.questions:
       return np.arange(len(self))
     numbers: dict[bytes, int] = {}
@@ -71,14 +70,13 @@ class Table:
 
   @property
   def longest(self) -> int:
-    """Tokens that the longest row needs."""
+    """The length of the longest row, with its question."""
     if self.questions:
       rows = zip(self.texts[0].ids, self.questions.ids, strict=True)
       return max(len(document) + len(question) for document, question in rows)
     return max(text.longest for text in self.texts)
 
   def __len__(self) -> int:
-    """Number of examples."""
     return len(self.labels)
 
   def take(self, rows: np.ndarray) -> "Table":
@@ -89,13 +87,13 @@ class Table:
 
 
 def read_npz(path: Path) -> Table:
-  """The table of an npz file; DataError names the key that is wrong."""
+  """The table of an npz file; DataError names the key that is malformed."""
   try:
-    # Opened here, since of a damaged archive np.load leaves the file open.
+    # np.load would leave a damaged archive open.
     with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
       arrays = {key: file[key] for key in file.files}
   except Exception as error:
-    # Damage shows as almost anything, from zlib.error to SyntaxError.
+    # A damaged file may raise anything, from zlib.error to SyntaxError.
     reason = str(error).splitlines()[0] if str(error) else "it is empty"
     raise DataError(f"{path}: not an npz file of arrays: {reason}") from None
   for key in arrays:
@@ -175,7 +173,7 @@ def _require_integers(path: Path, name: str, array: np.ndarray) -> None:
 
 
 def read_tsv(path: Path) -> Table:
-  """The table of a tsv file; DataError names the line that is wrong."""
+  """The table of a tsv file; DataError names the line that is malformed."""
   lines = [line.removesuffix(b"\r") for line in read_lines(path)]
   lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
   header = [name.strip().lower() for name in lines[0].split(b"\t")]
@@ -208,9 +206,9 @@ def read_tsv(path: Path) -> Table:
 
 
 def read_jsonl(path: Path) -> Table:
-  """The questions of a file of JSON lines; other keys than FIELDS are left out.
+  """The questions of a file of JSON lines; keys not in FIELDS are ignored.
 
-  DataError names the line that is wrong.
+  DataError names the line that is malformed.
   """
   rows = []
   for number, line in enumerate(read_lines(path), 1):
@@ -246,7 +244,7 @@ def _questions(
         raise DataError(f"{path}:{number}: the {field} is empty")
   documents, questions, answers = zip(*rows, strict=True)
   labels = [_label(path, n, answer) for n, answer in enumerate(answers, first)]
-  # A line feed tells a question from the end of a document.
+  # A line feed separates the question from the document.
   asked = _bytes_as_texts([b"\n" + question for question in questions])
   return Table((_bytes_as_texts(documents),), np.array(labels), asked)
 

@@ -1,4 +1,4 @@
-"""A data set's own texts as a self-supervised task: labels are tokens.
+"""Language modelling of a data set's texts: the labels are tokens.
 
 Source of the idea: Amos, Berant and Gupta 2024, "Never Train from Scratch".
 """
@@ -13,8 +13,8 @@ from nema_lc_jax.data.types import (
   Dataset,
   Example,
   Examples,
+  example_rng,
   fingerprint,
-  stream,
 )
 
 OBJECTIVES = ("masked_lm", "causal_lm")
@@ -22,19 +22,25 @@ NOT_ASKED = -1
 PADDING = 0
 
 
-def cloze(
+def language_modelling(
   dataset: Dataset, objective: str, *, mask_rate: float, seed: int
 ) -> Dataset:
-  """The texts of a data set, whose labels are their own tokens [L].
+  """The texts of a data set with their own tokens as labels [L].
 
-  "masked_lm" hides each token with probability `mask_rate`, and asks for the
-  hidden ones. Hidden tokens are padding's id 0, but valid, which no text has
-  otherwise: the vocabulary stays as it is. "causal_lm" asks at every token for
-  the one that follows. Of two texts to match, either is taken, with even
-  chances. Labels of the data set itself are never looked at.
+  "masked_lm" masks each token with probability `mask_rate` and predicts the
+  masked ones. A masked token has the id 0 of padding, but is valid. No other
+  valid token has this id, so the vocabulary does not grow. "causal_lm" predicts
+  the next token at every token. Of a pair of texts, one is chosen at random.
+  The data set's own labels are not used.
+
+  Args:
+    dataset: whose texts.
+    objective: "masked_lm" or "causal_lm".
+    mask_rate: of "masked_lm".
+    seed: of the masks and choices in evaluation.
 
   Raises:
-    DataError: on an unknown objective, or a rate outside of (0, 1].
+    DataError: for an unknown objective, or a rate outside of (0, 1].
   """
   if objective not in OBJECTIVES:
     raise DataError(
@@ -64,7 +70,7 @@ def cloze(
     examples = dataset.evaluation(split, length)
     return Examples(
       len(examples),
-      lambda i: make(examples[i], stream(seed, split, i, length)),
+      lambda i: make(examples[i], example_rng(seed, split, i, length)),
     )
 
   return dataclasses.replace(
@@ -79,4 +85,5 @@ def cloze(
       of=dataset.fingerprint, objective=objective, mask_rate=mask_rate
     ),
     description=f"{objective} of {dataset.name}",
+    label_names=dataset.token_names,
   )

@@ -1,8 +1,8 @@
 """Document matching on the Python standard library: same file, or not?
 
-Every installation of Python has these texts, so nothing is downloaded. Two
-windows of bytes that don't overlap come from the same file or from two files.
-Files of one package or module family are in the same split.
+Every installation of Python has these texts, so nothing is downloaded. An
+example is two windows of bytes, which come from two files or are disjoint parts
+of one file. Files of one package or group of modules are in the same split.
 """
 
 import dataclasses
@@ -28,13 +28,13 @@ from nema_lc_jax.data.types import (
   Dataset,
   Example,
   Examples,
+  example_rng,
   fingerprint,
   require_at_least,
   require_split,
-  stream,
 )
 
-LABELLED_TRAIN_PAIRS = 2**30  # nominal: drawn, not listed
+LABELLED_TRAIN_PAIRS = 2**30  # nominal, since pairs are drawn
 PAIRS = ("in_batch", "labelled")
 
 
@@ -57,13 +57,16 @@ def load(
 
   Args:
     seed: of the pairs.
-    length: for which `num_examples` counts; any other can be asked for later.
+    length: the length for which `num_examples` counts; examples of any other
+      length can be made, too.
     dir: where to prepare; by default see `prepare.cache_directory`.
-    gap: bytes between two windows of a file.
-    pairs: "in_batch" trains on two windows of each document, once an epoch and
-      drawn anew each time, with `group` in place of `label`: the other rows of
-      a batch are the negatives. "labelled" trains on pairs as in evaluation.
-    num_eval: labelled pairs in validation; `num_test`: in the test split.
+    gap: the least number of bytes between two windows of a file.
+    pairs: "in_batch" trains with in-batch negatives: in each epoch, two windows
+      of each document are drawn anew, `group` is in place of `label`, and the
+      other rows of the batch are the negatives. "labelled" trains on pairs as
+      in evaluation.
+    num_eval: labelled pairs of validation.
+    num_test: labelled pairs of the test split.
   """
   require_at_least(0, gap=gap)
   require_at_least(1, num_eval=num_eval, num_test=num_test)
@@ -96,6 +99,8 @@ def load(
       f"pytext: same file or not, on {len(documents)} files of the Python "
       f"standard library, {train_size} of them in training at length {length}"
     ),
+    label_names=("different files", "same file"),
+    byte_level=True,
   )
 
 
@@ -123,10 +128,10 @@ class _Windows:
   def pair(
     self, rng: np.random.Generator, text1: bytes, text2: bytes, length: int
   ) -> Example:
-    """A window of each text: uniform places, one before the other.
+    """A window of each text, at uniform places, one before the other.
 
-    Both come from the same joint distribution of relative places, whether or
-    not the texts are the same, so that places say nothing about the label.
+    The joint distribution of the relative places is the same whether or not the
+    texts are the same, so the places do not tell the label.
     """
     early, late = np.sort(rng.random(2))
     if rng.random() < 0.5:
@@ -145,12 +150,12 @@ class _Windows:
   def labelled(
     self, split: str, length: int, size: int | None = None
   ) -> Examples:
-    """Labelled pairs; every second one is of one document."""
+    """Labelled pairs; the windows of every second pair share a document."""
     texts = self.fitting(split, length)
     size = self.sizes[split] if size is None else size
 
     def make(i: int) -> Example:
-      rng = stream(self.seed, split, i, length)
+      rng = example_rng(self.seed, split, i, length)
       label = i % 2
       first, second = rng.choice(len(texts), 2, replace=False)
       other = first if label else second
@@ -160,7 +165,7 @@ class _Windows:
     return Examples(size, make)
 
   def baselines(self, split: str, length: int) -> dict[str, float]:
-    """Accuracies of chance and of counting bytes, fitted on training pairs."""
+    """Accuracies of chance, and of byte counts fitted on training pairs."""
     fit = self.labelled("train", length, FIT_PAIRS)
     evaluated = fit if split == "train" else self.labelled(split, length)
     return {"chance": 0.5, **byte_histogram(fit, evaluated)}
@@ -183,7 +188,7 @@ class _Windows:
 def _prepared_texts(
   documents: Sequence[Document], identity: str, cache: Path
 ) -> dict[str, list[bytes]]:
-  """The texts of each split, from the cache, prepared there if need be."""
+  """The texts of each split, from the cache; prepares them if needed."""
 
   def records(split: str) -> Iterator[dict]:
     for document in documents:
@@ -201,7 +206,7 @@ def _prepared_texts(
     splits={split: lambda split=split: records(split) for split in SPLITS},
     cache=cache,
   )
-  # The corpus is small; in memory, a window costs nothing.
+  # The corpus is small enough to be held in memory.
   return {
     split: [record["text"] for record in source]
     for split, source in sources.items()

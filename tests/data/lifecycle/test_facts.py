@@ -101,14 +101,14 @@ class Fixed(Facts):
 
   name = "fixed"
   summary = "by hand"
-  commands = 2
+  commands = ("MARK", "ASK")
   min_blocks = 1
 
   def write(self, rng, blocks):
     items = [
-      Item(0, (1, 3, 11), worth=True),
-      Item(1, (1, 3, 12), worth=True, invalidates=0),
-      Item(3, (1, 4, 11), worth=True),
+      Item(0, (1, 3, 11), is_fact=True),
+      Item(1, (1, 3, 12), is_fact=True, invalidates=0),
+      Item(3, (1, 4, 11), is_fact=True),
     ]
     return Script(items, (2, 3), label=1, source=1, stale=(0,))
 

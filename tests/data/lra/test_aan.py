@@ -34,6 +34,8 @@ def test_files_are_found_in_every_nesting(tmp_path, folder):
   write(tmp_path / folder)
   loaded = data.load("aan", dir=str(tmp_path))
   assert loaded.num_examples == {"train": 1, "validation": 1, "test": 1}
+  assert loaded.byte_level
+  assert loaded.label_names == ("unrelated", "related")
   for split, name in NAMES.items():
     example = loaded.evaluation(split, 40)[0]
     expected = encode(f"b'{name} one'".encode())

@@ -36,6 +36,8 @@ def test_reviews_are_read_and_validation_held_out(tmp_path, folder):
   write(tmp_path / folder)
   imdb = data.load("imdb", dir=str(tmp_path), num_eval=12)
   assert imdb.num_examples == {"train": 28, "validation": 12, "test": 40}
+  assert imdb.byte_level
+  assert imdb.label_names == ("negative", "positive")
   train, held_out = texts(imdb, "train"), texts(imdb, "validation")
   assert not train.keys() & held_out.keys()
   both = train | held_out

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nema_lc_jax import data
-from nema_lc_jax.data import cloze, eval_batches, train_iterator
+from nema_lc_jax.data import eval_batches, language_modelling, train_iterator
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,9 @@ def validation(dataset, length=64):
 
 def test_masked_asks_for_what_is_hidden_and_for_nothing_else(plain):
   before = validation(plain)
-  after = validation(cloze(plain, "masked_lm", mask_rate=0.25, seed=3))
+  after = validation(
+    language_modelling(plain, "masked_lm", mask_rate=0.25, seed=3)
+  )
   asked = after["label"] >= 0
   np.testing.assert_array_equal(after["label"][asked], before["inputs"][asked])
   assert not after["inputs"][asked].any()
@@ -33,7 +35,9 @@ def test_masked_asks_for_what_is_hidden_and_for_nothing_else(plain):
 
 def test_next_asks_for_the_token_that_follows(plain):
   before = validation(plain)
-  after = validation(cloze(plain, "causal_lm", mask_rate=0.1, seed=3))
+  after = validation(
+    language_modelling(plain, "causal_lm", mask_rate=0.1, seed=3)
+  )
   np.testing.assert_array_equal(after["inputs"], before["inputs"])
   for tokens, valid, label in zip(
     before["inputs"], before["mask"], after["label"], strict=True
@@ -45,7 +49,9 @@ def test_next_asks_for_the_token_that_follows(plain):
 
 def test_evaluation_is_the_same_each_time_and_differs_by_seed(plain):
   first, again, other = (
-    validation(cloze(plain, "masked_lm", mask_rate=0.5, seed=seed))["label"]
+    validation(
+      language_modelling(plain, "masked_lm", mask_rate=0.5, seed=seed)
+    )["label"]
     for seed in (0, 0, 1)
   )
   np.testing.assert_array_equal(first, again)
@@ -57,7 +63,7 @@ def test_training_hides_other_tokens_of_a_text_in_every_epoch(tmp_path):
   path = tmp_path / "texts.npz"
   np.savez(path, inputs=rng.integers(1, 9, (20, 16)), labels=np.arange(20) % 2)
   own = data.load("file", path=str(path))
-  hidden = cloze(own, "masked_lm", mask_rate=0.5, seed=0)
+  hidden = language_modelling(own, "masked_lm", mask_rate=0.5, seed=0)
   size = own.num_examples["train"]
   batches = train_iterator(hidden, batch_size=size, seed=5, length=16)
 
@@ -79,7 +85,7 @@ def test_either_of_two_texts_is_taken_and_no_label_looked_at(tmp_path):
   own = data.load("file", path=str(path))
   batch = next(
     train_iterator(
-      cloze(own, "causal_lm", mask_rate=0.1, seed=0),
+      language_modelling(own, "causal_lm", mask_rate=0.1, seed=0),
       batch_size=32,
       seed=0,
       length=8,
@@ -103,4 +109,4 @@ def test_either_of_two_texts_is_taken_and_no_label_looked_at(tmp_path):
 )
 def test_what_cannot_be(plain, objective, rate, message):
   with pytest.raises(data.DataError, match=message):
-    cloze(plain, objective, mask_rate=rate, seed=0)
+    language_modelling(plain, objective, mask_rate=rate, seed=0)
