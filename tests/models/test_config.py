@@ -59,8 +59,16 @@ def test_the_controllers_options_are_checked_whatever_the_policy_is():
 
 
 def test_options_of_the_learned_policies_do_not_disturb_the_others():
-  for policy in POLICIES:
-    build_model(**(FIELDS | {"policy": policy, "controller": {"hidden": 4}}))
+  def shapes(policy, **fields):
+    model = build_model(**(FIELDS | {"policy": policy} | fields))
+    return jax.eval_shape(model.init, jax.random.key(0))
+
+  disturbed = {
+    policy
+    for policy in POLICIES
+    if shapes(policy) != shapes(policy, controller={"hidden": 4})
+  }
+  assert disturbed == {"write_gate", "write_gate_lru", "learned"}
 
 
 def test_a_text_that_chunks_do_not_cover_is_an_error():

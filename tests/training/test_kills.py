@@ -20,10 +20,22 @@ from tests.helpers import tiny_config
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("NEMA_LC_JAX_KILLS", "3"))
 STEPS = 8 * (KILLS + 1)
+# Whoever is to be killed trains 8 steps further at the most, and then waits for
+# it: so each kill finds a run that has not ended.
 CONFIG = f"""
+import os, time
+from nema_lc_jax.training.loop import TrainLoop
 from tests.helpers import tiny_config
 
+save = TrainLoop.save
+
+def save_and_wait(self, step):
+  save(self, step)
+  if step == int(os.environ["LAST_STEP"]):
+    time.sleep(600)
+
 def get_config():
+  TrainLoop.save = save_and_wait
   return tiny_config(steps={STEPS}, checkpoint_every=1, eval_every=7)
 """
 
@@ -63,6 +75,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(tmp_path):
   with (tmp_path / "log").open("ab") as log:
     while kills < KILLS:
       before = steps_saved(killed)
+      environment["LAST_STEP"] = str(8 * (kills + 1))
       process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=log, stderr=log
       )
@@ -76,6 +89,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(tmp_path):
       process.wait()
       kills += 1
       moments |= steps_saved(killed)
+    environment["LAST_STEP"] = "0"
     subprocess.run(
       command, cwd=ROOT, env=environment, stdout=log, stderr=log, check=True
     )

@@ -17,6 +17,13 @@ from tests.helpers import tiny_config
 STEPS = 3
 
 
+@functools.cache
+def experiment_of(make):
+  config = make()
+  config.model.dropout = 0.1  # the same masks on however many devices
+  return make_experiment(config)
+
+
 def batches(experiment):
   iterator = data.train_iterator(
     experiment.dataset,
@@ -38,13 +45,16 @@ def single_device(experiment):
   return state, values
 
 
-def parallel(experiment, **layout):
+@functools.cache
+def parallel(make, **layout):
+  """The steps over all devices, and where some of them end."""
+  experiment = experiment_of(make)
   run = CompiledSteps(experiment.steps.spec, **layout)
   state = run.init(0, 1e-3)
   for batch in batches(experiment):
     state, values = run.train_step(None)(state, run.put(batch))
     jax.block_until_ready(values)
-  return state, values
+  return run, (state, values)
 
 
 def pair_config():
@@ -71,20 +81,16 @@ def assert_same(one, other):
 @pytest.mark.parametrize("make", [tiny_config, pair_config])
 def test_all_devices_equal_one_by_jit_and_by_pmap(make):
   assert jax.device_count() == 4
-  config = make()
-  config.model.dropout = 0.1  # the same masks on however many devices
-  experiment = make_experiment(config)
-  one = single_device(experiment)
+  one = single_device(experiment_of(make))
   for kind in ("jit", "pmap"):
-    assert_same(one, parallel(experiment, kind=kind))
+    assert_same(one, parallel(make, kind=kind)[1])
 
 
 def test_sharded_parameters_equal_replicated_ones(monkeypatch):
   monkeypatch.setattr(sharding, "LARGE", 32)
-  experiment = make_experiment(tiny_config())
-  one = parallel(experiment)
+  _, one = parallel(tiny_config, kind="jit")
   for fsdp in (2, 4):
-    other = parallel(experiment, fsdp=fsdp)
+    _, other = parallel(tiny_config, fsdp=fsdp)
     assert_same(one, other)
     state, _ = other
     cut = 0
@@ -112,11 +118,7 @@ def test_the_largest_dimension_that_can_be_is_cut(shape, fsdp, expected):
 
 
 def test_the_step_is_traced_once_per_number_of_slots():
-  experiment = make_experiment(tiny_config())
-  run = CompiledSteps(experiment.steps.spec)
-  state = run.init(0, 1e-3)
-  for batch in batches(experiment):
-    state, _ = run.train_step(None)(state, run.put(batch))
+  run, _ = parallel(tiny_config, kind="jit")
   assert run.train_step(None)._cache_size() == 1
 
 
