@@ -89,31 +89,26 @@ def make_parser() -> Parser:
     config_file=CONFIG,
   )
   add = parser.add_argument
+  names = {"metavar": "A,B,..."}
+  number = {"type": int, "metavar": "N"}
   add(
-    "--quick",
-    action="store_true",
-    help="short texts, few rounds, no settings",
+    "--quick", action="store_true", help="short texts, few rounds, no settings"
   )
-  add("--lengths", metavar="A,B,...", help="tokens of a text")
+  add("--lengths", **names, help="tokens of a text")
   add(
     "--models",
     "--contestants",
     dest="models",
     default="memory,local,full,recurrent,ssm",
-    metavar="A,B,...",
+    **names,
     help=f"models to compare, of {', '.join(models.NAMES)}",
   )
-  add(
-    "--parts",
-    metavar="A,B,...",
-    help=f"what to measure, of {', '.join(PARTS)}",
-  )
-  add("--rounds", type=int, metavar="N", help="samples of each model")
+  add("--parts", **names, help=f"what to measure, of {', '.join(PARTS)}")
+  add("--rounds", **number, help="samples of each model")
   add("--seconds", type=float, metavar="S", help="least duration of a sample")
   add(
     "--matrix",
-    type=int,
-    metavar="N",
+    **number,
     help="rows of the matrices that measure the machine's peak",
   )
   add(

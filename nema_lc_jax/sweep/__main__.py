@@ -41,16 +41,18 @@ def make_parser() -> Parser:
   """The flags."""
   parser = Parser("nema_lc_jax.sweep", __doc__, EXAMPLES, config=FROM_FILE)
   add = parser.add_argument
+  names = {"metavar": "A,B,..."}
+  values = {"action": "append", "default": [], "metavar": "FIELD=A,B,..."}
   add(
     "--policies",
     default="fifo,lru,learned",
-    metavar="A,B,...",
+    **names,
     help="names of policies, or module:function; default: fifo,lru,learned",
   )
   add(
     "--encoders",
     default="",
-    metavar="A,B,...",
+    **names,
     help=f"encoders without slots to compare with: {', '.join(BASELINES)}",
   )
   add(
@@ -61,22 +63,14 @@ def make_parser() -> Parser:
   )
   add(
     "--grid",
-    action="append",
-    default=[],
-    metavar="FIELD=A,B,...",
+    **values,
     help="values of a field, combined with those of all other grids",
   )
-  add(
-    "--ablate",
-    action="append",
-    default=[],
-    metavar="FIELD=A,B,...",
-    help="values of a field, as one change at a time",
-  )
+  add("--ablate", **values, help="values of a field, as one change at a time")
   add(
     "--learning_rates",
     default="",
-    metavar="A,B,...",
+    **names,
     help="candidates for the learning rate, tuned by policy and encoder",
   )
   add(
