@@ -6,8 +6,8 @@ one's own, from a module in the current folder.
 
 import fcntl
 import hashlib
-import json
 import os
+import pickle
 import platform
 import sys
 from pathlib import Path
@@ -95,7 +95,7 @@ def finished(cache, tmp_path_factory):
   folder = tmp_path_factory.getbasetemp()
   if "PYTEST_XDIST_WORKER" in os.environ:
     folder = folder.parent  # of the workers' folders
-  workdir, returned = folder / "finished", folder / "finished.json"
+  workdir, returned = folder / "finished", folder / "finished.pickle"
   with (folder / "finished.lock").open("w") as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
     if not returned.exists():
@@ -104,8 +104,8 @@ def finished(cache, tmp_path_factory):
       from tests.helpers import tiny_config
 
       summary = train.run(tiny_config(), str(workdir))
-      returned.write_text(json.dumps(summary))
-  return workdir, json.loads(returned.read_text())
+      returned.write_bytes(pickle.dumps(summary))
+  return workdir, pickle.loads(returned.read_bytes())
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -2,13 +2,13 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from ml_collections import ConfigDict
 
 from configs import lifecycle_lc, toy_lc
 from nema_lc_jax.plotting import style
+from nema_lc_jax.runs.summary import Summary
 from nema_lc_jax.training import train
 
 
@@ -65,7 +65,7 @@ def figures(*names: str) -> Iterator[None]:
     yield
 
 
-def run(config: ConfigDict, workdir) -> dict[str, Any]:
+def run(config: ConfigDict, workdir) -> Summary:
   """Trains a run, and draws none of its figures."""
   with figures():
     return train.run(config, str(workdir))

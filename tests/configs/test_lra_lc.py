@@ -74,7 +74,7 @@ def test_retrieval_from_files_to_the_figure_and_the_published(tmp_path):
       steps=2, batch_size=4, eval_every=2, checkpoint_every=2,
       eval_batch_size=8, log_every=1, warmup_steps=1,
     )  # fmt: skip
-    assert run(c, tmp_path / encoder)["steps"] == 2
+    assert run(c, tmp_path / encoder).steps == 2
     return str(tmp_path / encoder)
 
   runs = [train("retrieval", "memory"), train("retrieval_small", "full")]
