@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-MINIATURE = Path(__file__).parents[1] / "miniature.py"
+MINIATURE = Path(__file__).with_name("miniature.py")
 # The default flags make faster steps, but take longer to compile them than all
 # steps of this test take.
 FLAGS = (

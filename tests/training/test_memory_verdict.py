@@ -30,7 +30,7 @@ def verdict(
   )
   template = SimpleNamespace(params={"policy": params})
   experiment = SimpleNamespace(
-    config=config, parallel=SimpleNamespace(template=template)
+    config=config, steps=SimpleNamespace(template=template)
   )
   return memory_verdict(experiment, result)
 

@@ -12,12 +12,7 @@ from nema_lc_jax.models import make_policy
 from nema_lc_jax.training import oracle
 from nema_lc_jax.training.experiment import load_data
 
-TASKS = (
-  *lifecycle_lc.FACTS,
-  "delayed_qa",
-  "mqar",
-  "forgetting_mqar",
-)
+TASKS = tuple(lifecycle_lc.VARIANTS)
 
 
 def make(task, *, num_slots=None, budget=None, **options):

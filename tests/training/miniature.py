@@ -1,6 +1,6 @@
 """Trains a miniature of `recall` and prints validation accuracies as JSON.
 
-python tests/miniature.py POLICY SEEDS
+python tests/training/miniature.py POLICY SEEDS
 
 8 chunks, two of them facts, 2 slots, about 12 s a seed on one core beside the
 compilation. A process of its own, since the flags that tests compile with make
@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import jax
 import numpy as np
