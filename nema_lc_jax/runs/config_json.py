@@ -65,18 +65,24 @@ def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
   """A saved config with the current names of its fields and values."""
   values = copy.deepcopy(dict(values))
   for old, new in RENAMED.items():
-    *sections, name = old.split(".")
-    section = functools.reduce(lambda v, s: v.get(s, {}), sections, values)
+    section, name = _locate(values, old)
     if name in section:
       section[new.rpartition(".")[2]] = section.pop(name)
-  for path in (*RENAMED_VALUES, *FIXED):
-    *sections, name = path.split(".")
-    section = functools.reduce(lambda v, s: v.get(s, {}), sections, values)
-    if path in RENAMED_VALUES and name in section:
-      section[name] = RENAMED_VALUES[path].get(section[name], section[name])
-    if path in FIXED and section.get(name) == FIXED[path]:
+  for path, names in RENAMED_VALUES.items():
+    section, name = _locate(values, path)
+    if name in section:
+      section[name] = names.get(section[name], section[name])
+  for path, value in FIXED.items():
+    section, name = _locate(values, path)
+    if section.get(name) == value:
       del section[name]
   return values
+
+
+def _locate(values: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+  """The section of a field, empty where there is none, and its name in it."""
+  *sections, name = path.split(".")
+  return functools.reduce(lambda v, s: v.get(s, {}), sections, values), name
 
 
 def config_from_json(values: Mapping[str, Any]) -> ConfigDict:

@@ -94,7 +94,7 @@ def on_and_off(
   if tasks is not None:
     result["error_by_task"] = by_task.errors(correct, tasks)
     on |= by_task.summed_up(result["error_by_task"])
-  if experiment.config.model.encoder == "memory":
+  if experiment.has_memory:
     off, correct_off, _ = evaluate(experiment, params, split, budget=0)
     gain = correct - correct_off
     error = Z * gain.std() / math.sqrt(len(gain))
