@@ -5,6 +5,7 @@ one's own, from a module in the current folder.
 """
 
 import fcntl
+import gc
 import hashlib
 import os
 import pickle
@@ -48,6 +49,9 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
+
+# Tracing makes many objects, of which few are garbage.
+gc.set_threshold(50_000, 20, 20)
 
 # `configs`, `tests` and a policy of one's own are found however pytest is run.
 for folder in (str(Path(__file__).parents[1]), os.getcwd()):

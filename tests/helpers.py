@@ -58,7 +58,10 @@ def figures(*names: str) -> Iterator[None]:
   save = style.save
 
   def save_some(figure, folder, name):
-    return save(figure, folder, name) if name in names else []
+    if name in names:
+      return save(figure, folder, name)
+    folder.mkdir(parents=True, exist_ok=True)  # Tables go there, too.
+    return []
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(style, "save", save_some)

@@ -8,8 +8,7 @@ import pytest
 from nema_lc_jax import data, evaluate
 from nema_lc_jax.data import registry
 from nema_lc_jax.inspect.__main__ import main as inspect
-from nema_lc_jax.training import train
-from tests.helpers import tiny_config
+from tests.helpers import run, tiny_config
 from tests.inspect.untrained import data_of
 
 # One fact in the first block, asked for in the last.
@@ -81,9 +80,11 @@ def test_one_row_makes_it_one_of_the_package_s(monkeypatch):
 def test_it_is_trained_evaluated_and_inspected(tmp_path, capsys):
   c = tiny_config()
   c.data.name = NAME
+  c.memory.policy = "fifo"
+  c.train.curriculum = ()
   c.eval.length_multipliers = (1,)
   workdir = tmp_path / "run"
-  summary = train.run(c, str(workdir))
+  summary = run(c, workdir)
   assert summary.task == "said"
   assert summary.oracle_accuracy_by_length["1"] == 1
   capsys.readouterr()

@@ -91,6 +91,11 @@ class Dataset:
   # Whether the tokens are the bytes of a text, as `byte_text.encode` makes
   # them; such data need no token_names.
   byte_level: bool = False
+  # Where `vocab_size` and `num_classes` come from, such as "id 9 in row 3 of
+  # `inputs`", by name of the field; for errors about models that are too large.
+  origins: Mapping[str, str] = dataclasses.field(
+    default_factory=dict, repr=False
+  )
 
 
 def fingerprint(**fields: Any) -> str:

@@ -57,6 +57,7 @@ def small(variant, folder):
   c.model.width = 8
   c.model.num_heads = 2
   c.model.num_hops = 2
+  c.memory.policy = "fifo"
   c.memory.num_slots = 3
   c.memory.controller.hidden = 4
   c.train.update(
@@ -75,7 +76,8 @@ def test_from_files_to_the_table(tmp_path, capsys):
   assert by_task.line(joint.test_error_by_task) in printed
   # Beside a run of one of them alone, the table has means.
   (tmp_path / "6").mkdir()
-  a_summary(test_error_by_task={"6": 0.0}).write(tmp_path / "6")
+  single = a_summary(policy="fifo", test_error_by_task={"6": 0.0})
+  single.write(tmp_path / "6")
   assert command.main([str(tmp_path / "joint"), str(tmp_path / "6")]) == 0
   one, six = joint.test_error_by_task.values()
   table = capsys.readouterr().out

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from nema_lc_jax import data
-from nema_lc_jax.training import metrics, sharding
-from nema_lc_jax.training import steps as steps
+from nema_lc_jax.training import metrics, sharding, steps
 from nema_lc_jax.training.checks import require_divisible
 from nema_lc_jax.training.experiment import make_experiment
 from nema_lc_jax.training.sharding import CompiledSteps
@@ -62,6 +61,7 @@ def pair_config():
   config.data = {"name": "pytext", "length": 64}
   config.model.pool = "slots"
   config.model.num_layers = 0
+  config.memory.policy = "fifo"  # the learned one is in the other config
   return config
 
 

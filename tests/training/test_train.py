@@ -1,8 +1,7 @@
-import gc
 import json
 import math
 import os
-import resource
+import re
 import shutil
 import signal
 import subprocess
@@ -23,8 +22,7 @@ from nema_lc_jax.runs.files import NONFINITE_FILE
 from nema_lc_jax.runs.folder import claim_folder
 from nema_lc_jax.runs.metrics_log import read_metrics
 from nema_lc_jax.runs.summary import read_summary
-from nema_lc_jax.training import checkpoint, train
-from nema_lc_jax.training import steps as steps
+from nema_lc_jax.training import steps, train
 from nema_lc_jax.training.experiment import Experiment, make_experiment
 from tests.helpers import figures, run, small_config, tiny_config
 
@@ -162,8 +160,9 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
       "-c",
       "import sys\n"
       "from nema_lc_jax.training import train\n"
-      "from tests.helpers import tiny_config\n"
-      "c = tiny_config(log_every=1, steps=100_000)\n"
+      "from tests.helpers import small_config\n"
+      "c = small_config()\n"
+      "c.train.update(log_every=1, steps=100_000)\n"
       "train.run(c, sys.argv[1])",
       str(tmp_path / "run"),
     ],
@@ -216,52 +215,31 @@ def test_too_many_non_finite_steps_stop_the_run(tmp_path, monkeypatch):
     assert all(np.isfinite(left[name]).all() for name in left.files)
 
 
-@pytest.fixture
-def small_disk(monkeypatch):
-  """After the second checkpoint no file may become larger than 2 kB."""
-  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-  real = checkpoint.Checkpoints.save
-  saved = []
-
-  def save(self, step, *args, **kwargs):
-    full = "latest" in str(self._folder) and len(saved) == 2
-    if full:
-      resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limits[1]))
-    try:
-      real(self, step, *args, **kwargs)
-    finally:
-      resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    if "latest" in str(self._folder):
-      saved.append(step)
-
-  monkeypatch.setattr(checkpoint.Checkpoints, "save", save)
-  yield saved
-  resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-  gc.collect()  # Here, and not in whatever test comes next.
+def on_a_full_disk(workdir, on_save_error):
+  return subprocess.run(
+    [sys.executable, "-m", "tests.training.full_disk", workdir, on_save_error],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
 
 
-# Of a write that failed, the storage library leaves coroutines behind.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_full_disk_stops_the_run_and_loses_nothing(
-  finished, tmp_path, small_disk, monkeypatch
-):
-  with pytest.raises(RunError, match=r"step 8: .*could not be written"):
-    train.run(tiny_config(), str(tmp_path / "run"))
-  assert small_disk == [3, 6]
-  monkeypatch.undo()
+def test_a_full_disk_stops_the_run_and_loses_nothing(finished, tmp_path):
+  process = on_a_full_disk(tmp_path / "run", "stop")
+  assert process.returncode == 1
+  assert re.search(r"stopped: .*step 8: .*could not be writ", process.stderr)
+  assert re.findall(r"saved step (\d)", process.stdout) == ["3", "6"]
   resumed = run(tiny_config(), tmp_path / "run")
   assert resumed.params_sha256 == finished[1].params_sha256
 
 
-# Of a write that failed, the storage library leaves coroutines behind.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_run_that_is_told_to_goes_on_without_saving(
-  finished, tmp_path, small_disk, capsys
-):
-  config = tiny_config(on_save_error="continue")
-  summary = run(config, tmp_path / "run")
-  assert small_disk == [3, 6]
-  assert "training continues without it" in capsys.readouterr().err
+def test_a_run_that_is_told_to_goes_on_without_saving(finished, tmp_path):
+  process = on_a_full_disk(tmp_path / "run", "continue")
+  assert process.returncode == 0, process.stderr
+  assert re.findall(r"saved step (\d)", process.stdout) == ["3", "6"]
+  assert "training continues without it" in process.stderr
+  summary = read_summary(tmp_path / "run")
   assert summary.params_sha256 == finished[1].params_sha256
 
 
@@ -288,7 +266,8 @@ def test_runs_of_several_seeds_are_compared(finished, tmp_path):
   config = tiny_config()
   config.seed = 1
   run(config, tmp_path / "other")
-  compare([workdir, tmp_path / "other"], tmp_path / "out")
+  with figures():
+    compare([workdir, tmp_path / "other"], tmp_path / "out")
   table = (tmp_path / "out" / "compare.csv").read_text()
   assert "learned,2," in table, table
 
@@ -382,6 +361,7 @@ def test_pairs_of_texts_are_told_apart_from_end_to_end(tmp_path):
   c = lra_lc.get_config("quick")
   c.data.num_eval, c.data.num_test = 8, 8
   c.model.update(width=8, num_heads=2)
+  c.memory.policy = "fifo"
   c.train.update(
     steps=2, batch_size=4, eval_batch_size=8, log_every=1, curriculum=()
   )
