@@ -3,12 +3,13 @@
 The result, with the memory on and off, is printed as JSON.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 
 from nema_lc_jax.runs.command_line import FROM_RUN, Parser, run_command
+from nema_lc_jax.runs.files import json_text
 from nema_lc_jax.training.evaluation import memory_verdict, on_and_off
+from nema_lc_jax.training.given import settle
 from nema_lc_jax.training.restore import open_run
 
 EXAMPLES = """\
@@ -37,8 +38,11 @@ def make_parser() -> Parser:
 def _main(argv: Sequence[str] | None) -> None:
   args = make_parser().parse(argv)
   config = args.config
+  settle(config, args.given)
   experiment, state = open_run(args.workdir, config)
-  result = on_and_off(experiment, state.params, args.split)
+  result = on_and_off(
+    experiment, state.params, args.split, at_step=int(state.step)
+  )
   baselines = experiment.dataset.baselines(args.split, config.data.length)
   report = {
     "workdir": str(args.workdir),
@@ -48,7 +52,7 @@ def _main(argv: Sequence[str] | None) -> None:
     **result,
     "baselines": baselines,
   }
-  print(json.dumps(report, indent=2))
+  print(json_text(report))
   if verdict := memory_verdict(experiment, result):
     print(f"warning: {verdict}", file=sys.stderr)
 

@@ -39,11 +39,16 @@ def _main(argv: Sequence[str] | None) -> int:
   if not args.distributed and set(process.values()) != {None}:
     raise ConfigError(f"--{', --'.join(process)} need --distributed.")
   # Imported after parsing, so that --help and typos are instant.
-  from nema_lc_jax.training import distributed, train
+  from nema_lc_jax.training import distributed, given, train
+
+  given.settle(args.config, args.given)
 
   def command():
     if args.distributed:
       distributed.initialize(**process, dead_after=args.dead_after)
+    if distributed.is_first():
+      for line in given.without_effect(args.config, args.given):
+        print(f"warning: {line}", file=sys.stderr)
     with distributed.guarded():
       train.run(args.config, args.workdir, force=args.force)
 

@@ -25,8 +25,8 @@ TRAINING = {
 } | RUNS
 ALLOWED = {
   "memory": set(),
-  "models": {"memory"},
-  "data": set(),
+  "models": {"memory", "own"},
+  "data": {"own"},
   "runs": {"errors"},
   "plotting": RUNS,
   "training": TRAINING,
@@ -38,6 +38,7 @@ ALLOWED = {
   "__init__": {"version", "memory", "models"},
   "version": set(),
   "errors": set(),
+  "own": {"errors"},
   "main": {"training"} | RUNS,
   "evaluate": {"training"} | RUNS,
   "by_task": {"plotting"} | RUNS,
@@ -48,6 +49,7 @@ FOREIGN = {
   "models": {"jax", "chex", "flax"},
   "version": set(),
   "errors": set(),
+  "own": set(),
   "main": set(),
 }
 # And those that it may not.

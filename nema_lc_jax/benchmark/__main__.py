@@ -21,9 +21,11 @@ from nema_lc_jax.benchmark.models import Comparison, Limits
 from nema_lc_jax.benchmark.tables import Results
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.models import ModelConfig
+from nema_lc_jax.models.ranges import real, whole
 from nema_lc_jax.runs import files
 from nema_lc_jax.runs.command_line import FROM_FILE, Parser, run_command
 from nema_lc_jax.training import provenance
+from nema_lc_jax.training.checks import require_numbers
 from nema_lc_jax.training.experiment import TaskSpec, model_fields
 
 EXAMPLES = """\
@@ -150,20 +152,23 @@ def parse(argv: Sequence[str] | None) -> Arguments:
   """
   args = make_parser().parse(argv)
   config = args.config
+  for field in args.given:
+    if field.startswith("data.") and field != "data.length":
+      raise ConfigError(
+        f"config.{field} is given, but the benchmark reads random tokens: of"
+        " config.data it has only the length."
+      )
   for name, value in (QUICK if args.quick else USUAL).items():
     if getattr(args, name) is None:
       setattr(args, name, value)
   if args.quick:
     config.data.length = min(config.data.length, QUICK_LENGTH)
   for name in ("rounds", "matrix", "vocab_size", "num_classes"):
-    if getattr(args, name) < 1:
-      raise ConfigError(
-        f"--{name} must be at least 1, got {getattr(args, name)}."
-      )
+    whole(1).require(f"--{name}", getattr(args, name))
   for name in ("seconds", "max_seconds", "memory_limit"):
     value = getattr(args, name)
-    if value is not None and not value > 0:
-      raise ConfigError(f"--{name} must be above 0, got {value}.")
+    if value is not None:
+      real(0, above=True).require(f"--{name}", value)
   lengths = _lengths(args.lengths, config)
   out = Path(args.out)
   if (out / FILE).exists() and not args.force:
@@ -223,11 +228,7 @@ def _check_model(config: ConfigDict, task: TaskSpec) -> None:
       f"config.model.encoder={config.model.encoder!r}: it must be"
       " 'memory'; choose other encoders with --models."
     )
-  if config.train.batch_size < 1:
-    raise ConfigError(
-      "config.train.batch_size must be at least 1, got"
-      f" {config.train.batch_size}."
-    )
+  require_numbers(config)
   ModelConfig(**model_fields(config, task))
 
 
@@ -287,7 +288,8 @@ def write(args: Arguments, results: Results) -> list[Path]:
     "flags": flags,
     "interface": dataclasses.asdict(args.task),
     "config": json.loads(args.config.to_json()),
-    "results": results.to_json(),
+    # What a backend does not measure is NaN.
+    "results": files.finite_or_none(results.to_json()),
   }
   (args.out / TABLE).write_text(
     tables.markdown(results, _about(args, record)), encoding="utf-8"

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from nema_lc_jax.benchmark.measure import Program, alternate
+from nema_lc_jax.training.capacity import accelerator_bytes, main_memory
 
 # The share of the free memory that a program may take.
 SHARE = 0.8
@@ -17,25 +17,7 @@ SHARE = 0.8
 
 def memory_limit() -> int:
   """Bytes that a program may take: the device's, or most of the free memory."""
-  stats = jax.devices()[0].memory_stats() or {}
-  return stats.get("bytes_limit") or int(SHARE * _available())
-
-
-def _available() -> float:
-  """Free bytes of main memory; practically infinite where unknown."""
-  found = []
-  try:
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    fields = dict(line.split(":", 1) for line in lines)
-    found.append(1024 * int(fields["MemAvailable"].split()[0]))
-    # A container may have less.
-    group = Path("/sys/fs/cgroup")
-    limit = int((group / "memory.max").read_text())
-    used = int((group / "memory.current").read_text())
-    found.append(limit - used)
-  except (OSError, KeyError, ValueError):
-    pass
-  return min(found, default=2.0**62)
+  return accelerator_bytes() or int(SHARE * main_memory())
 
 
 class Ceilings(NamedTuple):

@@ -1,10 +1,10 @@
 """The data sets by name."""
 
-import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
 
+from nema_lc_jax import own
 from nema_lc_jax.data.lifecycle import (
   delayed_qa,
   mqar,
@@ -24,7 +24,7 @@ from nema_lc_jax.data.types import (
 )
 
 # A new data set is one file with a keyword-only `load`, and one row here. One
-# outside of the package needs no row: it is named by module:function.
+# outside of the package needs no row: it is named as `own.find` reads it.
 _LOADERS = {
   "aan": aan.load,
   "babi": babi.load,
@@ -45,28 +45,21 @@ _LOADERS = {
 }
 NAMES = tuple(_LOADERS)
 
-# Fields that every config has, so every data set accepts them; those that its
-# loader does not take are ignored.
-_COMMON = {"dir", "length", "path", "seed"}
+# Options that every config has; of the last two a data set may have none.
+_COMMON = {"length", "seed"}
+_PLACES = {"dir", "path"}
 
 
 def _find(name: str) -> Callable[..., Dataset]:
-  """The loader of that name; "module:function" is imported."""
+  """The loader of that name; one of the user's own is imported."""
   if name in _LOADERS:
     return _LOADERS[name]
-  module, colon, attribute = name.partition(":")
-  if not colon:
+  if ":" not in name:
     raise DataError(
       f"unknown data set {name!r}; known: {', '.join(NAMES)}; one of your own"
-      " is written module:function"
+      f" is written {own.FORMS}"
     )
-  try:
-    found = getattr(importlib.import_module(module), attribute)
-  except (ImportError, AttributeError, ValueError) as error:
-    raise DataError(f"data set {name!r} cannot be imported: {error}") from None
-  if not callable(found):
-    raise DataError(f"data set {name!r} is no function, but {found!r}")
-  return found
+  return own.find(name, "data set", DataError)
 
 
 def options_of(name: str) -> set[str]:
@@ -84,31 +77,37 @@ def load(name: str, **options: Any) -> Dataset:
   Args:
     name: one of `NAMES`, or "module:function" for one of your own: a function
       with keyword options that returns a Dataset.
-    **options: of that data set. Each data set accepts `dir`, `length`, `path`
-      and `seed`, and ignores those of them that it has no use for.
+    **options: of that data set. Each data set accepts `length` and `seed`, and
+      ignores those that it has no use for. `dir` and `path` may always be None.
 
   Raises:
     DataError: for an unknown name or option, or a value out of its range; one
       line that says what is allowed.
   """
-  accepted = options_of(name)
-  for option in options:
-    if option not in accepted:
-      raise DataError(
-        f"unknown option {option!r} of data set {name!r}; "
-        f"known: {', '.join(sorted(accepted))}"
-      )
-  loader = _find(name)
-  known = inspect.signature(loader).parameters
   # A common option that is None, such as `dir`, leaves the loader's default.
   given = {
     option: value
     for option, value in options.items()
-    if not (option in _COMMON and value is None)
+    if not (option in _COMMON | _PLACES and value is None)
   }
+  accepted = options_of(name)
+  for option in given:
+    if option not in accepted:
+      having = [other for other in NAMES if option in options_of(other)]
+      raise DataError(
+        f"unknown option {option!r} of data set {name!r}; known: "
+        f"{', '.join(sorted(accepted))}"
+        + "; other data sets have it: " * bool(having)
+        + ", ".join(having)
+      )
+  loader = _find(name)
+  known = inspect.signature(loader).parameters
   require_at_least(1, length=given.get("length", 1))
   require_seed(given.get("seed", 0))
-  dataset = loader(**{k: v for k, v in given.items() if k in known})
+  used = {k: v for k, v in given.items() if k in known}
+  if name in _LOADERS:
+    return loader(**used)
+  dataset = own.run(lambda: loader(**used), f"data set {name!r}", DataError)
   if not isinstance(dataset, Dataset):
     raise DataError(f"data set {name!r} is no Dataset, but {dataset!r}")
   return dataset

@@ -12,6 +12,10 @@ import numpy as np
 
 SPLITS = ("train", "validation", "test")
 MAX_SEED = 2**32 - 1
+MAX_OPTION = 2**31 - 1
+# Of a generated text: the name of each is held, and an example may draw a
+# permutation of them.
+MAX_TOKENS = 2**20
 
 Example = dict[str, np.ndarray]
 
@@ -100,7 +104,7 @@ class Dataset:
 
 def fingerprint(**fields: Any) -> str:
   """A sha256 of named JSON values, the same in every process."""
-  text = json.dumps(fields, sort_keys=True)
+  text = json.dumps(fields, sort_keys=True, allow_nan=False)
   return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -140,10 +144,17 @@ def require_seed(seed: int) -> None:
     raise DataError(f"seed must be an integer in 0..{MAX_SEED}, got {seed!r}")
 
 
-def require_at_least(minimum: int, **options: int) -> None:
-  """Raises DataError naming the first option that is below `minimum`."""
+def require_at_least(
+  minimum: int, *, most: int = MAX_OPTION, **options: int
+) -> None:
+  """Raises DataError naming the first option outside of minimum..most."""
   for name, value in options.items():
-    if not isinstance(value, int) or value < minimum:
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not is_whole or value < minimum:
       raise DataError(
         f"{name} must be an integer of at least {minimum}, got {value!r}"
+      )
+    if value > most:
+      raise DataError(
+        f"{name} must be an integer of at most {most}, got {value!r}"
       )

@@ -16,6 +16,7 @@ from nema_lc_jax.inspect.record import require_memory
 from nema_lc_jax.inspect.run import inspect_example
 from nema_lc_jax.runs.command_line import FROM_RUN, Parser, run_command
 from nema_lc_jax.runs.files import INSPECT
+from nema_lc_jax.training.given import settle
 from nema_lc_jax.training.restore import open_run
 
 EXAMPLES = """\
@@ -86,6 +87,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _write(args: argparse.Namespace) -> list[Path]:
   folder = Path(args.workdir) / INSPECT
   require_memory(args.config)
+  settle(args.config, args.given)
   experiment, state = open_run(args.workdir, args.config)
   if args.horizon is not None:
     return write_horizon(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import html
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from nema_lc_jax.inspect.names import Names
 from nema_lc_jax.inspect.record import Record
 from nema_lc_jax.plotting import style, timeline
 from nema_lc_jax.runs import trace
+from nema_lc_jax.runs.files import json_text
 
 FOLDER = Path(__file__).parent
 # Decimal places, enough to distinguish shades and widths.
@@ -135,7 +135,7 @@ def _answer(record: Record, names: Names) -> dict[str, Any]:
 def render(data: dict[str, Any]) -> str:
   """The HTML of `content`, with style, script and data."""
   # These could end the script element, or open a comment in it.
-  text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+  text = json_text(data, indent=None, separators=(",", ":"))
   for sign in "<>&":
     text = text.replace(sign, f"\\u{ord(sign):04x}")
   read = lambda name: (FOLDER / name).read_text(encoding="utf-8")

@@ -16,6 +16,7 @@ from nema_lc_jax.inspect.record import (
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.runs import config_json
 from nema_lc_jax.training.experiment import Experiment
+from nema_lc_jax.training.given import settle
 from nema_lc_jax.training.restore import open_run
 
 
@@ -98,6 +99,7 @@ def show(
   except (AttributeError, KeyError, TypeError) as error:
     raise ConfigError(" ".join(str(error).split())) from None
   require_memory(config)
+  settle(config, overrides or ())
   files = [text] if isinstance(text, str | Path) else text
   experiment, state = open_run(workdir, config)
   return inspect_example(

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from nema_lc_jax.models import ranges
+
 # Encoders without slots.
 BASELINES = ("local", "full", "recurrent", "ssm")
 CHOICES = {
@@ -13,23 +15,6 @@ CHOICES = {
   "sequence_mixer": ("attention", "ssm"),
   "position_embedding": ("learned", "rotary"),
   "dtype": ("float32", "bfloat16"),
-}
-# Minima of the integer fields, and their section of a run's config, for errors.
-MINIMA = {
-  "vocab_size": (1, "model"),
-  "num_classes": (1, "model"),
-  "chunk_length": (1, "model"),
-  "width": (1, "model"),
-  "num_layers": (0, "model"),
-  "num_layers_after": (0, "model"),
-  "num_heads": (1, "model"),
-  "conv_kernel_size": (0, "model"),
-  "num_hops": (1, "model"),
-  "chunk_batch_size": (0, "model"),
-  "num_slots": (1, "memory"),
-  "overprovisioned_slots": (0, "memory"),
-  "num_candidates": (1, "memory"),
-  "budget": (0, "memory"),
 }
 
 
@@ -103,12 +88,10 @@ class ModelConfig:
           f"config.model.{field}={value!r} is unknown; known:"
           f" {', '.join(known)}."
         )
-    for field, (minimum, section) in MINIMA.items():
-      value = getattr(self, field)
-      if value < minimum:
-        raise ValueError(
-          f"config.{section}.{field} must be at least {minimum}, got {value}."
-        )
+    for path, allowed in ranges.MODEL.items():
+      value = getattr(self, path.rpartition(".")[2])
+      allowed.require(f"config.{path}", value)
+    ranges.require_options(self.controller)
     if self.width % self.num_heads:
       raise ValueError(
         f"config.model.num_heads={self.num_heads} does not divide"
@@ -125,14 +108,6 @@ class ModelConfig:
         f"config.model.mlp_ratio={self.mlp_ratio} times config.model.width="
         f"{self.width} must be at least 1."
       )
-    if not 0 <= self.dropout < 1:
-      raise ValueError(
-        f"config.model.dropout must be in [0, 1), got {self.dropout}."
-      )
-    if self.query_norm <= 0:
-      raise ValueError(
-        f"config.model.query_norm must be above 0, got {self.query_norm}."
-      )
     if self.num_hops > 1 and self.encoder == "memory" and not self.pools_last:
       raise ValueError(
         f"config.model.num_hops={self.num_hops} needs"
@@ -145,11 +120,6 @@ class ModelConfig:
         " with config.model.pool='slots' it needs"
         " config.model.num_layers_after=0, got"
         f" {self.num_layers_after}."
-      )
-    if self.bptt_chunks is not None and self.bptt_chunks < 1:
-      raise ValueError(
-        "config.model.bptt_chunks must be None or at least 1 chunk, got"
-        f" {self.bptt_chunks}."
       )
 
   @property

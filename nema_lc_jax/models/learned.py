@@ -21,6 +21,7 @@ from nema_lc_jax.memory.types import (
   decayed_usage,
 )
 from nema_lc_jax.models import controller, pure
+from nema_lc_jax.models.ranges import require_options
 
 # Retention priority by eviction rule. Write priorities lie in (0, 1), so they
 # always exceed the last two, which lie below 0.
@@ -59,12 +60,6 @@ def _check_choice(option: str, value: str, known: Iterable[str]) -> None:
     raise ValueError(
       f"{option}={value!r} is unknown; known: {', '.join(map(repr, known))}."
     )
-
-
-def _check_controller(hidden: int, ablate_input: str) -> None:
-  if hidden < 1:
-    raise ValueError(f"hidden must be at least 1, got {hidden}.")
-  _check_choice("ablate_input", ablate_input, controller.ABLATED_INPUTS)
 
 
 def _straight_through(forward: Array, backward: Array) -> Array:
@@ -149,7 +144,8 @@ def write_gate(
     ablate_input: an input hidden from the gate, for ablations: "context", or
       "content" of the slots.
   """
-  _check_controller(hidden, ablate_input)
+  require_options(locals())
+  _check_choice("ablate_input", ablate_input, controller.ABLATED_INPUTS)
   gate = controller.WriteGate(hidden, write_bias, ablate_input)
 
   def init(key, *, num_slots, num_candidates):
@@ -226,15 +222,10 @@ def learned(
   Raises:
     ValueError: on an option that is unknown or out of its range.
   """
-  _check_controller(hidden, ablate_input)
+  require_options(locals())
+  _check_choice("ablate_input", ablate_input, controller.ABLATED_INPUTS)
   _check_choice("eviction", eviction, EVICTION_RULES)
   _check_choice("gradient_estimator", gradient_estimator, GRADIENT_ESTIMATORS)
-  if not 0 <= max_decay <= 1:
-    raise ValueError(f"max_decay must be in [0, 1], got {max_decay}.")
-  if not 0 < soft_eviction_decay <= 1:
-    raise ValueError(
-      f"soft_eviction_decay must be in (0, 1], got {soft_eviction_decay}."
-    )
   gate = controller.WriteGate(hidden, write_bias, ablate_input)
   # Retain is likely at first, and forget probable enough (0.045) to have a
   # gradient.

@@ -1,13 +1,13 @@
 """The registry of policies, and `make_policy`."""
 
 import functools
-import importlib
 import inspect
 from collections.abc import Callable
 
+from nema_lc_jax import own
 from nema_lc_jax.memory import policies as heuristics
 from nema_lc_jax.memory.types import Policy
-from nema_lc_jax.models import learned
+from nema_lc_jax.models import learned, own_policy
 
 # Each function is called with `width=...` and its own options. A new policy is
 # one row here.
@@ -25,22 +25,15 @@ POLICIES = {
 
 
 def _find(name: str) -> Callable[..., Policy]:
-  """The function that makes a policy; "module:attribute" is imported."""
+  """The function that makes a policy; one of the user's own is imported."""
   if name in POLICIES:
     return POLICIES[name]
-  module, colon, attribute = name.partition(":")
-  if not colon:
+  if ":" not in name:
     raise ValueError(
       f"unknown policy {name!r}; known policies: {', '.join(POLICIES)}; name a"
-      " policy of your own as module:function."
+      f" policy of your own as {own.FORMS}."
     )
-  try:
-    function = getattr(importlib.import_module(module), attribute)
-  except (ImportError, AttributeError, ValueError) as error:
-    raise ValueError(f"policy {name!r} cannot be imported: {error}.") from None
-  if not callable(function):
-    raise ValueError(f"policy {name!r} is not a function: {function!r}.")
-  return function
+  return own.find(name, "policy")
 
 
 def policy_options(name: str) -> tuple[str, ...]:
@@ -57,7 +50,7 @@ def make_policy(name: str, *, width: int, **options) -> Policy:
   """Makes a policy by name.
 
   Args:
-    name: a key of `POLICIES`, or "module:function" for a policy of your own.
+    name: a key of `POLICIES`, or one of your own, as `own.find` reads it.
     width: D, the width of slots, candidates and queries.
     **options: of the policy; see memory/policies.py and models/learned.py.
 
@@ -71,4 +64,9 @@ def make_policy(name: str, *, width: int, **options) -> Policy:
         f"policy {name!r} has no option {option!r}; it has:"
         f" {', '.join(known) or 'none'}."
       )
-  return _find(name)(width=width, **options)
+  function = _find(name)
+  if name in POLICIES:
+    return function(width=width, **options)
+  policy = own.run(lambda: function(width=width, **options), f"policy {name!r}")
+  own_policy.check(policy, name, width=width)
+  return policy

@@ -102,6 +102,8 @@ class Parser(argparse.ArgumentParser):
   def parse(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parses the flags; `config` among them is a ConfigDict.
 
+    `given` among them has the names of the config's fields that were given.
+
     --help and --list print, and end the process.
 
     Raises:
@@ -123,6 +125,7 @@ class Parser(argparse.ArgumentParser):
       config = parse_config(args.config)
     self._refuse(others, config)
     args.config = override(config, fields)
+    args.given = tuple(path.partition("[")[0] for path, _ in fields)
     return args
 
   def exit(self, status: int = 0, message: str | None = None):

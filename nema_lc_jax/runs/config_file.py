@@ -2,13 +2,12 @@
 
 import importlib.util
 import inspect
-import traceback
 from pathlib import Path
 from types import ModuleType
 
 from ml_collections import ConfigDict
 
-from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.errors import ConfigError, what_failed
 
 # The folder of config files, relative to the current folder. DEFAULT has the
 # fields that all runs share, and is no run itself.
@@ -38,7 +37,9 @@ def load_module(path: Path) -> ModuleType:
   try:
     spec.loader.exec_module(module)
   except Exception as error:
-    raise ConfigError(_what_failed(path, error)) from error
+    raise ConfigError(
+      f"config file {path} fails: {what_failed(error)}"
+    ) from error
   if not callable(getattr(module, "get_config", None)):
     raise ConfigError(f"config file {path} has no function get_config.")
   return module
@@ -60,7 +61,9 @@ def load_file(spec: str) -> ConfigDict:
   except ValueError:
     raise
   except Exception as error:
-    raise ConfigError(_what_failed(path, error)) from error
+    raise ConfigError(
+      f"config file {path} fails: {what_failed(error)}"
+    ) from error
   if not isinstance(config, ConfigDict):
     raise ConfigError(f"get_config of {name} must return a ConfigDict.")
   return config.lock()
@@ -77,14 +80,3 @@ def default_variant(module: ModuleType) -> str | None:
   parameters = inspect.signature(module.get_config).parameters.values()
   values = [p.default for p in parameters if p.default is not p.empty]
   return values[0] if values else None
-
-
-def _what_failed(path: Path, error: Exception) -> str:
-  """One line that says where and how a config file failed."""
-  if isinstance(error, SyntaxError):
-    return f"{error.filename}, line {error.lineno}: {error.msg}"
-  where = traceback.extract_tb(error.__traceback__)[-1]
-  return (
-    f"config file {path} fails: {where.filename}, line {where.lineno}:"
-    f" {type(error).__name__}: {error}"
-  )

@@ -179,6 +179,9 @@ or `--config.train.curriculum='((0.5, 256, 16),)'`. A run saves its config as
 `config.json` in its folder. `python -m nema_lc_jax.main --list` prints the
 configs, and `python -m nema_lc_jax.main --config=configs/toy_lc.py --help` the
 fields with that config's values.
+
+Every number must be finite. Whole numbers are at most 2147483647, and others at
+most 1e38, where no smaller bound is said.
 """
 
 

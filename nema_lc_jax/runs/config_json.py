@@ -182,6 +182,12 @@ def override(
     # An element of a tuple is written FIELD[0].
     field = path.partition("[")[0]
     require_field(config, field)
+    if values[-1] == "None" and _may_be_unset(path):
+      section, name = path.split(".")
+      kind = UNSET.get(path) or config[section].get_type(name)
+      with config.unlocked():
+        config[section][name] = config_dict.placeholder(kind)
+      continue
     try:
       config = _set(config, path, values)
     except (
@@ -192,6 +198,12 @@ def override(
         f"config.{field} must be {_kind(config, field)}, got {got}."
       ) from None
   return config
+
+
+def _may_be_unset(path: str) -> bool:
+  """Whether None is a value of a field: of all options of the data set."""
+  own = path.startswith("data.") and path.count(".") == 1
+  return path in UNSET or (own and path not in ("data.name", "data.length"))
 
 
 def _set(

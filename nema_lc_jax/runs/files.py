@@ -1,10 +1,13 @@
 """Names of the files in a run's folder, and atomic writes."""
 
 import json
+import math
 import os
 import uuid
 from pathlib import Path
 from typing import Any
+
+from nema_lc_jax.errors import RunError
 
 CONFIG_FILE = "config.json"
 # The TaskSpec on which the model and its data agree.
@@ -48,4 +51,32 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
 
 def write_json(path: str | Path, content: Any) -> None:
   """Writes a value as JSON, atomically."""
-  write_atomically(path, json.dumps(content, indent=2) + "\n")
+  write_atomically(path, json_text(content) + "\n")
+
+
+def json_text(content: Any, **options: Any) -> str:
+  """A value as JSON, which has no NaN and no infinity.
+
+  Args:
+    content: what may be missing is None in it.
+    **options: of `json.dumps`; by default two blanks of indentation.
+
+  Raises:
+    RunError: if a number is not finite.
+  """
+  try:
+    return json.dumps(content, allow_nan=False, **{"indent": 2} | options)
+  except ValueError:
+    raise RunError(
+      "a result is not finite, and cannot be written as JSON."
+    ) from None
+
+
+def finite_or_none(content: Any) -> Any:
+  """A JSON value with None in place of each number that is not finite."""
+  if isinstance(content, dict):
+    return {name: finite_or_none(value) for name, value in content.items()}
+  if isinstance(content, list | tuple):
+    return [finite_or_none(value) for value in content]
+  missing = isinstance(content, float) and not math.isfinite(content)
+  return None if missing else content

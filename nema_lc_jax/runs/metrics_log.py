@@ -12,6 +12,8 @@ from tensorboardX import SummaryWriter
 from nema_lc_jax.runs.files import (
   METRICS_FILE,
   TENSORBOARD,
+  finite_or_none,
+  json_text,
   write_atomically,
 )
 
@@ -43,10 +45,9 @@ class MetricWriter:
     """Records one set of scalars (anything `float` accepts)."""
     if self._file is None:
       self._open()
-    values = {name: float(value) for name, value in metrics.items()}
-    finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
+    finite = finite_or_none({name: float(v) for name, v in metrics.items()})
     line = {"step": int(step), "split": split, **finite}
-    self._file.write(json.dumps(line, allow_nan=False) + "\n")
+    self._file.write(json_text(line, indent=None) + "\n")
     self._file.flush()
     if self._tensorboard is not None:
       for name, value in finite.items():

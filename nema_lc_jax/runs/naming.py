@@ -5,7 +5,13 @@ from ml_collections import ConfigDict
 
 def default(config: ConfigDict) -> str:
   """The folder of a run without --workdir."""
-  return f"runs/{task_name(config)}-{method_name(config)}-seed{config.seed}"
+  task, method = map(safe, (task_name(config), method_name(config)))
+  return f"runs/{task}-{method}-seed{config.seed}"
+
+
+def safe(name: str) -> str:
+  """A name as a part of a path; of FILE.py:FUNCTION, without the folders."""
+  return name.rpartition("/")[2]
 
 
 def task_name(config: ConfigDict) -> str:

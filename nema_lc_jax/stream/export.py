@@ -1,6 +1,5 @@
 """Exporting streaming functions as StableHLO, to run without this package."""
 
-import json
 from pathlib import Path
 
 import jax
@@ -10,6 +9,7 @@ from jax import export as jax_export
 
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.memory.types import Params
+from nema_lc_jax.runs.files import json_text
 from nema_lc_jax.stream.core import Streaming
 from nema_lc_jax.training.trees import named_leaves
 from nema_lc_jax.version import __version__
@@ -78,5 +78,5 @@ def export(
   arrays = {f"{i:02d}": np.asarray(x) for i, x in enumerate(leaves)}
   np.savez(folder / "init.npz", **arrays)
   about = {"version": __version__, "block": block, "state": names}
-  (folder / "stream.json").write_text(json.dumps(about, indent=1) + "\n")
+  (folder / "stream.json").write_text(json_text(about, indent=1) + "\n")
   return sorted(folder.iterdir())

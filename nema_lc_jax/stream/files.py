@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from nema_lc_jax.errors import ConfigError
-from nema_lc_jax.runs.files import write_atomically
+from nema_lc_jax.runs.files import json_text, write_atomically
 from nema_lc_jax.stream.core import StreamState
 from nema_lc_jax.training.trees import named_leaves
 
@@ -35,7 +35,7 @@ def save(path: str | Path, state: StreamState, *, model: str = "") -> None:
     "sha256": hashlib.sha256(payload.getvalue()).hexdigest(),
     "model": model,
   }
-  first = json.dumps(header).encode() + b"\n"
+  first = json_text(header, indent=None).encode() + b"\n"
   write_atomically(path, first + payload.getvalue())
 
 

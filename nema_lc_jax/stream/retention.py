@@ -29,6 +29,7 @@ from nema_lc_jax.training.experiment import (
   model_fields,
   task_spec,
 )
+from nema_lc_jax.training.given import settle
 
 EXAMPLES = """\
   python -m nema_lc_jax.stream.retention --workdir=runs/rebind-learned-seed0
@@ -177,6 +178,7 @@ def make_parser() -> Parser:
 
 def _main(argv: Sequence[str] | None) -> None:
   args = make_parser().parse(argv)
+  settle(args.config, args.given)
   experiment, state = restore.open_run(args.workdir, args.config)
   found = measure(
     experiment,

@@ -116,8 +116,9 @@ def parse(argv: Sequence[str] | None) -> Arguments:
     learning_rates=args.learning_rates,
     tuning_seeds=args.tuning_seeds,
     reference=args.reference,
+    given=args.given,
   )
-  out = Path(args.out or f"sweeps/{naming.task_name(args.config)}")
+  out = Path(args.out or f"sweeps/{naming.safe(naming.task_name(args.config))}")
   return Arguments(args.config, wanted, out, args.jobs)
 
 

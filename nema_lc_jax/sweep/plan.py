@@ -17,7 +17,9 @@ from nema_lc_jax.models import BASELINES
 from nema_lc_jax.models.policies import policy_options
 from nema_lc_jax.runs.config_json import require_field
 from nema_lc_jax.training import matching
+from nema_lc_jax.training.checks import RANGES, require_numbers
 from nema_lc_jax.training.experiment import load_data, task_spec
+from nema_lc_jax.training.given import settle
 
 # First seed of tuning runs; results use smaller seeds.
 TUNING_SEED = 1000
@@ -139,6 +141,7 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
       why = " ".join(str(error).split())
       raise ConfigError(f"config.{field} cannot be {value!r}: {why}") from None
+  settle(own, changes)
   return own
 
 
@@ -153,6 +156,7 @@ def make_plan(
   learning_rates: str = "",
   tuning_seeds: int = 1,
   reference: str = "learned",
+  given: Sequence[str] = (),
 ) -> Plan:
   """Makes a plan from the arguments of a sweep, and checks them.
 
@@ -167,6 +171,7 @@ def make_plan(
     tuning_seeds: number of seeds per candidate.
     reference: the policy that the others are compared with, and whose number of
       parameters the encoders match.
+    given: fields of the config that the command line has set.
 
   Raises:
     ConfigError: in one line, on an invalid argument.
@@ -194,7 +199,10 @@ def make_plan(
     ]
   seen = set()
   for cell in cells:
-    own = changed(config, dict(cell.setting)).to_json()
+    own = changed(config, dict(cell.setting))
+    require_numbers(own)
+    settle(own, given)
+    own = own.to_json()
     fields = [field for field, _ in cell.setting]
     if (cell.policy, own) in seen or len(set(fields)) < len(fields):
       raise ConfigError(
@@ -217,8 +225,7 @@ def _rates(text: str) -> tuple[float, ...]:
   """The learning rates of "a,b"."""
   rates = [_literal(part) for part in split(text)]
   for rate in rates:
-    if not isinstance(rate, int | float) or rate <= 0:
-      raise ConfigError(f"--learning_rates must be above 0, got {rate!r}.")
+    RANGES["train.learning_rate"].require("--learning_rates", rate)
   if len(set(rates)) < len(rates):
     raise ConfigError(f"--learning_rates names one twice: {text}.")
   return tuple(map(float, rates))

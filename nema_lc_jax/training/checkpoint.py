@@ -20,7 +20,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from nema_lc_jax.errors import RunError
-from nema_lc_jax.runs.files import CHECKPOINTS, write_atomically
+from nema_lc_jax.runs.files import CHECKPOINTS, json_text, write_atomically
 from nema_lc_jax.training import distributed
 from nema_lc_jax.training.trees import named_leaves
 
@@ -164,7 +164,7 @@ class Checkpoints:
 
   def _write_manifest(self, step: int) -> None:
     sums = _sums(self._folder / str(step))
-    write_atomically(self._manifest(step), json.dumps(sums, indent=1))
+    write_atomically(self._manifest(step), json_text(sums, indent=1))
     kept = {self._manifest(s) for s in self._manager.all_steps()}
     for old in set(self._folder.glob("*.sha256.json")) - kept:
       old.unlink()

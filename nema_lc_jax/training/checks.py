@@ -1,15 +1,50 @@
 """Checks of a config's numbers, and the stages of its curriculum."""
 
 import dataclasses
+import functools
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
 from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.models import ranges
+from nema_lc_jax.models.ranges import ANY_REAL, ANY_WHOLE, Range, real, whole
+from nema_lc_jax.runs.config_json import field_names
 
 SAVE_ERRORS = ("stop", "continue")
 
 LOSSES = ("write", "forget", "stability")
+
+# Of all numbers that every config has; those of tuples are their elements'. The
+# comments in configs/default.py have the same words.
+RANGES = ranges.MODEL | {
+  "seed": whole(0, 2**32 - 1),
+  "data.length": whole(1),
+  "loss.write": real(0),
+  "loss.forget": real(0),
+  "loss.stability": real(0),
+  "loss.start": real(0, 1),
+  "loss.ramp": real(0, 1),
+  "pretrain.steps": whole(0),
+  "pretrain.mask_rate": real(0, 1, above=True),
+  "pretrain.learning_rate": real(0, above=True),
+  "eval.length_multipliers": whole(1),
+  "eval.examples": whole(1),
+  "train.steps": whole(1),
+  "train.batch_size": whole(1),
+  "train.learning_rate": real(0, above=True),
+  "train.warmup_steps": whole(0),
+  "train.weight_decay": real(0),
+  "train.clip_norm": real(0, above=True),
+  "train.policy_lr_factor": real(0),
+  "train.log_every": whole(1),
+  "train.eval_every": whole(1),
+  "train.checkpoint_every": whole(1),
+  "train.eval_batch_size": whole(1),
+  "train.max_consecutive_nonfinite": whole(0),
+  "train.fsdp": whole(1),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +65,8 @@ def stages_of(config: ConfigDict) -> tuple[Stage, ...]:
   for entry in (*config.train.curriculum, last):
     try:
       until, length, num_slots = entry
-      until = float(until)
-      if (length, num_slots) != (int(length), int(num_slots)):
+      shares = until in real(0, 1, above=True)
+      if not shares or length not in whole(1) or num_slots not in whole(1):
         raise ValueError
     except (TypeError, ValueError):
       raise ConfigError(
@@ -45,77 +80,58 @@ def stages_of(config: ConfigDict) -> tuple[Stage, ...]:
       )
     stop = round(until * steps)
     if stop > start:
-      stages.append(Stage(start, stop, int(length), int(num_slots)))
+      stages.append(Stage(start, stop, length, num_slots))
     start, before = stop, until
   return tuple(stages)
 
 
-def _require(config: ConfigDict) -> None:
-  train = config.train
-  for name, least in {
-    "steps": 1, "log_every": 1, "eval_every": 1, "checkpoint_every": 1,
-    "max_consecutive_nonfinite": 0,
-  }.items():  # fmt: skip
-    if train[name] < least:
-      raise ConfigError(
-        f"config.train.{name} must be at least {least}, got {train[name]}."
-      )
-  if train.on_save_error not in SAVE_ERRORS:
+def require_numbers(config: ConfigDict) -> None:
+  """Raises ConfigError unless every number of a config is in its range."""
+  for path in field_names(config):
+    value = functools.reduce(lambda c, name: c[name], path.split("."), config)
+    name = path.replace("memory.controller.", "")
+    known = ranges.CONTROLLER if name != path else RANGES
+    _require_in_range(f"config.{path}", value, known.get(name))
+
+
+def _require_in_range(name: str, value: Any, allowed: Range | None) -> None:
+  if isinstance(value, tuple | list):
+    for element in value:
+      _require_in_range(name, element, allowed)
+    return
+  if allowed is None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+      return
+    # An option of a data set or a policy, which has a range of its own.
+    allowed = ANY_WHOLE if isinstance(value, int) else ANY_REAL
+  try:
+    allowed.require(name, value)
+  except ValueError as error:
+    raise ConfigError(str(error)) from None
+
+
+def _require_choices(config: ConfigDict) -> None:
+  if config.train.on_save_error not in SAVE_ERRORS:
     raise ConfigError(
-      f"config.train.on_save_error={train.on_save_error!r} is unknown; known:"
-      f" {', '.join(SAVE_ERRORS)}."
+      f"config.train.on_save_error={config.train.on_save_error!r} is unknown;"
+      f" known: {', '.join(SAVE_ERRORS)}."
     )
-  for times in config.eval.length_multipliers:
-    if not isinstance(times, int) or times < 1:
-      raise ConfigError(
-        "config.eval.length_multipliers must be whole numbers from 1, got"
-        f" {times!r}."
-      )
-  if config.eval.examples < 1:
-    raise ConfigError(
-      f"config.eval.examples must be at least 1, got {config.eval.examples}."
-    )
-  if config.pretrain.steps < 0:
-    raise ConfigError(
-      f"config.pretrain.steps must be at least 0, got {config.pretrain.steps}."
-    )
-  if config.seed < 0:
-    raise ConfigError(f"config.seed must be at least 0, got {config.seed}.")
-  for name, value in {
-    "train.weight_decay": train.weight_decay,
-    "train.policy_lr_factor": train.policy_lr_factor,
-    **{f"loss.{name}": config.loss[name] for name in (*LOSSES, "ramp")},
-  }.items():
-    if value < 0:
-      raise ConfigError(f"config.{name} must be at least 0, got {value}.")
-  for name, value in {
-    "train.learning_rate": train.learning_rate,
-    "pretrain.learning_rate": config.pretrain.learning_rate,
-    "train.clip_norm": train.clip_norm,
-  }.items():
-    if value <= 0:
-      raise ConfigError(f"config.{name} must be above 0, got {value}.")
 
 
 def _check_lengths(stages: tuple[Stage, ...], config: ConfigDict) -> None:
   for stage in stages:
-    if stage.length < 1 or stage.length % config.model.chunk_length:
+    if stage.length % config.model.chunk_length:
       raise ConfigError(
         f"length {stage.length} is not covered by chunks: config.data.length"
         " and the curriculum's lengths must be multiples of"
         f" config.model.chunk_length={config.model.chunk_length}."
-      )
-    if stage.num_slots < 1:
-      raise ConfigError(
-        "config.memory.num_slots and the curriculum's must be at least 1, got"
-        f" {stage.num_slots}."
       )
 
 
 def require_divisible(name: str, rows: int) -> None:
   """Raises ConfigError unless the devices get equal numbers of rows."""
   devices = jax.device_count()
-  if rows < 1 or rows % devices:
+  if rows % devices:
     raise ConfigError(
       f"config.train.{name}={rows} must be a positive multiple of the number of"
       f" devices, {devices}."
@@ -128,10 +144,10 @@ def checked_stages(config: ConfigDict) -> tuple[Stage, ...]:
   Raises:
     ConfigError: in one line, on an invalid number.
   """
-  _require(config)
+  require_numbers(config)
+  _require_choices(config)
   require_divisible("batch_size", config.train.batch_size)
   require_divisible("eval_batch_size", config.train.eval_batch_size)
   stages = stages_of(config)
-  if config.model.chunk_length >= 1:  # Else the model raises.
-    _check_lengths(stages, config)
+  _check_lengths(stages, config)
   return stages

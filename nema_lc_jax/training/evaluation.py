@@ -1,5 +1,6 @@
 """Evaluation of a model on a whole split, with the memory on and off."""
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -7,11 +8,12 @@ import jax
 import numpy as np
 
 from nema_lc_jax import data
+from nema_lc_jax.errors import ConfigError, RunError
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.runs import by_task
 from nema_lc_jax.runs.intervals import Z, interval
 from nema_lc_jax.training import distributed, metrics, oracle
-from nema_lc_jax.training.experiment import Experiment
+from nema_lc_jax.training.experiment import Experiment, rows_at
 
 
 class Evaluated(NamedTuple):
@@ -29,6 +31,7 @@ def evaluate(
   *,
   budget: int | None = None,
   times: int = 1,
+  at_step: int | None = None,
 ) -> Evaluated:
   """Evaluates every example of a split once.
 
@@ -39,6 +42,11 @@ def evaluate(
     budget: replaces the model's own; 0 turns the memory off.
     times: text length as a multiple of data.length; other than at 1, only the
       first eval.examples are evaluated, in smaller batches.
+    at_step: the step of the parameters, for errors.
+
+  Raises:
+    ConfigError: if the split asks nothing.
+    RunError: if a metric is not finite: such a model has no accuracy.
   """
   step = experiment.steps.eval_step(budget)
   total, seen = None, []
@@ -51,25 +59,42 @@ def evaluate(
   order = np.argsort(rows["index"], kind="stable")
   order = order[rows["weight"][order] > 0]
   rows = {name: array[order] for name, array in rows.items()}
+  if not float(total.accuracy.count):
+    raise ConfigError(
+      f"nothing is asked in the {split} split of data set"
+      f" {experiment.dataset.name!r} at length"
+      f" {times * experiment.config.data.length}: all its labels are negative."
+    )
+  means = metrics.compute(total)
+  _require_finite(means, split, at_step)
   return Evaluated(
-    metrics.compute(total) | {"examples": len(order)},
+    means | {"examples": len(order)},
     rows["correct"],
     rows.get("task"),
   )
 
 
+def _require_finite(
+  means: dict[str, float], split: str, at_step: int | None
+) -> None:
+  """Raises RunError, which names the first metric that is not finite."""
+  for name, value in means.items():
+    if not math.isfinite(value):
+      of = "" if at_step is None else f" of step {at_step}"
+      raise RunError(
+        f"the {name} on the {split} split is {value} with the parameters{of}:"
+        " the parameters or the data are the cause; try a lower"
+        " config.train.learning_rate."
+      )
+
+
 def eval_batches(experiment: Experiment, split: str, times: int):
   """This process's rows of the batches of `evaluate`."""
   config = experiment.config
-  rows, devices = config.train.eval_batch_size, jax.device_count()
-  # Few long texts at a time would leave a device idle in the memory scan, but
-  # the memory use of full attention grows with the square of the length.
-  full = config.model.encoder == "full"
-  most = rows // times**2 if full else 8 * rows // times
   return data.eval_batches(
     experiment.dataset,
     split,
-    batch_size=max(min(rows, most) // devices, 1) * devices,
+    batch_size=rows_at(config, times),
     length=times * config.data.length,
     limit=None if times == 1 else config.eval.examples,
     shard=distributed.shard(),
@@ -77,7 +102,11 @@ def eval_batches(experiment: Experiment, split: str, times: int):
 
 
 def on_and_off(
-  experiment: Experiment, params: Params, split: str
+  experiment: Experiment,
+  params: Params,
+  split: str,
+  *,
+  at_step: int | None = None,
 ) -> dict[str, Any]:
   """Evaluates a split with the memory on and, if there is one, off.
 
@@ -85,7 +114,10 @@ def on_and_off(
   For a data set of several tasks the result has `error_by_task`, and its
   metrics have the means over tasks.
   """
-  on, correct, tasks = evaluate(experiment, params, split)
+  evaluated = functools.partial(
+    evaluate, experiment, params, split, at_step=at_step
+  )
+  on, correct, tasks = evaluated()
   result = {
     "accuracy": on["accuracy"],
     "interval": interval(on["accuracy"], on["examples"]),
@@ -95,7 +127,7 @@ def on_and_off(
     result["error_by_task"] = by_task.errors(correct, tasks)
     on |= by_task.summed_up(result["error_by_task"])
   if experiment.has_memory:
-    off, correct_off, _ = evaluate(experiment, params, split, budget=0)
+    off, correct_off, _ = evaluated(budget=0)
     gain = correct - correct_off
     error = Z * gain.std() / math.sqrt(len(gain))
     result["accuracy_memory_off"] = off["accuracy"]

@@ -17,7 +17,9 @@ from nema_lc_jax import data, models
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.training import distributed
+from nema_lc_jax.training.capacity import Needed, array, held, require_fits
 from nema_lc_jax.training.checks import LOSSES, Stage, checked_stages
+from nema_lc_jax.training.given import PLACES
 from nema_lc_jax.training.optimizer import (
   learning_rate_schedule,
   make_optimizer,
@@ -60,7 +62,7 @@ class Experiment:
     return data.train_iterator(
       self.dataset,
       batch_size=self.config.train.batch_size,
-      seed=self.config.seed + self.stages.index(stage),
+      seed=(self.config.seed + self.stages.index(stage)) % 2**32,
       length=stage.length,
       shard=distributed.shard(),
     )
@@ -122,11 +124,12 @@ def task_spec(dataset: data.Dataset) -> TaskSpec:
 def load_data(config: ConfigDict) -> data.Dataset:
   """Loads the data set of a config; the first time may prepare its files.
 
-  If --config.data.name names another data set than the config was written for,
-  the options that only the original data set has are dropped.
+  If config.data.name names another data set than the config was written for,
+  the options that only the original data set has are dropped. `dir` and `path`
+  are not: see `given.settle`.
   """
   options = {"seed": config.seed} | config.data.to_dict()
-  accepted = data.options_of(config.data.name) | {"name"}
+  accepted = data.options_of(config.data.name) | {"name", *PLACES}
   elsewhere = set().union(*(data.options_of(name) for name in data.NAMES))
   return data.load(
     **{k: v for k, v in options.items() if k in accepted or k not in elsewhere}
@@ -145,6 +148,7 @@ def build(config: ConfigDict) -> tuple[Experiment, Experiment | None]:
     for stage in part.stages:
       # Errors of a later stage are raised now, not after an hour of training.
       part.batches(stage)
+    require_fits(training_arrays(part), part.dataset)
   return experiment, pretraining
 
 
@@ -165,7 +169,9 @@ def make_experiment(
   dataset = load_data(config)
   task = task or task_spec(dataset)
   task.check(dataset)
-  return _assemble(config, stages, dataset, task)
+  experiment = _assemble(config, stages, dataset, task)
+  require_fits(parameter_arrays(experiment), dataset)
+  return experiment
 
 
 def model_fields(config: ConfigDict, task: TaskSpec) -> dict[str, object]:
@@ -183,7 +189,9 @@ def make_reader(config: ConfigDict, task: TaskSpec) -> Experiment:
   """
   config = config.copy_and_resolve_references()
   config.train.fsdp = 1
-  return _assemble(config, (), None, task)
+  experiment = _assemble(config, (), None, task)
+  require_fits(parameter_arrays(experiment), None)
+  return experiment
 
 
 def make_pretraining(experiment: Experiment) -> Experiment:
@@ -208,6 +216,61 @@ def make_pretraining(experiment: Experiment) -> Experiment:
   )
   stages = checked_stages(config)
   return _assemble(config, stages, dataset, task_spec(dataset))
+
+
+def parameter_arrays(experiment: Experiment) -> dict[str, Needed]:
+  """What a device must hold of a trained model."""
+  return held({"params": experiment.steps.template.params})
+
+
+def training_arrays(experiment: Experiment) -> dict[str, Needed]:
+  """The least that a device must hold to train, evaluate and test.
+
+  The state, the gradients, and, of the largest batch, the token vectors, the
+  logits and the memory.
+  """
+  c, template = experiment.config, experiment.steps.template
+  batches = [
+    (c.train.batch_size, stage.length, stage.num_slots)
+    for stage in experiment.stages
+  ]
+  batches += [
+    (rows_at(c, times), times * c.data.length, c.memory.num_slots)
+    for times in (1, *c.eval.length_multipliers)
+  ]
+  state = {"state": template, "gradients": template.params}
+  return max(
+    (held(state) | _of_batch(experiment, *batch) for batch in batches),
+    key=lambda arrays: sum(a.bytes for a in arrays.values()),
+  )
+
+
+def _of_batch(
+  experiment: Experiment, rows: int, length: int, num_slots: int
+) -> dict[str, Needed]:
+  c, dataset = experiment.config, experiment.dataset
+  rows = -(-rows // jax.device_count())
+  texts = 2 * rows if dataset.head == "match" else rows
+  per_token = dataset.head in ("causal_lm", "masked_lm")
+  logits = (rows, length) if per_token else (rows,)
+  arrays = {
+    "token vectors": (texts, length, c.model.width),
+    "logits": (*logits, dataset.num_classes),
+  }
+  if experiment.has_memory:
+    arrays["memory"] = (texts, num_slots, c.model.width)
+    arrays["candidates"] = (texts, c.memory.num_candidates, c.model.width)
+  return {name: array(shape) for name, shape in arrays.items()}
+
+
+def rows_at(config: ConfigDict, times: int) -> int:
+  """Rows of a batch of evaluation, at a multiple of data.length."""
+  rows, devices = config.train.eval_batch_size, jax.device_count()
+  # Few long texts at a time would leave a device idle in the memory scan, but
+  # the memory use of full attention grows with the square of the length.
+  full = config.model.encoder == "full"
+  most = rows // times**2 if full else 8 * rows // times
+  return max(min(rows, most) // devices, 1) * devices
 
 
 def with_pretrained(pretrained: Params, params: Params) -> Params:

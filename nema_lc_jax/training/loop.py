@@ -151,7 +151,9 @@ class TrainLoop:
 
   def validate(self, step: int) -> None:
     """Evaluates on validation, and saves the state if it is the best so far."""
-    values = evaluate(self.experiment, self.state.params, "validation").metrics
+    values = evaluate(
+      self.experiment, self.state.params, "validation", at_step=step
+    ).metrics
     self.writer.write(step, "validation", values)
     accuracy = values["accuracy"]
     # Ties go to the later state, which does better on longer texts.

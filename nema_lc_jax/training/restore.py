@@ -1,5 +1,6 @@
 """Restores the experiment and the best state of a run from its folder."""
 
+import copy
 from pathlib import Path
 
 from absl import logging
@@ -19,6 +20,7 @@ from nema_lc_jax.training.experiment import (
   TaskSpec,
   make_experiment,
 )
+from nema_lc_jax.training.given import settle
 from nema_lc_jax.training.steps import TrainState
 
 
@@ -61,7 +63,9 @@ def open_run(
       another model from its config.
   """
   trained = read_config(workdir)
-  config = trained if config is None else config
+  if config is None:
+    config = copy.deepcopy(trained)
+    settle(config, ())
   experiment = make_experiment(config, read_task_spec(workdir))
   own_data = config.data.to_json() == trained.data.to_json()
   changed = other_data(workdir, experiment.dataset.fingerprint)

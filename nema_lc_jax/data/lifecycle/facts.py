@@ -15,7 +15,13 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from nema_lc_jax.data.lifecycle.synthetic import generated
-from nema_lc_jax.data.types import DataError, Dataset, Example, require_at_least
+from nema_lc_jax.data.types import (
+  MAX_TOKENS,
+  DataError,
+  Dataset,
+  Example,
+  require_at_least,
+)
 
 
 class Item(NamedTuple):
@@ -128,9 +134,9 @@ class Facts:
   def check(self) -> None:
     """Raises DataError for options out of their range."""
     require_at_least(self.longest, block=self.block)
-    require_at_least(2, num_values=self.num_values)
-    require_at_least(1, noise_vocab=self.noise_vocab)
-    require_at_least(0, num_keys=self.num_keys)
+    require_at_least(2, most=MAX_TOKENS, num_values=self.num_values)
+    require_at_least(1, most=MAX_TOKENS, noise_vocab=self.noise_vocab)
+    require_at_least(0, most=MAX_TOKENS, num_keys=self.num_keys)
     require_at_least(1, num_eval=self.num_eval, num_test=self.num_test)
     if self.min_length is not None:
       require_at_least(1, min_length=self.min_length)

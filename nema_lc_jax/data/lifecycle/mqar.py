@@ -17,7 +17,13 @@ import functools
 import numpy as np
 
 from nema_lc_jax.data.lifecycle.synthetic import generated
-from nema_lc_jax.data.types import DataError, Dataset, Example, require_at_least
+from nema_lc_jax.data.types import (
+  MAX_TOKENS,
+  DataError,
+  Dataset,
+  Example,
+  require_at_least,
+)
 
 
 def load(
@@ -89,9 +95,10 @@ def _load(
   power: float,
   sizes: tuple[int, int],
 ) -> Dataset:
-  require_at_least(1, num_pairs=num_pairs, noise_vocab=noise_vocab)
+  require_at_least(1, most=MAX_TOKENS, noise_vocab=noise_vocab)
+  require_at_least(1, num_pairs=num_pairs)
   require_at_least(1, num_eval=sizes[0], num_test=sizes[1])
-  require_at_least(4, pair_vocab=pair_vocab)
+  require_at_least(4, most=MAX_TOKENS, pair_vocab=pair_vocab)
   if not isinstance(power, int | float) or not -10 <= power <= 10:
     raise DataError(f"power must be a number from -10 to 10, got {power!r}")
   if pair_vocab // 2 - 1 < num_pairs:

@@ -15,7 +15,7 @@ from nema_lc_jax.data.lifecycle.facts import (
   loader,
   require_share,
 )
-from nema_lc_jax.data.types import DataError, require_at_least
+from nema_lc_jax.data.types import MAX_TOKENS, DataError, require_at_least
 
 ASK = 1
 FIRST_PRIORITY = 2  # the lowest
@@ -52,9 +52,8 @@ class Pressure(Facts):
   def check(self) -> None:
     """Raises DataError for options out of their range."""
     super().check()
-    require_at_least(
-      1, num_kept=self.num_kept, num_priorities=self.num_priorities
-    )
+    require_at_least(1, num_kept=self.num_kept)
+    require_at_least(1, most=MAX_TOKENS, num_priorities=self.num_priorities)
     require_share(fact_rate=self.fact_rate)
     if self.num_keys < self.num_kept:
       raise DataError(

@@ -6,7 +6,13 @@ Token ids: 0 padding, then `num_classes` keys, then `noise_vocab` noise tokens.
 import numpy as np
 
 from nema_lc_jax.data.lifecycle.synthetic import generated
-from nema_lc_jax.data.types import DataError, Dataset, Example, require_at_least
+from nema_lc_jax.data.types import (
+  MAX_TOKENS,
+  DataError,
+  Dataset,
+  Example,
+  require_at_least,
+)
 
 
 def load(
@@ -23,8 +29,8 @@ def load(
   Keys are uniform, so chance is 1/num_classes. A memory that holds the key over
   the last quarter has accuracy 1.
   """
-  require_at_least(2, num_classes=num_classes)
-  require_at_least(1, noise_vocab=noise_vocab)
+  require_at_least(2, most=MAX_TOKENS, num_classes=num_classes)
+  require_at_least(1, most=MAX_TOKENS, noise_vocab=noise_vocab)
   require_at_least(1, num_eval=num_eval, num_test=num_test)
   first_noise = 1 + num_classes
   vocab_size = first_noise + noise_vocab

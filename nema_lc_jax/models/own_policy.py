@@ -1,0 +1,77 @@
+"""Whether a policy of the user's own does what `Policy` says."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from nema_lc_jax import own
+from nema_lc_jax.memory import Candidates, Chunk, GroundTruth, init_state
+from nema_lc_jax.memory.types import Policy, Scores
+
+# Slots, candidates and tokens of the example: all different, so that an axis in
+# the place of another is found.
+M, K, T = 5, 2, 4
+
+
+def check(policy: Any, name: str, *, width: int) -> None:
+  """Raises ValueError, in one line, unless a policy's functions fit.
+
+  They are only traced, on one chunk with ground truth.
+
+  Args:
+    policy: what the user's function returned.
+    name: of the policy, for errors.
+    width: D.
+  """
+  if not isinstance(policy, Policy):
+    raise ValueError(f"policy {name!r} must return a Policy, got {policy!r}.")
+
+  def run(part: str, *args, **options) -> Any:
+    function = getattr(policy, part)
+    trace = lambda: jax.eval_shape(
+      lambda *arrays: function(*arrays, **options), *args
+    )
+    return own.run(trace, f"{part} of policy {name!r}")
+
+  key = jax.random.key(0)
+  state = init_state(num_slots=M, width=width)
+  truth = GroundTruth(fact=jnp.ones((), int), invalidates=jnp.zeros((), int))
+  chunk = Chunk(
+    query=jnp.zeros((T, width)),
+    candidates=Candidates(jnp.zeros((K, width)), jnp.ones(K, bool)),
+    valid=jnp.ones(T, bool),
+    age_bias=jnp.zeros(()),
+    ground_truth=truth,
+  )
+  params = run("init", key, num_slots=M, num_candidates=K)
+  usage = run("update_usage", state, jnp.zeros((T, M)), chunk.valid)
+  _require_array(usage, (M,), f"update_usage of policy {name!r}")
+  for train in (False, True):
+    scores = run("score", params, key, state, chunk, train=train)
+    if not isinstance(scores, Scores):
+      raise ValueError(
+        f"score of policy {name!r} must return Scores, got {scores!r}."
+      )
+    for field, shape in {
+      "action_probs": (M, 3),
+      "proposal": (M, width),
+      "write_priority": (K,),
+      "write_strength": (K,),
+      "retention_priority": (M,),
+      "retained_strength": (M,),
+    }.items():
+      array = getattr(scores, field)
+      if array is not None or field != "retained_strength":
+        _require_array(array, shape, f"{field} of policy {name!r}")
+
+
+def _require_array(array: Any, shape: tuple[int, ...], what: str) -> None:
+  """Raises ValueError unless an abstract array is float32 of that shape."""
+  wanted = f"float32{list(shape)}"
+  dtype, found = getattr(array, "dtype", None), getattr(array, "shape", ())
+  got = f"{dtype}{list(found)}" if dtype is not None else repr(array)
+  if got != wanted:
+    raise ValueError(
+      f"{what} must be {wanted} for {M} slots and {K} candidates, got {got}."
+    )
