@@ -109,7 +109,7 @@ def get_config() -> ConfigDict:
   # at most 1.
   c.memory.controller.max_decay = 0.9
   # A candidate is written only if its score, between 0 and 1, exceeds this, at
-  # least 0 and below 1.
+  # least 0 and at most 1.
   c.memory.controller.write_threshold = 0.02
   # Factor per training step on the strength of an item beyond num_slots, above
   # 0 and at most 1.

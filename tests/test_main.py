@@ -76,6 +76,26 @@ RECALL = "--config=configs/lifecycle_lc.py:recall"
     ),
     ((RECALL, "--config.model.remat=2"), ["must be true or false, got '2'"]),
     ((RECALL, "--config.train.curriculum=(1"), ["curriculum", "'(1'"]),
+    (
+      (RECALL, f"--config.train.curriculum={'(' * 5000}"),
+      ["config.train.curriculum must hold triples"],
+    ),
+    (
+      (RECALL, "--config.eval.length_multipliers[0]=2"),
+      ["config.eval.length_multipliers must be a tuple", "got '2'"],
+    ),
+    (
+      (RECALL, f"--config.train.steps={'9' * 5000}"),
+      ["config.train.steps must be a whole number"],
+    ),
+    (
+      (RECALL, "--config.train.learning_rate=nan"),
+      ["learning_rate must be a number, above 0 and at most 1e+38, got nan."],
+    ),
+    (
+      (RECALL, "--config.train.curriculum=((0.5, 1e400, 4),)"),
+      ["config.train.curriculum must be a number", "got inf"],
+    ),
     ((RECALL, "--config.model=3"), ["given field by field: bptt_chunks, "]),
     ((RECALL, "extra"), ["unknown argument 'extra'"]),
     (
@@ -107,15 +127,23 @@ def test_a_mistake_is_the_exit_code_of_the_process():
 @pytest.mark.parametrize(
   ("field", "value", "messages"),
   [
-    ("memory.budget", -1, ["config.memory.budget must be at least 0, got -1"]),
+    (
+      "memory.budget",
+      -1,
+      ["config.memory.budget must be a whole number, at least 0"],
+    ),
     ("data.length", 130, ["length 130", "config.model.chunk_length=8"]),
     ("memory.policy", "lru2", ["'lru2'", "none, fifo, lru, lfu, random"]),
     ("data.name", "recal", ["'recal'", "recall"]),
-    ("train.batch_size", 0, ["batch_size=0 must be"]),
+    ("train.batch_size", 0, ["batch_size must be a whole number, at least 1"]),
     ("train.batch_size", 2 * 10**9, ["batch_size 2000000000 is larger than"]),
-    ("train.learning_rate", 0.0, ["learning_rate must be above 0"]),
+    ("train.learning_rate", 0.0, ["learning_rate must be a number, above 0"]),
     ("train.curriculum", (("a", 128, 16),), ["must hold triples", "('a', 128"]),
-    ("memory.controller.hidden", 0, ["hidden must be at least 1"]),
+    (
+      "memory.controller.hidden",
+      0,
+      ["hidden must be a whole number, at least 1"],
+    ),
     ("model.mlp_ratio", 0.001, ["mlp_ratio=0.001 times"]),
     ("data.num_test", 0, ["num_test", "at least 1"]),
   ],

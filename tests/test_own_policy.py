@@ -10,9 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from nema_lc_jax import evaluate
 from nema_lc_jax.memory import Policy
-from nema_lc_jax.models import make_policy
+from nema_lc_jax.models import make_policy, own_policy
 from nema_lc_jax.models.policies import policy_options
+from nema_lc_jax.runs import naming
+from nema_lc_jax.sweep import plan, pool
+from tests.helpers import figures, run, tiny_config
 from tests.memory.streams import (
   D,
   assert_equal,
@@ -93,6 +97,8 @@ def test_its_options_are_its_own():
   ("name", "options", "messages"),
   [
     (NAME, {"sgn": 1}, ["mine_of_nema:my_policy", "'sgn'", "it has: sign."]),
+    ("builtins:dict", {}, ["policy 'builtins:dict' is no function"]),
+    ("os.path:join", {}, ["fails: TypeError: join() got an unexpected"]),
     ("not_there:policy", {}, ["'not_there:policy' cannot be imported"]),
     ("mine_of_nema:your_policy", {}, ["cannot be imported", "'your_policy'"]),
     ("mine_of_nema", {}, ["unknown policy 'mine_of_nema'", "module:function"]),
@@ -108,6 +114,127 @@ def test_a_mistake_is_one_line(name, options, messages):
   assert "\n" not in text
   for message in messages:
     assert message in text
+
+
+def written(folder, body):
+  """The name of a policy in a file, FILE.py:mine, with that body."""
+  folder.mkdir(exist_ok=True)
+  path = folder / "own.py"
+  path.write_text(f"{HEAD}def mine(*, width):\n  {body}\n")
+  return f"{path}:mine"
+
+
+# Lines 1 to 6 of the file; `mine` is in 7, and its body in 8.
+HEAD = """
+import jax.numpy as jnp
+from nema_lc_jax.memory import Policy
+from nema_lc_jax.memory.policies import oldest_first, retain_all
+init = lambda key, *, num_slots, num_candidates: ()
+
+"""
+SCORE = "Policy(init, lambda params, key, state, chunk, *, train: {})"
+WRONG = {
+  "pass": "must return a Policy, got None.",
+  "return init, init": "must return a Policy, got (<function",
+  "return 1 / 0": "own.py, line 8: ZeroDivisionError: division by zero.",
+  "raise ValueError('width is odd')": "width is odd",
+  "return Policy(None, init)": "init of policy {} fails: TypeError",
+  "return Policy(lambda key: (), init)": "init of policy {} fails: TypeError",
+  "return Policy(init, lambda params: 0)": "score of policy {} fails: TypeErr",
+  f"return {SCORE.format('None')}": "must return Scores, got None",
+  f"return {SCORE.format('undefined')}": "own.py, line 8: NameError: name",
+  f"return {SCORE.format('retain_all(state, chunk, jnp.zeros(3))')}": (
+    "retention_priority of policy {} must be float32[5] for 5 slots and 2"
+    " candidates, got float32[3]."
+  ),
+  f"return {SCORE.format('retain_all(state, chunk, -state.age)')}": (
+    "retention_priority of policy {} must be float32[5] for 5 slots and 2"
+    " candidates, got int32[5]."
+  ),
+  f"return {SCORE.format('retain_all(state, chunk, 3)')}": (
+    "retention_priority of policy {} must be float32[5] for 5 slots and 2"
+    " candidates, got int32[]."
+  ),
+  "return Policy(init, None, lambda state, attention, valid: attention)": (
+    "update_usage of policy {} must be float32[5] for 5 slots and 2"
+    " candidates, got float32[4, 5]."
+  ),
+}
+
+
+@pytest.mark.parametrize("body", WRONG)
+def test_what_is_no_policy_is_one_line(body, tmp_path):
+  name = written(tmp_path / "wrong", body)
+  with pytest.raises(ValueError, match=r".") as error:
+    make_policy(name, width=D)
+  assert WRONG[body].format(repr(name)) in str(error.value)
+  assert "\n" not in str(error.value)
+
+
+def test_the_policies_of_the_package_are_policies(policy):
+  own_policy.check(make_policy(policy, width=D), policy, width=D)
+
+
+GOOD = SCORE.format("retain_all(state, chunk, oldest_first(state))")
+
+
+@pytest.mark.parametrize("form", ["absolute", "relative", "bare"])
+def test_it_is_found_by_its_file(form, tmp_path, monkeypatch):
+  absolute = written(tmp_path / "here", f"return {GOOD}")
+  monkeypatch.chdir(tmp_path / "here")
+  name = {"absolute": absolute, "relative": "./own.py:mine"}.get(
+    form, "own.py:mine"
+  )
+  assert isinstance(make_policy(name, width=D), Policy)
+  assert make_policy(name, width=D).score.__module__.startswith("own_")
+  # Two files of one name are two policies.
+  other = written(tmp_path / "there", "return 3")
+  with pytest.raises(ValueError, match="must return a Policy, got 3"):
+    make_policy(other, width=D)
+
+
+@pytest.mark.parametrize(
+  ("source", "message"),
+  [
+    (None, "there is no file {}."),
+    ("x = 3", "has no function 'mine'"),
+    ("mine = 3", "is no function, but 3."),
+    ("\nmine = 1 / 0", "cannot be imported: {}, line 2: ZeroDivisionError"),
+    ("def mine(", "cannot be imported: {}, line 1: "),
+    ("import nothing_here", "{}, line 1: ModuleNotFoundError: No module"),
+    ("raise SystemExit(3)", "cannot be imported: {}, line 1: SystemExit"),
+  ],
+)
+def test_a_mistake_in_a_file_is_one_line(source, message, tmp_path):
+  path = tmp_path / "bad.py"
+  if source is not None:
+    path.write_text(source)
+  with pytest.raises(ValueError, match=f"policy '{path}:mine'") as error:
+    make_policy(f"{path}:mine", width=D)
+  assert message.format(path) in str(error.value)
+  assert "\n" not in str(error.value)
+
+
+def test_a_run_and_a_sweep_find_it_by_its_file(tmp_path, capsys, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  written(tmp_path, f"return {GOOD}")
+  config = tiny_config()
+  config.train.curriculum = ()
+  config.memory.policy = "./own.py:mine"
+  assert naming.default(config) == "runs/recall-own.py:mine-seed0"
+  run(config, tmp_path / "run")
+  assert evaluate.main([f"--workdir={tmp_path / 'run'}"]) == 0
+  cells = plan.make_plan(config, policies=["./own.py:mine"], seeds="1").runs(
+    config, {}
+  )
+  (planned,) = cells
+  assert "/" not in planned.folder.removeprefix("runs/").removesuffix("/seed0")
+  # As a worker, which has only the JSON of the config.
+  job = pool.Job(
+    str(tmp_path / "worker"), planned.config.to_json(), "", str(tmp_path / "l")
+  )
+  with figures():
+    assert pool._train(job).startswith("test accuracy")
 
 
 def test_the_battery_runs_on_it_by_an_option_of_pytest(module):

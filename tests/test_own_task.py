@@ -8,6 +8,7 @@ import pytest
 from nema_lc_jax import data, evaluate
 from nema_lc_jax.data import registry
 from nema_lc_jax.inspect.__main__ import main as inspect
+from nema_lc_jax.runs import naming
 from tests.helpers import run, tiny_config
 from tests.inspect.untrained import data_of
 
@@ -125,3 +126,37 @@ def test_a_mistake_is_one_line(name, messages):
 def test_unknown_options_list_its_own():
   with pytest.raises(data.DataError, match=r"'shfit' of data set .*: .*shift"):
     data.load(NAME, shfit=1)
+
+
+def test_it_is_found_by_its_file(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "by_file.py").write_text(SOURCE)
+  found = data.load("./by_file.py:load", length=16, shift=1)
+  named = data.load(NAME, length=16, shift=1)
+  assert found.fingerprint == named.fingerprint
+  assert data.load(f"{tmp_path}/by_file.py:load", length=16).name == "said"
+  c = tiny_config()
+  c.data.name = "./by_file.py:load"
+  assert naming.default(c) == "runs/by_file.py:load-learned-seed0"
+
+
+@pytest.mark.parametrize(
+  ("source", "message"),
+  [
+    (None, "there is no file {}."),
+    ("x = 3", "has no function 'load'"),
+    ("\nload = 1 / 0", "cannot be imported: {}, line 2: ZeroDivisionError"),
+    ("def load(*, more): return 3", "fails: TypeError: load() missing 1"),
+    ("def load():\n  return 1 / 0", "fails: {}, line 2: ZeroDivisionError"),
+    ("def load(): raise ValueError('too short')", "too short"),
+    ("def load(): return None", "is no Dataset, but None"),
+  ],
+)
+def test_a_mistake_in_a_file_is_one_line(source, message, tmp_path):
+  path = tmp_path / "bad.py"
+  if source is not None:
+    path.write_text(source)
+  with pytest.raises(ValueError, match=r".") as error:
+    data.load(f"{path}:load")
+  assert message.format(path) in str(error.value)
+  assert "\n" not in str(error.value)

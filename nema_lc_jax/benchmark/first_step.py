@@ -20,6 +20,7 @@ from nema_lc_jax.benchmark.models import training_program
 from nema_lc_jax.errors import RunError
 from nema_lc_jax.runs.command_line import run_command
 from nema_lc_jax.runs.config_json import config_from_json
+from nema_lc_jax.runs.files import json_text
 from nema_lc_jax.training.experiment import TaskSpec
 
 
@@ -35,7 +36,7 @@ def compile_seconds(
   Raises:
     RunError: in one line, if a process fails.
   """
-  task = json.dumps(
+  task = json_text(
     {
       "config": config.to_json(),
       "interface": dataclasses.asdict(task),

@@ -138,10 +138,22 @@ def require_split(split: str) -> None:
     raise DataError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
 
 
-def require_seed(seed: int) -> None:
+def require_seed(seed: int, name: str = "seed") -> None:
   """Raises DataError unless 0 <= seed < 2**32."""
-  if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
-    raise DataError(f"seed must be an integer in 0..{MAX_SEED}, got {seed!r}")
+  if not _is(int, seed) or not 0 <= seed <= MAX_SEED:
+    raise DataError(f"{name} must be an integer in 0..{MAX_SEED}, got {seed!r}")
+
+
+def require_between(low: float, high: float, **options: float) -> None:
+  """Raises DataError naming the first option outside of [low, high]."""
+  for name, value in options.items():
+    if not _is(int | float, value) or not low <= value <= high:
+      raise DataError(f"{name} must be in [{low}, {high}], got {value!r}")
+
+
+def _is(kind: Any, value: Any) -> bool:
+  """Whether a value is a number of a kind, which a bool is not."""
+  return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def require_at_least(
@@ -149,8 +161,7 @@ def require_at_least(
 ) -> None:
   """Raises DataError naming the first option outside of minimum..most."""
   for name, value in options.items():
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    if not is_whole or value < minimum:
+    if not _is(int, value) or value < minimum:
       raise DataError(
         f"{name} must be an integer of at least {minimum}, got {value!r}"
       )

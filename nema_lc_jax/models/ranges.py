@@ -65,7 +65,7 @@ ANY_REAL = real(-MAX_REAL)
 CONTROLLER = {
   "hidden": whole(1),
   "max_decay": real(0, 1),
-  "write_threshold": real(0, 1, below=True),
+  "write_threshold": real(0, 1),
   "soft_eviction_decay": real(0, 1, above=True),
   "noise": real(0),
   "write_bias": ANY_REAL,

@@ -179,7 +179,7 @@ def override(
     given.setdefault(path, []).append(value)
   config = copy.deepcopy(config).lock()
   for path, values in given.items():
-    # An element of a tuple is written FIELD[0].
+    # FIELD[0], an element of a tuple, cannot be set, which `_set` says.
     field = path.partition("[")[0]
     require_field(config, field)
     if values[-1] == "None" and _may_be_unset(path):
@@ -191,7 +191,8 @@ def override(
     try:
       config = _set(config, path, values)
     except (
-      flags.Error, AttributeError, KeyError, TypeError, ValueError, SyntaxError
+      flags.Error, AttributeError, LookupError, MemoryError, RecursionError,
+      TypeError, ValueError, SyntaxError,
     ):  # fmt: skip
       got = "no value" if None in values else repr(values[-1])
       raise ConfigError(

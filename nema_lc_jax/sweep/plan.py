@@ -117,6 +117,7 @@ def _run(
   section: str,
 ) -> PlannedRun:
   own = changed(config, {"seed": seed, **changes})
+  settle(own, ())
   names = [cell.policy.replace(":", ".")]
   names += [f"{field}={value}" for field, value in cell.setting]
   if section == "tuning":
@@ -141,7 +142,6 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
       why = " ".join(str(error).split())
       raise ConfigError(f"config.{field} cannot be {value!r}: {why}") from None
-  settle(own, changes)
   return own
 
 
@@ -201,7 +201,7 @@ def make_plan(
   for cell in cells:
     own = changed(config, dict(cell.setting))
     require_numbers(own)
-    settle(own, given)
+    settle(own, (*given, *dict(cell.setting)))
     own = own.to_json()
     fields = [field for field, _ in cell.setting]
     if (cell.policy, own) in seen or len(set(fields)) < len(fields):

@@ -74,9 +74,10 @@ def require_fits(arrays: Mapping[str, Needed], dataset: Dataset | None) -> None:
 def _origins(shape: Sequence[int], dataset: Dataset) -> Iterator[str]:
   """Where the sizes come from that the array has from the data."""
   for field, origin in dataset.origins.items():
-    # An embedding may have a row more than there are ids.
-    if {getattr(dataset, field), getattr(dataset, field) + 1} & set(shape):
-      yield f"; {field}={getattr(dataset, field)} comes from {origin}"
+    count = getattr(dataset, field)
+    # The rows of an embedding are a multiple of 8.
+    if {count, -(-count // 8) * 8} & set(shape):
+      yield f"; {field}={count} comes from {origin}"
 
 
 def device_bytes() -> int:

@@ -12,6 +12,8 @@ from nema_lc_jax.models import ranges
 from nema_lc_jax.models.ranges import ANY_REAL, ANY_WHOLE, Range, real, whole
 from nema_lc_jax.runs.config_json import field_names
 
+# Fields of several numbers in one range.
+TUPLES = ("config.eval.length_multipliers",)
 SAVE_ERRORS = ("stop", "continue")
 
 LOSSES = ("write", "forget", "stability")
@@ -95,7 +97,7 @@ def require_numbers(config: ConfigDict) -> None:
 
 
 def _require_in_range(name: str, value: Any, allowed: Range | None) -> None:
-  if isinstance(value, tuple | list):
+  if isinstance(value, tuple | list) and (not allowed or name in TUPLES):
     for element in value:
       _require_in_range(name, element, allowed)
     return

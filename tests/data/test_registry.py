@@ -21,21 +21,40 @@ def test_unknown_names_list_the_known(error_of):
     "unknown data set 'mnist'; known: aan, babi, cifar10, delayed_qa, file,"
     " forgetting_mqar, imdb, listops, mqar, pathfinder, pressure, pytext,"
     " rebind, recall, revoke, toy; one of your own is written module:function"
+    " or FILE.py:function"
   )
 
 
 def test_unknown_options_list_the_known(error_of):
   assert error_of(data.load, "toy", num_clases=4) == (
-    "unknown option 'num_clases' of data set 'toy'; known: dir, length, "
-    "noise_vocab, num_classes, num_eval, num_test, path, seed"
+    "unknown option 'num_clases' of data set 'toy'; known: length, "
+    "noise_vocab, num_classes, num_eval, num_test, seed"
   )
 
 
 @pytest.mark.parametrize("name", ["toy", *TASKS])
 def test_common_options_are_accepted_by_all(name):
   bare = data.load(name)
-  common = data.load(name, dir="/x", path=None, length=None, seed=0)
+  common = data.load(name, dir=None, path=None, length=None, seed=0)
   assert common.fingerprint == bare.fingerprint
+
+
+@pytest.mark.parametrize(
+  ("name", "option", "having"),
+  [
+    ("toy", "path", "file"),
+    ("recall", "path", "file"),
+    ("imdb", "path", "file"),
+    ("toy", "dir", "aan, babi, cifar10, imdb, listops, pathfinder, pytext"),
+    ("file", "dir", "aan, babi, cifar10, imdb, listops, pathfinder, pytext"),
+  ],
+)
+def test_a_place_that_a_data_set_does_not_read_is_an_error(
+  name, option, having, error_of
+):
+  text = error_of(data.load, name, **{option: "mine"})
+  assert text.startswith(f"unknown option {option!r} of data set {name!r}")
+  assert text.endswith(f"; other data sets have it: {having}")
 
 
 def test_common_options_are_checked(error_of):

@@ -32,10 +32,13 @@ def error_of(**fields):
     ({"num_hops": 2, "pool": "mean"}, ["num_hops=2", "'last'", "'mean'"]),
     ({"num_hops": 2, "head": "causal_lm"}, ["num_hops=2", "'causal_lm'"]),
     ({"num_heads": 0}, ["model.num_heads", "at least 1", "0"]),
-    ({"dropout": 1.5}, ["model.dropout", "[0, 1)", "1.5"]),
-    ({"dropout": -0.1}, ["model.dropout", "[0, 1)", "-0.1"]),
-    ({"dropout": 1.0}, ["model.dropout", "[0, 1)", "1.0"]),
-    ({"bptt_chunks": 0}, ["model.bptt_chunks", "None or at least 1", "0"]),
+    ({"dropout": 1.5}, ["model.dropout", "at least 0 and below 1", "1.5"]),
+    ({"dropout": -0.1}, ["model.dropout", "at least 0 and below 1", "-0.1"]),
+    ({"dropout": 1.0}, ["model.dropout", "at least 0 and below 1", "1.0"]),
+    (
+      {"bptt_chunks": 0},
+      ["model.bptt_chunks", "None or a whole number, at least 1", "0"],
+    ),
     ({"policy": "lfru"}, ["'lfru'", *POLICIES]),
     (
       {"controller": {"nois": 1}},

@@ -3,10 +3,14 @@
 import concurrent.futures
 import multiprocessing
 import os
+import re
 import threading
+from pathlib import Path
 
 import pytest
 
+import nema_lc_jax
+from nema_lc_jax.errors import RunError
 from nema_lc_jax.runs import files
 
 SIZE = 200_000
@@ -67,3 +71,27 @@ def test_a_file_has_the_rights_of_any_other(tmp_path):
   modes = [(tmp_path / n).stat().st_mode for n in ("other", "file.json")]
   assert modes[0] == modes[1]
   assert (tmp_path / "file.json").read_text() == '{\n  "a": "\\u00e4"\n}\n'
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_json_has_no_number_that_is_not_finite(number, tmp_path):
+  with pytest.raises(RunError, match="not finite, and cannot be written"):
+    files.write_json(tmp_path / "file.json", {"a": [1.0, {"b": number}]})
+  assert list(tmp_path.iterdir()) == []
+  content = {"a": [1.0, {"b": number}], "c": (True, None, "x")}
+  assert files.finite_or_none(content) == {
+    "a": [1.0, {"b": None}],
+    "c": [True, None, "x"],
+  }
+
+
+def test_json_is_written_in_one_place():
+  """And in the room of the data, which may not import it."""
+  package = Path(nema_lc_jax.__file__).parent
+  writers = {
+    str(path.relative_to(package)): path.read_text()
+    for path in package.rglob("*.py")
+    if re.search(r"json\.dumps?\(", path.read_text())
+  }
+  assert set(writers) == {"runs/files.py", "data/types.py"}
+  assert all("allow_nan=False" in source for source in writers.values())

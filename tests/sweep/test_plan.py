@@ -366,11 +366,18 @@ def test_an_own_policy_is_a_policy(config):
       "gives a setting twice",
     ),
     ({"grid": ["loss.write=0,0.0"]}, "gives a setting twice"),
-    ({"learning_rates": "1e-3,0"}, "--learning_rates must be above 0, got 0."),
-    ({"learning_rates": "-1.0"}, "--learning_rates must be above 0, got -1.0."),
+    (
+      {"learning_rates": "1e-3,0"},
+      "--learning_rates must be a number, above 0 and at most 1e+38, got 0.",
+    ),
+    (
+      {"learning_rates": "-1.0"},
+      "--learning_rates must be a number, above 0 and at most 1e+38, got -1.0.",
+    ),
     (
       {"learning_rates": "fast"},
-      "--learning_rates must be above 0, got 'fast'",
+      "--learning_rates must be a number, above 0 and at most 1e+38, got"
+      " 'fast'",
     ),
     ({"learning_rates": "1e-3,1e-3"}, "twice"),
     ({"reference": "lerned"}, "lerned"),

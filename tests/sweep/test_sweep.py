@@ -308,7 +308,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path, capsys):
     (["--grid=config.memory.slots=1,2"], "no field config.memory.slots; "),
     (["--config.train.stepz=3"], "stepz"),
     (["extra"], "unknown argument 'extra'"),
-    (["--learning_rates=0"], "--learning_rates must be above 0"),
+    (["--learning_rates=0"], "--learning_rates must be a number, above 0"),
   ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(

@@ -99,12 +99,15 @@ def test_every_part_learns_from_hidden_tokens():
 @pytest.mark.parametrize(
   ("pretrain", "message"),
   [
-    ({"steps": -1}, "config.pretrain.steps must be at least 0, got -1"),
+    ({"steps": -1}, "config.pretrain.steps must be a whole number, at least 0"),
     (
       {"objective": "mask"},
       "must be one of masked_lm, causal_lm; got",
     ),
-    ({"learning_rate": 0.0}, "config.pretrain.learning_rate must be above 0"),
+    (
+      {"learning_rate": 0.0},
+      "config.pretrain.learning_rate must be a number, above 0",
+    ),
   ],
 )
 def test_what_cannot_be_is_said_before_anything_runs(

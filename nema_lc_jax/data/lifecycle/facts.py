@@ -229,10 +229,3 @@ def loader(task: type[Facts]) -> Callable[..., Dataset]:
   functools.update_wrapper(load, task, updated=())
   load.__signature__ = inspect.signature(task)
   return load
-
-
-def require_share(**options: float) -> None:
-  """Raises DataError that names the first option outside of [0, 1]."""
-  for name, value in options.items():
-    if not isinstance(value, int | float) or not 0 <= value <= 1:
-      raise DataError(f"{name} must be in [0, 1], got {value!r}")

@@ -23,6 +23,7 @@ from nema_lc_jax.data.types import (
   Dataset,
   Example,
   require_at_least,
+  require_between,
 )
 
 
@@ -75,7 +76,7 @@ def load_forgetting(
 
   A key that has no free cell before its question keeps its value.
   """
-  require_at_least(0, num_rebound=num_rebound)
+  require_at_least(0, num_rebound=num_rebound, num_pairs=num_pairs)
   if num_rebound > num_pairs:
     raise DataError(f"num_rebound {num_rebound} is above num_pairs {num_pairs}")
   return _load(
@@ -99,8 +100,7 @@ def _load(
   require_at_least(1, num_pairs=num_pairs)
   require_at_least(1, num_eval=sizes[0], num_test=sizes[1])
   require_at_least(4, most=MAX_TOKENS, pair_vocab=pair_vocab)
-  if not isinstance(power, int | float) or not -10 <= power <= 10:
-    raise DataError(f"power must be a number from -10 to 10, got {power!r}")
+  require_between(-10, 10, power=power)
   if pair_vocab // 2 - 1 < num_pairs:
     raise DataError(
       f"pair_vocab {pair_vocab} must be at least {2 * num_pairs + 2}, for"

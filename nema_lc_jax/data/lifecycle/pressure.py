@@ -13,9 +13,13 @@ from nema_lc_jax.data.lifecycle.facts import (
   Item,
   Script,
   loader,
-  require_share,
 )
-from nema_lc_jax.data.types import MAX_TOKENS, DataError, require_at_least
+from nema_lc_jax.data.types import (
+  MAX_TOKENS,
+  DataError,
+  require_at_least,
+  require_between,
+)
 
 ASK = 1
 FIRST_PRIORITY = 2  # the lowest
@@ -54,7 +58,7 @@ class Pressure(Facts):
     super().check()
     require_at_least(1, num_kept=self.num_kept)
     require_at_least(1, most=MAX_TOKENS, num_priorities=self.num_priorities)
-    require_share(fact_rate=self.fact_rate)
+    require_between(0, 1, fact_rate=self.fact_rate)
     if self.num_keys < self.num_kept:
       raise DataError(
         f"num_kept {self.num_kept} is above num_keys {self.num_keys}; every"

@@ -13,9 +13,8 @@ from nema_lc_jax.data.lifecycle.facts import (
   Item,
   Script,
   loader,
-  require_share,
 )
-from nema_lc_jax.data.types import DataError, require_at_least
+from nema_lc_jax.data.types import DataError, require_at_least, require_between
 
 MARK, ASK = 1, 2
 
@@ -44,7 +43,7 @@ class Rebind(Facts):
     """Raises DataError for options out of their range."""
     super().check()
     require_at_least(1, num_live=self.num_live)
-    require_share(fact_rate=self.fact_rate)
+    require_between(0, 1, fact_rate=self.fact_rate)
     if self.num_keys < self.num_live:
       raise DataError(
         f"num_live {self.num_live} is above num_keys {self.num_keys}"

@@ -14,9 +14,8 @@ from nema_lc_jax.data.lifecycle.facts import (
   Item,
   Script,
   loader,
-  require_share,
 )
-from nema_lc_jax.data.types import DataError, require_at_least
+from nema_lc_jax.data.types import DataError, require_at_least, require_between
 
 MARK, ASK = 1, 2
 
@@ -46,7 +45,7 @@ class Recall(Facts):
     """Raises DataError for options out of their range."""
     super().check()
     require_at_least(1, num_facts=self.num_facts)
-    require_share(distractor_rate=self.distractor_rate)
+    require_between(0, 1, distractor_rate=self.distractor_rate)
     if self.num_keys < self.num_facts:
       raise DataError(
         f"num_facts {self.num_facts} is above num_keys {self.num_keys}; "

@@ -14,9 +14,8 @@ from nema_lc_jax.data.lifecycle.facts import (
   Item,
   Script,
   loader,
-  require_share,
 )
-from nema_lc_jax.data.types import DataError, require_at_least
+from nema_lc_jax.data.types import DataError, require_at_least, require_between
 
 MARK, ASK, REVOKE = 1, 2, 3
 
@@ -63,7 +62,7 @@ class Revoke(Facts):
     """Raises DataError for options out of their range."""
     super().check()
     require_at_least(1, num_live=self.num_live)
-    require_share(event_rate=self.event_rate, none_rate=self.none_rate)
+    require_between(0, 1, event_rate=self.event_rate, none_rate=self.none_rate)
     if self.num_keys <= self.num_live:
       raise DataError(
         f"num_live {self.num_live} must be below num_keys {self.num_keys}"

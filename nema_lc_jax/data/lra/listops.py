@@ -153,7 +153,7 @@ def _release_lists(directory: str) -> _Lists:
 def _check(
   min_length: int, max_length: int, data_seed: int, sizes: Sequence[int]
 ) -> None:
-  require_seed(data_seed)
+  require_seed(data_seed, "data_seed")
   require_at_least(SHORTEST, min_length=min_length)
   require_at_least(min_length + 50, max_length=max_length)
   names = ("num_train", "num_eval", "num_test")

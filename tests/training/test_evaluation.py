@@ -1,0 +1,97 @@
+"""A model without a finite loss, or a split without questions, is an error."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nema_lc_jax import evaluate as command
+from nema_lc_jax.errors import ConfigError, RunError
+from nema_lc_jax.training import evaluation
+from nema_lc_jax.training.experiment import make_experiment
+from nema_lc_jax.training.restore import open_run
+from tests.helpers import run, small_config
+
+
+@pytest.fixture(scope="module")
+def experiment():
+  return make_experiment(small_config())
+
+
+def filled(experiment, value):
+  """Parameters of which one array has that value."""
+  params = experiment.init().params
+  kernel = params["head"]["logits"]["kernel"]
+  params["head"]["logits"]["kernel"] = jnp.full_like(kernel, value)
+  return params
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_model_that_is_not_finite_has_no_accuracy(experiment, value, split):
+  params = filled(experiment, value)
+  with pytest.raises(RunError, match="loss on the") as error:
+    evaluation.on_and_off(experiment, params, split, at_step=7)
+  assert f"loss on the {split} split is nan" in str(error.value)
+  assert "of step 7: the parameters or the data are the cause" in str(
+    error.value
+  )
+  evaluation.evaluate(experiment, filled(experiment, 0.0), split)
+
+
+def test_one_text_of_many_is_enough(experiment):
+  make = experiment.dataset.evaluation
+
+  def evaluated(split, length):
+    examples = make(split, length)
+    label = lambda i, e: e | {"label": np.int32(-1 if i else e["label"])}
+    return dataclasses.replace(
+      examples, make=lambda i: label(i, examples.make(i))
+    )
+
+  asked = dataclasses.replace(experiment.dataset, evaluation=evaluated)
+  found = dataclasses.replace(experiment, dataset=asked)
+  params = experiment.init().params
+  result = evaluation.evaluate(found, params, "test")
+  assert result.metrics["accuracy"] in (0, 1)
+
+
+def test_a_split_that_asks_nothing_is_an_error(experiment):
+  make = experiment.dataset.evaluation
+
+  def evaluated(split, length):
+    examples = make(split, length)
+    return dataclasses.replace(
+      examples, make=lambda i: examples.make(i) | {"label": np.int32(-1)}
+    )
+
+  silent = dataclasses.replace(experiment.dataset, evaluation=evaluated)
+  found = dataclasses.replace(experiment, dataset=silent)
+  with pytest.raises(ConfigError, match="nothing is asked in the test split"):
+    evaluation.evaluate(found, experiment.init().params, "test", times=2)
+
+
+def test_a_run_whose_parameters_overflow_ends_without_an_accuracy(tmp_path):
+  config = small_config()
+  config.train.learning_rate = 1e38
+  config.train.warmup_steps = 0
+  with pytest.raises(RunError, match=r"loss on the validation split is"):
+    run(config, tmp_path / "run")
+  assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_evaluate_says_so_in_one_line(finished, monkeypatch, capsys):
+  workdir, _ = finished
+  experiment, state = open_run(workdir)
+  broken = state.replace(
+    params=jax.tree.map(lambda x: x * jnp.nan, state.params)
+  )
+  monkeypatch.setattr(command, "open_run", lambda *_: (experiment, broken))
+  assert command.main([f"--workdir={workdir}"]) == 1
+  printed = capsys.readouterr()
+  assert printed.out == ""
+  assert printed.err.startswith("error: the loss on the test split is nan")
+  assert printed.err.count("\n") == 1
