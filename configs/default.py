@@ -31,7 +31,8 @@ def get_config() -> ConfigDict:
   # The data set. Configs add options of their own data sets.
   c.data = ConfigDict()
   # Data set: aan, babi, cifar10, delayed_qa, file, forgetting_mqar, imdb,
-  # listops, mqar, pathfinder, pressure, pytext, rebind, recall, revoke, toy.
+  # listops, mqar, pathfinder, pressure, pytext, rebind, recall, revoke, toy;
+  # or your own as FILE.py:function or module:function.
   c.data.name = ""
   # Folder of the data set's files, or, for pytext, of its prepared data. None:
   # the data set's default.
@@ -91,7 +92,7 @@ def get_config() -> ConfigDict:
   # The slots, and the policy that writes, updates and forgets them.
   c.memory = ConfigDict()
   # Policy: none, fifo, lru, lfu, random, oracle, write_gate, write_gate_lru,
-  # learned, or your own as module:function.
+  # learned, or your own as FILE.py:function or module:function.
   c.memory.policy = "learned"
   c.memory.num_slots = 16  # M, number of slots, at least 1
   # Additional slots in training, at least 0, for the learned policies: items

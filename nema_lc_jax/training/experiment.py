@@ -170,7 +170,10 @@ def make_experiment(
   task = task or task_spec(dataset)
   task.check(dataset)
   experiment = _assemble(config, stages, dataset, task)
-  require_fits(parameter_arrays(experiment), dataset)
+  one_text = _of_batch(
+    experiment, jax.device_count(), config.data.length, config.memory.num_slots
+  )
+  require_fits(parameter_arrays(experiment) | one_text, dataset)
   return experiment
 
 

@@ -33,10 +33,10 @@ def settle(config: ConfigDict, given: Iterable[str]) -> None:
       continue
     if f"data.{option}" in set(given):
       having = [n for n in data.NAMES if option in data.options_of(n)]
-      choose = " or ".join(f"--config.data.name={name}" for name in having)
       raise ConfigError(
         f"config.data.{option} is given, but data set {config.data.name!r} has"
-        f" no such option; {choose or 'no data set'} has it."
+        " no such option; those that have it: --config.data.name="
+        f"{', '.join(having) or 'none'}."
       )
     if option in PLACES:
       with config.unlocked():

@@ -225,7 +225,7 @@ def test_the_messages_of_the_troubleshooting_page_are_printed_somewhere():
     "nothing is asked in the",
     "all its labels are negative.",
     "is given, but data set",
-    "has no such option;",
+    "has no such option; those that have it:",
     "has no effect:",
     "learns nothing",
     "the model does not fit: at least",

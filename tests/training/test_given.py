@@ -23,7 +23,7 @@ TOY = "--config=configs/toy_lc.py"
 NAMED = "--config.data.name=file"
 LOST = (
   "config.data.path is given, but data set {} has no such option;"
-  " --config.data.name=file has it."
+  " those that have it: --config.data.name=file."
 )
 
 
@@ -64,7 +64,7 @@ def test_the_parser_keeps_what_is_given():
     ),
     (
       ["--config.data.name=recall", "--config.data.num_classes=3"],
-      "data set 'recall' has no such option; --config.data.name=toy has it.",
+      "data set 'recall' has no such option; those that have it: --config.data.name=toy.",
     ),
     (
       [NAMED, "--config.data.path=x.npz", "--config.data.noise_vocab=3"],
@@ -107,7 +107,7 @@ def test_a_grid_is_checked_like_a_field():
   assert len(parse_sweep([TOY, grid]).plan.cells) == 6
   with pytest.raises(ValueError, match=r"data\.num_classes is given") as error:
     parse_sweep([TOY, "--config.data.name=recall", grid])
-  assert "--config.data.name=toy has it" in told(error)
+  assert "have it: --config.data.name=toy." in told(error)
   # A place of the files of one cell is not one of the others'.
   args = parse_sweep(
     [TOY, "--policies=fifo", "--seeds=1", "--grid=config.data.name=toy,recall"]
