@@ -64,7 +64,7 @@ def test_the_parser_keeps_what_is_given():
     ),
     (
       ["--config.data.name=recall", "--config.data.num_classes=3"],
-      "data set 'recall' has no such option; those that have it: --config.data.name=toy.",
+      "has no such option; those that have it: --config.data.name=toy.",
     ),
     (
       [NAMED, "--config.data.path=x.npz", "--config.data.noise_vocab=3"],
