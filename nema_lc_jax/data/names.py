@@ -13,23 +13,39 @@ TOKENS = ("inputs", "inputs2")
 
 
 def renumbered(
-  dataset: Dataset, *, token_names: Sequence[str], label_names: Sequence[str]
+  dataset: Dataset,
+  *,
+  vocab_size: int,
+  num_classes: int,
+  token_names: Sequence[str] = (),
+  label_names: Sequence[str] = (),
 ) -> Dataset:
-  """The data set with tokens and labels numbered as these names are.
+  """The data set with tokens and labels numbered as a trained model does.
 
   Numbers are kept where either side has no names, or not one name for each
-  number.
+  number. Names that are numbers themselves are compared with the numbers of a
+  side without names.
 
   Args:
     dataset: of any numbers.
-    token_names: of a trained model, in their order.
+    vocab_size: of the model.
+    num_classes: of the model.
+    token_names: of the model, in their order.
     label_names: likewise.
 
   Raises:
     DataError: naming a token or a label that the model does not have.
   """
-  labels = _numbers("label", dataset.label_names, label_names)
-  tokens = _numbers("token", dataset.token_names, token_names)
+  labels = _numbers(
+    "label",
+    _named(dataset.label_names, dataset.num_classes, label_names),
+    _named(label_names, num_classes, dataset.label_names),
+  )
+  tokens = _numbers(
+    "token",
+    _named(dataset.token_names, dataset.vocab_size, token_names),
+    _named(token_names, vocab_size, dataset.token_names),
+  )
   if labels is None and tokens is None:
     return dataset
 
@@ -52,18 +68,21 @@ def renumbered(
 
   changes = {}
   if labels is not None:
-    changes |= {
-      "num_classes": len(label_names),
-      "label_names": tuple(label_names),
-    }
+    changes |= {"num_classes": num_classes, "label_names": tuple(label_names)}
   if tokens is not None:
-    changes |= {
-      "vocab_size": len(token_names),
-      "token_names": tuple(token_names),
-    }
+    changes |= {"vocab_size": vocab_size, "token_names": tuple(token_names)}
   return dataclasses.replace(
     dataset, train=train, evaluation=evaluation, **changes
   )
+
+
+def _named(
+  names: Sequence[str], count: int, others: Sequence[str]
+) -> Sequence[str]:
+  """The names, or numbers as names if the others are numbers, too."""
+  if names or not others or not all(name.isdecimal() for name in others):
+    return names
+  return [str(i) for i in range(count)]
 
 
 def _numbers(

@@ -64,7 +64,7 @@ def load(*, seed: int = 0, path: str | None = None) -> Dataset:
   """
   tables, paths, identity = _read(path, seed)
   first = next(iter(tables.values()))
-  labels, names, origin = _class_numbers(path, tables)
+  labels, num_classes, names, origin = _class_numbers(path, tables)
   byte_level = paths[0].suffix != ".npz"
   vocab_size, ids_from = _vocabulary(path, tables, byte_level=byte_level)
 
@@ -91,7 +91,7 @@ def load(*, seed: int = 0, path: str | None = None) -> Dataset:
     name="file",
     head=first.head,
     vocab_size=vocab_size,
-    num_classes=max(2, len(names)),
+    num_classes=max(2, num_classes),
     num_examples=dict.fromkeys(SPLITS, 0)
     | {split: len(table) for split, table in tables.items()},
     train=lambda length, _: grain.MapDataset.source(examples("train", length)),
@@ -174,8 +174,8 @@ def _read_file(path: Path) -> Table:
 
 def _class_numbers(
   path: str, tables: Mapping[str, Table]
-) -> tuple[dict[str, np.ndarray], tuple[str, ...], str]:
-  """Labels of each split as numbers; the classes' names; the largest label.
+) -> tuple[dict[str, np.ndarray], int, tuple[str, ...], str]:
+  """Labels of each split as numbers; the number of classes, their names, why.
 
   Numbers as labels are kept, so that the classes are 0 to the largest one,
   unless that would be many more classes than there are labels.
@@ -186,8 +186,7 @@ def _class_numbers(
   known = every if text else every[every >= 0]
   origin = f"the largest label, {known[-1]}, in {path}"
   if not text and known[-1] < SPARSE * len(known):
-    names = tuple(map(str, range(int(known[-1]) + 1)))
-    return labels, names, origin
+    return labels, 1 + int(known[-1]), (), origin
   if not text:
     logging.warning(
       "%s: the labels are %d numbers from %d to %d; each of them is a class,"
@@ -200,7 +199,7 @@ def _class_numbers(
     for split, rows in labels.items()
   }
   origin = f"the {len(known)} different labels in {path}"
-  return numbers, tuple(map(str, known)), origin
+  return numbers, len(known), tuple(map(str, known)), origin
 
 
 def _vocabulary(

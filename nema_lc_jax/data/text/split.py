@@ -8,8 +8,9 @@ from nema_lc_jax.data.text.table import Table
 from nema_lc_jax.data.types import SPLITS, shuffled
 
 # Shares of the rows.
-SHARES = {"validation": 0.1, "test": 0.1, "train": 0.8}
+SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 TOLERANCE = 0.05  # of a share
+LARGE = 0.02  # share of the rows from which on a group is placed first
 
 
 def groups(keys: Sequence[Hashable]) -> np.ndarray:
@@ -46,10 +47,12 @@ def split_rows(group: np.ndarray, seed: int) -> dict[str, np.ndarray]:
 def _balanced(sizes: np.ndarray, order: np.ndarray) -> np.ndarray:
   """The split of each group [g], so that the rows have the shares.
 
-  Each group, in the given order, goes to the split that lacks the largest part
-  of its share and has room for the group; if none has room, to the one that
-  lacks most rows.
+  Large groups come first, the others in the given order. Each goes to the split
+  that lacks the largest part of its share and has room for the group; if none
+  has room, to the one that lacks most rows.
   """
+  large = np.where(sizes > LARGE * sizes.sum(), sizes, 0)
+  order = order[np.argsort(-large[order], kind="stable")]
   wanted = {split: share * sizes.sum() for split, share in SHARES.items()}
   lacks = dict(wanted)
   part = np.full(len(sizes), "", object)
