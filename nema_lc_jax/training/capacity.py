@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+from ml_collections import ConfigDict
 
 from nema_lc_jax.data import Dataset
 from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.training.checks import Stage
+from nema_lc_jax.training.steps import TrainState
 from nema_lc_jax.training.trees import named_leaves
 
 GIB = 2**30
@@ -34,11 +37,6 @@ class Needed(NamedTuple):
   bytes: int
 
 
-def array(shape: Sequence[int], itemsize: int = 4) -> Needed:
-  """An array that each device holds as a whole."""
-  return Needed(tuple(shape), itemsize * math.prod(shape))
-
-
 def held(tree: Any) -> dict[str, Needed]:
   """The arrays of a tree of abstract, sharded arrays, by name."""
   return {
@@ -47,6 +45,70 @@ def held(tree: Any) -> dict[str, Needed]:
     )
     for name, x in named_leaves(tree).items()
   }
+
+
+def of_params(template: TrainState) -> dict[str, Needed]:
+  """The parameters of a trained model, from its abstract state."""
+  return held({"params": template.params})
+
+
+def of_training(
+  config: ConfigDict,
+  dataset: Dataset,
+  stages: Sequence[Stage],
+  template: TrainState,
+) -> dict[str, Needed]:
+  """The least that a device holds at once to train, evaluate and test.
+
+  The state, the gradients, the updates made of them, and, of the largest batch,
+  the token vectors, the logits and the memory.
+  """
+  params = template.params
+  state = held({"state": template, "gradients": params, "updates": params})
+  slots = config.memory.num_slots
+  batches = [(config.train.batch_size, s.length, s.num_slots) for s in stages]
+  batches += [
+    (rows_at(config, times), times * config.data.length, slots)
+    for times in (1, *config.eval.length_multipliers)
+  ]
+  return max(
+    (state | _of_batch(config, dataset, *batch) for batch in batches),
+    key=lambda arrays: sum(a.bytes for a in arrays.values()),
+  )
+
+
+def of_a_text(config: ConfigDict, dataset: Dataset) -> dict[str, Needed]:
+  """What a device holds of a single text."""
+  rows, slots = jax.device_count(), config.memory.num_slots
+  return _of_batch(config, dataset, rows, config.data.length, slots)
+
+
+def _of_batch(
+  config: ConfigDict, dataset: Dataset, rows: int, length: int, num_slots: int
+) -> dict[str, Needed]:
+  rows = -(-rows // jax.device_count())
+  texts = 2 * rows if dataset.head == "match" else rows
+  per_token = dataset.head in ("causal_lm", "masked_lm")
+  logits = (rows, length) if per_token else (rows,)
+  width = config.model.width
+  shapes = {
+    "token vectors": (texts, length, width),
+    "logits": (*logits, dataset.num_classes),
+  }
+  if config.model.encoder == "memory":
+    shapes["memory"] = (texts, num_slots, width)
+    shapes["candidates"] = (texts, config.memory.num_candidates, width)
+  return {n: Needed(shape, 4 * math.prod(shape)) for n, shape in shapes.items()}
+
+
+def rows_at(config: ConfigDict, times: int) -> int:
+  """Rows of a batch of evaluation, at a multiple of data.length."""
+  rows, devices = config.train.eval_batch_size, jax.device_count()
+  # Few long texts at a time would leave a device idle in the memory scan, but
+  # the memory use of full attention grows with the square of the length.
+  full = config.model.encoder == "full"
+  most = rows // times**2 if full else 8 * rows // times
+  return max(min(rows, most) // devices, 1) * devices
 
 
 def require_fits(arrays: Mapping[str, Needed], dataset: Dataset | None) -> None:

@@ -91,7 +91,7 @@ def require_numbers(config: ConfigDict) -> None:
   """Raises ConfigError unless every number of a config is in its range."""
   for path in field_names(config):
     value = functools.reduce(lambda c, name: c[name], path.split("."), config)
-    name = path.replace("memory.controller.", "")
+    name = path.removeprefix("memory.controller.")
     known = ranges.CONTROLLER if name != path else RANGES
     _require_in_range(f"config.{path}", value, known.get(name))
 

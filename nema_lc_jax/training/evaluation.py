@@ -13,7 +13,8 @@ from nema_lc_jax.memory.types import Params
 from nema_lc_jax.runs import by_task
 from nema_lc_jax.runs.intervals import Z, interval
 from nema_lc_jax.training import distributed, metrics, oracle
-from nema_lc_jax.training.experiment import Experiment, rows_at
+from nema_lc_jax.training.capacity import rows_at
+from nema_lc_jax.training.experiment import Experiment
 
 
 class Evaluated(NamedTuple):

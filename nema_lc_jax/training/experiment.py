@@ -16,8 +16,7 @@ from ml_collections import ConfigDict
 from nema_lc_jax import data, models
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.memory.types import Params
-from nema_lc_jax.training import distributed
-from nema_lc_jax.training.capacity import Needed, array, held, require_fits
+from nema_lc_jax.training import capacity, distributed
 from nema_lc_jax.training.checks import LOSSES, Stage, checked_stages
 from nema_lc_jax.training.given import PLACES
 from nema_lc_jax.training.optimizer import (
@@ -32,6 +31,10 @@ NO_PROGRAM = (
   "learning_rate", "curriculum", "log_every", "eval_every", "checkpoint_every",
   "on_save_error",
 )  # fmt: skip
+
+
+# The fields of a TaskSpec on which a model depends.
+SIZES = ("head", "vocab_size", "num_classes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,14 +98,30 @@ def _loss_weights(config: ConfigDict):
 
 @dataclasses.dataclass(frozen=True)
 class TaskSpec:
-  """Head, vocabulary and classes, on which a model and its data must agree."""
+  """What a model and its data must agree on; it is kept with the run."""
 
   head: str
   vocab_size: int
   num_classes: int
+  # What the numbers mean, and how a text becomes an example: see `Dataset`.
+  token_names: tuple[str, ...] = ()
+  label_names: tuple[str, ...] = ()
+  byte_level: bool = False
+  questions: bool = False
 
-  def check(self, dataset: data.Dataset) -> None:
-    """Raises ConfigError unless a model of this spec can read the data set."""
+  def fit(self, dataset: data.Dataset) -> data.Dataset:
+    """The data set in the numbers of a model of this spec.
+
+    Raises:
+      ValueError: in one line, if the model cannot read the data set.
+    """
+    dataset = data.renumbered(
+      dataset,
+      vocab_size=self.vocab_size,
+      num_classes=self.num_classes,
+      token_names=self.token_names,
+      label_names=self.label_names,
+    )
     if dataset.head != self.head:
       raise ConfigError(
         f"data set {dataset.name!r} is for the head {dataset.head!r}, the"
@@ -114,11 +133,20 @@ class TaskSpec:
         raise ConfigError(
           f"data set {dataset.name!r} has {name} {there}, the model {here}."
         )
+    return dataset
 
 
 def task_spec(dataset: data.Dataset) -> TaskSpec:
   """What a model for this data set must have."""
-  return TaskSpec(dataset.head, dataset.vocab_size, dataset.num_classes)
+  return TaskSpec(
+    dataset.head,
+    dataset.vocab_size,
+    dataset.num_classes,
+    tuple(dataset.token_names),
+    tuple(dataset.label_names),
+    dataset.byte_level,
+    dataset.questions,
+  )
 
 
 def load_data(config: ConfigDict) -> data.Dataset:
@@ -148,7 +176,10 @@ def build(config: ConfigDict) -> tuple[Experiment, Experiment | None]:
     for stage in part.stages:
       # Errors of a later stage are raised now, not after an hour of training.
       part.batches(stage)
-    require_fits(training_arrays(part), part.dataset)
+    needed = capacity.of_training(
+      part.config, part.dataset, part.stages, part.steps.template
+    )
+    capacity.require_fits(needed, part.dataset)
   return experiment, pretraining
 
 
@@ -168,18 +199,20 @@ def make_experiment(
   stages = checked_stages(config)
   dataset = load_data(config)
   task = task or task_spec(dataset)
-  task.check(dataset)
+  dataset = task.fit(dataset)
   experiment = _assemble(config, stages, dataset, task)
-  one_text = _of_batch(
-    experiment, jax.device_count(), config.data.length, config.memory.num_slots
+  capacity.require_fits(
+    capacity.of_params(experiment.steps.template)
+    | capacity.of_a_text(config, dataset),
+    dataset,
   )
-  require_fits(parameter_arrays(experiment) | one_text, dataset)
   return experiment
 
 
 def model_fields(config: ConfigDict, task: TaskSpec) -> dict[str, object]:
   """The arguments of `models.build_model` for a config."""
-  return dataclasses.asdict(task) | dict(config.model) | dict(config.memory)
+  sizes = {name: getattr(task, name) for name in SIZES}
+  return sizes | dict(config.model) | dict(config.memory)
 
 
 def make_reader(config: ConfigDict, task: TaskSpec) -> Experiment:
@@ -193,7 +226,7 @@ def make_reader(config: ConfigDict, task: TaskSpec) -> Experiment:
   config = config.copy_and_resolve_references()
   config.train.fsdp = 1
   experiment = _assemble(config, (), None, task)
-  require_fits(parameter_arrays(experiment), None)
+  capacity.require_fits(capacity.of_params(experiment.steps.template), None)
   return experiment
 
 
@@ -221,61 +254,6 @@ def make_pretraining(experiment: Experiment) -> Experiment:
   return _assemble(config, stages, dataset, task_spec(dataset))
 
 
-def parameter_arrays(experiment: Experiment) -> dict[str, Needed]:
-  """What a device must hold of a trained model."""
-  return held({"params": experiment.steps.template.params})
-
-
-def training_arrays(experiment: Experiment) -> dict[str, Needed]:
-  """The least that a device must hold to train, evaluate and test.
-
-  The state, the gradients, and, of the largest batch, the token vectors, the
-  logits and the memory.
-  """
-  c, template = experiment.config, experiment.steps.template
-  batches = [
-    (c.train.batch_size, stage.length, stage.num_slots)
-    for stage in experiment.stages
-  ]
-  batches += [
-    (rows_at(c, times), times * c.data.length, c.memory.num_slots)
-    for times in (1, *c.eval.length_multipliers)
-  ]
-  state = {"state": template, "gradients": template.params}
-  return max(
-    (held(state) | _of_batch(experiment, *batch) for batch in batches),
-    key=lambda arrays: sum(a.bytes for a in arrays.values()),
-  )
-
-
-def _of_batch(
-  experiment: Experiment, rows: int, length: int, num_slots: int
-) -> dict[str, Needed]:
-  c, dataset = experiment.config, experiment.dataset
-  rows = -(-rows // jax.device_count())
-  texts = 2 * rows if dataset.head == "match" else rows
-  per_token = dataset.head in ("causal_lm", "masked_lm")
-  logits = (rows, length) if per_token else (rows,)
-  arrays = {
-    "token vectors": (texts, length, c.model.width),
-    "logits": (*logits, dataset.num_classes),
-  }
-  if experiment.has_memory:
-    arrays["memory"] = (texts, num_slots, c.model.width)
-    arrays["candidates"] = (texts, c.memory.num_candidates, c.model.width)
-  return {name: array(shape) for name, shape in arrays.items()}
-
-
-def rows_at(config: ConfigDict, times: int) -> int:
-  """Rows of a batch of evaluation, at a multiple of data.length."""
-  rows, devices = config.train.eval_batch_size, jax.device_count()
-  # Few long texts at a time would leave a device idle in the memory scan, but
-  # the memory use of full attention grows with the square of the length.
-  full = config.model.encoder == "full"
-  most = rows // times**2 if full else 8 * rows // times
-  return max(min(rows, most) // devices, 1) * devices
-
-
 def with_pretrained(pretrained: Params, params: Params) -> Params:
   """The pretrained parameters with the head of `params`."""
   return pretrained | {"head": params["head"]}
@@ -299,15 +277,16 @@ def build_steps(config: ConfigDict, task: TaskSpec) -> CompiledSteps:
     ValueError: in one line, on an invalid model.
   """
   programs = {name: config[name] for name in ("model", "memory", "loss")}
+  programs["task"] = {name: getattr(task, name) for name in SIZES}
   programs["train"] = {
     k: v for k, v in config.train.items() if k not in NO_PROGRAM
   }
-  return _build_steps(task, ConfigDict(programs).to_json())
+  return _build_steps(ConfigDict(programs).to_json())
 
 
 # A process that runs many seeds, such as a sweep, compiles once.
 @functools.lru_cache(maxsize=16)
-def _build_steps(task: TaskSpec, fields: str) -> CompiledSteps:
+def _build_steps(fields: str) -> CompiledSteps:
   """`build_steps` from the JSON of the fields on which programs depend."""
   config = ConfigDict(json.loads(fields))
   train = config.train
@@ -317,7 +296,7 @@ def _build_steps(task: TaskSpec, fields: str) -> CompiledSteps:
     schedule=train.schedule,
   )
   spec = TrainSpec(
-    model=models.build_model(**model_fields(config, task)),
+    model=models.build_model(**model_fields(config, TaskSpec(**config.task))),
     tx=make_optimizer(
       weight_decay=train.weight_decay,
       clip_norm=train.clip_norm,

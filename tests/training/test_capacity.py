@@ -15,6 +15,12 @@ from nema_lc_jax.training.experiment import (
 from tests.helpers import tiny_config
 
 
+def needed_by(found):
+  return capacity.of_training(
+    found.config, found.dataset, found.stages, found.steps.template
+  )
+
+
 def error_of(config, function=build):
   with pytest.raises(ValueError, match="the model does not fit") as error:
     function(config)
@@ -76,7 +82,7 @@ def test_the_origin_of_a_size_is_told(monkeypatch):
 def test_readers_of_a_trained_model_need_its_parameters_only(monkeypatch):
   config, task = tiny_config("toy"), TaskSpec("classify", 37, 4)
   reader = make_reader(config, task)
-  arrays = experiment.parameter_arrays(reader)
+  arrays = capacity.of_params(reader.steps.template)
   params = jax.tree.leaves(reader.steps.template.params)
   needed = sum(a.bytes for a in arrays.values())
   assert needed == sum(4 * x.size for x in params)
@@ -90,8 +96,8 @@ def test_readers_of_a_trained_model_need_its_parameters_only(monkeypatch):
 
 def test_training_needs_the_state_the_gradients_and_a_batch():
   found = make_experiment(tiny_config("toy"))
-  arrays = experiment.training_arrays(found)
-  params = experiment.parameter_arrays(found)
+  arrays = needed_by(found)
+  params = capacity.of_params(found.steps.template)
   state = sum(a.bytes for n, a in arrays.items() if "params" in n)
   assert state == sum(a.bytes for a in params.values())
   moments = [n for n in arrays if ".mu." in n or ".nu." in n]
@@ -105,7 +111,7 @@ def test_a_device_holds_its_shard(fsdp):
   config = tiny_config("toy")
   config.model.width = 256
   config.train.fsdp = fsdp
-  arrays = experiment.parameter_arrays(make_experiment(config))
+  arrays = capacity.of_params(make_experiment(config).steps.template)
   largest = max(arrays.values(), key=lambda a: a.bytes)
   assert largest.shape == (256, 768)
   assert largest.bytes == 4 * 256 * 768 // fsdp
