@@ -258,6 +258,7 @@ def _mlp_ratios(
     return ratios
   for setting in dict.fromkeys(((), *(cell.setting for cell in cells))):
     own = changed(config, dict(setting))
+    settle(own, ())
     interface = task_spec(load_data(own))
     for encoder in encoders:
       ratios[Cell(encoder, setting)] = matching.matched_ratio(

@@ -70,7 +70,7 @@ def _require_same_data(
   plain = [(run, s) for run, s in done if not aggregate.of_data(run.cell)]
   if plain and len(done) < len(runs):
     run, summary = plain[0]
-    if load_data(args.config).fingerprint != summary.data_fingerprint:
+    if load_data(run.config).fingerprint != summary.data_fingerprint:
       raise ConfigError(
         f"the data have changed since {args.out / run.folder} was trained:"
         " choose another --out."

@@ -1,6 +1,5 @@
 """Restores the experiment and the best state of a run from its folder."""
 
-import copy
 from pathlib import Path
 
 import numpy as np
@@ -46,13 +45,20 @@ def read_task_spec(workdir: str | Path) -> TaskSpec:
     return TaskSpec(**fields | lists)
   spec = TaskSpec(**fields, byte_level=fields["vocab_size"] == VOCAB_SIZE)
   try:
-    dataset = load_data(read_config(workdir))
+    dataset = load_data(_saved_config(workdir))
     found = task_spec(spec.fit(dataset))
   except ValueError:
     return spec
   changed = other_data(workdir, dataset.fingerprint)
   same = all(getattr(found, name) == fields[name] for name in SIZES)
   return spec if changed or not same else found
+
+
+def _saved_config(workdir: str | Path) -> ConfigDict:
+  """A run's config, without places that its data set does not read."""
+  config = read_config(workdir)
+  settle(config, ())
+  return config
 
 
 def restore_best(experiment: Experiment, workdir: str | Path) -> TrainState:
@@ -88,9 +94,7 @@ def open_run(
       another model from its config.
   """
   trained = read_config(workdir)
-  if config is None:
-    config = copy.deepcopy(trained)
-    settle(config, ())
+  config = _saved_config(workdir) if config is None else config
   experiment = make_experiment(config, read_task_spec(workdir))
   dataset = experiment.dataset
   changed = other_data(workdir, dataset.fingerprint)
@@ -115,7 +119,7 @@ def trained_examples(
   """
   length = experiment.config.data.length
   try:
-    own = load_data(read_config(workdir))
+    own = load_data(_saved_config(workdir))
     trained = own.evaluation("train", length)
   except ValueError:
     return None
