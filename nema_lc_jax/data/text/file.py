@@ -24,6 +24,7 @@ single file has a fourth split, "all", of all its rows.
 import functools
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import grain
 import numpy as np
@@ -104,6 +105,30 @@ def load(*, seed: int = 0, path: str | None = None) -> Dataset:
     questions=bool(first.questions),
     split_by_seed=ALL in tables,
     origins={"vocab_size": ids_from, "num_classes": origin},
+  )
+
+
+class Measures(NamedTuple):
+  """What a model for a user's own data has to fit."""
+
+  kind: str  # the head, and "questions" if there are any
+  rows: int  # of training
+  lengths: np.ndarray  # [n] tokens of each row
+  longest_question: int  # tokens; 0: none
+  byte_level: bool
+
+
+def measure(path: str) -> Measures:
+  """Measures the data at a path; raises DataError as `load` does."""
+  tables, paths, _ = _read(path, seed=0)
+  every = [tables[ALL]] if ALL in tables else list(tables.values())
+  asked = [table.questions.lengths for table in every if table.questions]
+  return Measures(
+    kind=every[0].kind,
+    rows=len(tables.get("train", ())),
+    lengths=np.concatenate([table.lengths for table in every]),
+    longest_question=int(max((x.max() for x in asked), default=0)),
+    byte_level=paths[0].suffix != ".npz",
   )
 
 
@@ -252,7 +277,7 @@ def _check(path: str, tables: Mapping[str, Table], length: int) -> None:
     except DataError as error:
       where = path if split == ALL else f"{path}: {split}"
       raise DataError(f"{where}: {error}") from None
-  longest = max(table.longest for table in tables.values())
+  longest = max(table.lengths.max() for table in tables.values())
   if longest > length:
     logging.warning(
       "%s has rows of %d tokens; they are cut to length %d",
