@@ -34,7 +34,7 @@ def error_of(config, function=build):
   [
     ("model.width", 2_000_000, "qkv.kernel [2000000, 6000000] with"),
     ("data.noise_vocab", 2**20, "embedding.token.embedding [1048584, 40000]"),
-    ("memory.num_slots", 2**30, "memory [4, 1073741824, 8] with 128.0 GiB."),
+    ("memory.num_slots", 2**30, "memory [1, 1073741824, 8] with 32.0 GiB."),
     ("memory.controller.hidden", 2**31 - 1, "2147483647"),
     ("train.batch_size", 2**28, "token vectors [67108864, 80, 8] with"),
     ("train.eval_batch_size", 2**28, "token vectors [67108864, 160, 8]"),
@@ -63,19 +63,20 @@ def test_the_origin_of_a_size_is_told(monkeypatch):
   load = experiment.load_data
 
   def from_a_file(config):
-    origins = {"vocab_size": "id 36 in row 3 of inputs in my.npz"}
+    origins = {"vocab_size": "id 1004 in row 3 of inputs in my.npz"}
     return dataclasses.replace(load(config), origins=origins)
 
   monkeypatch.setattr(experiment, "load_data", from_a_file)
   config = tiny_config("toy")
+  config.data.noise_vocab = 1000
   make_experiment(config)
   monkeypatch.setattr(capacity, "device_bytes", lambda: 1000)
   config.model.width = 4  # The embedding is the largest array.
   config.memory.controller.hidden = 1
   text = error_of(config, make_experiment)
-  assert "embedding [40, 4]" in text
+  assert "embedding [1008, 4]" in text
   assert text.endswith(
-    "; vocab_size=37 comes from id 36 in row 3 of inputs in my.npz."
+    "; vocab_size=1005 comes from id 1004 in row 3 of inputs in my.npz."
   )
 
 

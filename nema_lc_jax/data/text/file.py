@@ -24,6 +24,7 @@ single file has a fourth split, "all", of all its rows.
 import functools
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import grain
 import numpy as np
@@ -105,6 +106,35 @@ def load(*, seed: int = 0, path: str | None = None) -> Dataset:
     split_by_seed=ALL in tables,
     origins={"vocab_size": ids_from, "num_classes": origin},
   )
+
+
+class Measures(NamedTuple):
+  """What a model for a user's own data has to fit."""
+
+  kind: str  # the head, and "questions" if there are any
+  rows: int  # of training
+  lengths: np.ndarray  # [n] tokens of each row
+  longest_question: int  # tokens; 0: none
+  byte_level: bool
+
+
+def measure(path: str) -> Measures:
+  """Measures the data at a path; raises DataError as `load` does."""
+  tables, paths, _ = _read(path, seed=0)
+  every = list(_whole(tables).values())
+  asked = [table.questions.lengths for table in every if table.questions]
+  return Measures(
+    kind=every[0].kind,
+    rows=len(tables.get("train", ())),
+    lengths=np.concatenate([table.lengths for table in every]),
+    longest_question=int(max((x.max() for x in asked), default=0)),
+    byte_level=paths[0].suffix != ".npz",
+  )
+
+
+def _whole(tables: Mapping[str, Table]) -> Mapping[str, Table]:
+  """The tables that have each row once."""
+  return {ALL: tables[ALL]} if ALL in tables else tables
 
 
 def _read(
@@ -208,22 +238,20 @@ def _vocabulary(
   """The size of the vocabulary, and where it comes from."""
   if byte_level:
     return VOCAB_SIZE, "the 256 bytes"
-  found = []
-  for split, table in tables.items():
+  found, different = [], set()
+  for split, table in _whole(tables).items():
     for name, text in zip(("inputs", "inputs2"), table.texts, strict=False):
       largest, row = text.largest
       where = f"row {row} of {name}" + f" of {split}" * (split != ALL)
-      found.append((largest, where, split == ALL))
-  # Rows of the whole file are named as they are in it.
-  largest, where, _ = max(found, key=lambda entry: (entry[0], entry[2]))
+      found.append((largest, where))
+      different.update(np.unique(np.concatenate(text.ids)).tolist())
+  largest, where = max(found)
   origin = f"id {largest} in {where} in {path}"
-  rows = [ids for t in tables.values() for text in t.texts for ids in text.ids]
-  different = len(np.unique(np.concatenate([np.unique(ids) for ids in rows])))
-  if largest > max(MANY_IDS, IDS_PER_TOKEN * different):
+  if largest > max(MANY_IDS, IDS_PER_TOKEN * len(different)):
     logging.warning(
       "%s: there are %d different ids up to %d (%s); the model gets a vector"
       " for every id up to the largest",
-      path, different, largest, where,
+      path, len(different), largest, where,
     )  # fmt: skip
   return max(2, 1 + largest), origin
 
@@ -252,7 +280,7 @@ def _check(path: str, tables: Mapping[str, Table], length: int) -> None:
     except DataError as error:
       where = path if split == ALL else f"{path}: {split}"
       raise DataError(f"{where}: {error}") from None
-  longest = max(table.longest for table in tables.values())
+  longest = max(table.lengths.max() for table in tables.values())
   if longest > length:
     logging.warning(
       "%s has rows of %d tokens; they are cut to length %d",

@@ -16,9 +16,9 @@ class Texts:
   mask: Sequence[np.ndarray]
 
   @property
-  def longest(self) -> int:
-    """The length of the longest row, without padding at its end."""
-    return max(int(np.flatnonzero(mask)[-1]) + 1 for mask in self.mask)
+  def lengths(self) -> np.ndarray:
+    """The length of each row [n], without padding at its end."""
+    return np.array([np.flatnonzero(mask)[-1] + 1 for mask in self.mask])
 
   @property
   def largest(self) -> tuple[int, int]:
@@ -60,12 +60,12 @@ class Table:
     return self.head + " questions" * bool(self.questions)
 
   @property
-  def longest(self) -> int:
-    """The length of the longest row, with its question."""
+  def lengths(self) -> np.ndarray:
+    """The tokens of each row [n], of its longer text or with its question."""
+    texts = np.array([text.lengths for text in self.texts])
     if self.questions:
-      rows = zip(self.texts[0].ids, self.questions.ids, strict=True)
-      return max(len(document) + len(question) for document, question in rows)
-    return max(text.longest for text in self.texts)
+      return texts[0] + self.questions.lengths
+    return texts.max(0)
 
   def keys(self, length: int | None = None) -> list[Hashable]:
     """What must not be in two splits, of each row [n].
@@ -92,8 +92,8 @@ class Table:
       DataError: if a question leaves no room for its document, a row has no
         token left, or there is no question left.
     """
-    if self.questions and self.questions.longest >= length:
-      longest = self.questions.longest
+    longest = self.questions.lengths.max() if self.questions else 0
+    if longest >= length:
       raise DataError(
         f"a question has {longest} bytes with its line feed, and is not"
         f" cut; length must be at least {longest + 1}, got {length}"
