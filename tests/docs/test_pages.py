@@ -210,6 +210,8 @@ def test_the_messages_of_the_troubleshooting_page_are_printed_somewhere():
     "holds a run of another config",
     "holds a sweep of another config",
     "is not empty, and holds no run.",
+    "wait for it, or stop it there by kill",
+    "start no second process that writes to it",
     "is finished: choose another --workdir, or overwrite it with --force.",
     "was begun on other data (fingerprint",
     "restore them, choose another --workdir",
