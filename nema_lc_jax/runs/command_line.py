@@ -44,8 +44,6 @@ def run_command(
   except (ValueError, OSError, RunError) as error:
     print(label() + one_line(error), file=sys.stderr)
     return 1 if isinstance(error, RunError) else 2
-  except KeyboardInterrupt:
-    return 130
 
 
 class Parser(argparse.ArgumentParser):

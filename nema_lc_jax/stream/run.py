@@ -93,11 +93,11 @@ class Stream:
     logits = self._answer(self.params, self.state, query)
     return np.asarray(jax.nn.softmax(logits))
 
-  def compile(self) -> None:
+  def compile(self, query: bytes | np.ndarray | None = None) -> None:
     """Compiles `push` and `answer` in advance, without changing the state."""
     nothing = np.zeros(self.block, np.int32)
     self._push(self.params, self.state, nothing, 0)
-    self.answer()
+    self.answer(query)
 
   def save(self, path: str | Path) -> None:
     """Saves the state in a file, see `files.save`."""

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
@@ -30,24 +30,22 @@ class Job(NamedTuple):
   log: str  # file for its output
 
 
-def work(
-  jobs: Sequence[Job], *, processes: int, out: Path, title: str
-) -> list[str]:
+def work(jobs: Sequence[Job], *, processes: int, title: str) -> list[str]:
   """Trains the jobs in `processes` processes; returns a line per failure.
 
   If a process dies, the other jobs are continued in new processes, as long as
   there is progress. Runs that differ in the seed have the same programs, which
-  are shared in `out/compiled`, or the folder in JAX_COMPILATION_CACHE_DIR.
+  they share by JAX's compilation cache.
 
   Raises:
-    RunError: when interrupted; running jobs are saved.
+    RunError: at SIGTERM; running jobs are saved, as at Ctrl-C.
   """
   if not jobs:
     return []
   failed, pending = [], list(jobs)
   with tqdm(total=len(jobs), desc=title, unit="run") as progress:
     while pending:
-      lost = _round(pending, processes, out, progress, failed)
+      lost = _round(pending, processes, progress, failed)
       if len(lost) == len(pending):
         failed += [f"{job.title}: its process died." for job in lost]
         break
@@ -58,7 +56,6 @@ def work(
 def _round(
   jobs: Sequence[Job],
   processes: int,
-  out: Path,
   progress: tqdm,
   failed: list[str],
 ) -> list[Job]:
@@ -71,15 +68,18 @@ def _round(
   numbers = context.SimpleQueue()
   for number in range(processes):
     numbers.put(number)
-  before = signal.signal(signal.SIGTERM, _interrupt)
+  before = signal.signal(signal.SIGTERM, _terminate)
   executor = concurrent.futures.ProcessPoolExecutor(
     processes,
     mp_context=context,
     initializer=_start,
-    initargs=(numbers, processes, str(out / "compiled")),
+    initargs=(numbers, processes),
   )
   try:
-    futures = {executor.submit(_train, job): job for job in jobs}
+    # Ctrl-C reaches the whole process group, but only the parent handles it:
+    # workers inherit the mask.
+    with _blocked(signal.SIGINT):
+      futures = {executor.submit(_train, job): job for job in jobs}
     for future in concurrent.futures.as_completed(futures):
       job, error = futures[future], future.exception()
       if isinstance(error, BrokenProcessPool):
@@ -89,7 +89,7 @@ def _round(
         failed.append(line)
       progress.write(line)
       progress.update()
-  except KeyboardInterrupt:
+  except KeyboardInterrupt as error:
     executor.shutdown(wait=False, cancel_futures=True)
     for child in multiprocessing.active_children():
       # At SIGTERM a run saves and stops. The signal is repeated, since a worker
@@ -97,7 +97,9 @@ def _round(
       while child.is_alive():
         child.terminate()
         child.join(5)
-    raise RunError("interrupted; the same command resumes.") from None
+    if isinstance(error, _Terminated):
+      raise RunError("interrupted; the same command resumes.") from None
+    raise
   finally:
     signal.signal(signal.SIGTERM, before)
     executor.shutdown()
@@ -108,23 +110,31 @@ def _round(
   ]
 
 
-def _interrupt(number, frame):
+class _Terminated(KeyboardInterrupt):
+  """SIGTERM has come."""
+
+
+def _terminate(number, frame):
   del number, frame
-  raise KeyboardInterrupt
+  raise _Terminated
 
 
-def _start(numbers, processes: int, cache: str) -> None:
+@contextlib.contextmanager
+def _blocked(number: int) -> Iterator[None]:
+  """A signal that comes within the block is handled after it."""
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+  try:
+    yield
+  finally:
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start(numbers, processes: int) -> None:
   """Prepares a worker, before JAX starts its backend."""
-  # Ctrl-C reaches the whole process group, but only the parent handles it.
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
   number = numbers.get()
   if hasattr(os, "sched_setaffinity") and processes > 1:
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[number % len(cores) :: processes])
-  import jax
-
-  if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-    jax.config.update("jax_compilation_cache_dir", cache)
   threading.Thread(target=_follow_parent, daemon=True).start()
 
 

@@ -91,7 +91,7 @@ def _train(
     )
     for run in missing
   ]
-  return pool.work(jobs, processes=args.jobs, out=args.out, title=title)
+  return pool.work(jobs, processes=args.jobs, title=title)
 
 
 def _tune(args: Arguments) -> tuple[dict[str, float], list[str]]:

@@ -13,6 +13,8 @@ from nema_lc_jax.runs.intervals import Z, interval
 from nema_lc_jax.training import distributed, metrics, oracle
 from nema_lc_jax.training.experiment import Experiment
 
+NOTHING_WRITTEN = "nothing is written (write rate 0)"
+
 
 class Evaluated(NamedTuple):
   """The results of a model on a split."""
@@ -29,6 +31,7 @@ def evaluate(
   *,
   budget: int | None = None,
   times: int = 1,
+  limit: int | None = None,
 ) -> Evaluated:
   """Evaluates every example of a split once.
 
@@ -39,10 +42,11 @@ def evaluate(
     budget: replaces the model's own; 0 turns the memory off.
     times: text length as a multiple of data.length; other than at 1, only the
       first eval.examples are evaluated, in smaller batches.
+    limit: evaluates only the first so many; None: all.
   """
   step = experiment.steps.eval_step(budget)
   total, seen = None, []
-  for batch in eval_batches(experiment, split, times):
+  for batch in eval_batches(experiment, split, times, limit):
     update, rows = step(params, experiment.steps.put(batch))
     total = update if total is None else total.merge(update)
     seen.append(jax.device_get(rows))
@@ -58,7 +62,9 @@ def evaluate(
   )
 
 
-def eval_batches(experiment: Experiment, split: str, times: int):
+def eval_batches(
+  experiment: Experiment, split: str, times: int, limit: int | None = None
+):
   """This process's rows of the batches of `evaluate`."""
   config = experiment.config
   rows, devices = config.train.eval_batch_size, jax.device_count()
@@ -71,7 +77,7 @@ def eval_batches(experiment: Experiment, split: str, times: int):
     split,
     batch_size=max(min(rows, most) // devices, 1) * devices,
     length=times * config.data.length,
-    limit=None if times == 1 else config.eval.examples,
+    limit=limit if times == 1 else config.eval.examples,
     shard=distributed.shard(),
   )
 
@@ -96,14 +102,14 @@ def on_and_off(
     on |= by_task.summed_up(result["error_by_task"])
   if experiment.has_memory:
     off, correct_off, _ = evaluate(experiment, params, split, budget=0)
-    gain = correct - correct_off
-    error = Z * gain.std() / math.sqrt(len(gain))
     result["accuracy_memory_off"] = off["accuracy"]
-    result["memory_gain_interval"] = (
-      float(gain.mean() - error),
-      float(gain.mean() + error),
-    )
+    result["memory_gain_interval"] = _mean_interval(correct - correct_off)
   return result
+
+
+def _mean_interval(values: np.ndarray) -> tuple[float, float]:
+  error = Z * values.std() / math.sqrt(len(values))
+  return float(values.mean() - error), float(values.mean() + error)
 
 
 def by_length(
@@ -144,33 +150,78 @@ def memory_verdict(
     experiment: the run.
     result: from `on_and_off`.
   """
-  c, memory = experiment.config, experiment.config.memory
-  if c.model.encoder != "memory" or memory.policy == "none":
+  if not _has_policy(experiment):
     return None
-  on = result["metrics"]
+  problems = _write_problems(experiment, result["metrics"])
+  problems += _gain_problems(
+    result["memory_gain_interval"],
+    result["metrics"]["accuracy"],
+    result["accuracy_memory_off"],
+  )
+  if not problems:
+    return None
+  return "COLLAPSED MEMORY: " + "; ".join(problems) + "."
+
+
+def early_warning(
+  experiment: Experiment, params: Params, on: Evaluated, *, thorough: bool
+) -> str | None:
+  """What `memory_verdict` would find now; None if nothing is wrong.
+
+  Args:
+    experiment: the run.
+    params: of the model.
+    on: the result on the whole of validation.
+    thorough: looks for more than that nothing is written; evaluates the first
+      eval.examples with the memory off.
+  """
+  if not _has_policy(experiment):
+    return None
+  problems = _write_problems(experiment, on.metrics)
+  if not thorough:
+    problems = [problem for problem in problems if problem == NOTHING_WRITTEN]
+  else:
+    few = experiment.config.eval.examples
+    off = evaluate(experiment, params, "validation", budget=0, limit=few)
+    correct = on.correct[:few]
+    problems += _gain_problems(
+      _mean_interval(correct - off.correct), correct.mean(), off.correct.mean()
+    )
+  return "; ".join(problems) + "." if problems else None
+
+
+def _has_policy(experiment: Experiment) -> bool:
+  policy = experiment.config.memory.policy
+  return experiment.has_memory and policy != "none"
+
+
+def _write_problems(
+  experiment: Experiment, metrics: dict[str, float]
+) -> list[str]:
+  """What is wrong with the share of candidates that are written."""
+  c, memory = experiment.config, experiment.config.memory
   per_chunk = min(memory.budget, memory.num_candidates)
   most = per_chunk / memory.num_candidates
   # Only a policy with parameters learns when to write.
   policy = experiment.steps.template.params["policy"]
   learned = bool(jax.tree.leaves(policy))
   offered = c.data.length // c.model.chunk_length * per_chunk
-  problems = []
-  write_rate = on.get("write_rate", 0.0)  # missing where there was no candidate
-  if write_rate < 1e-3:
-    problems.append("nothing is written (write rate 0)")
-  elif learned and write_rate > 0.999 * most and offered > memory.num_slots:
-    problems.append(
-      f"everything is written (write rate {write_rate:.3f}, saturated)"
-    )
-  low, high = result["memory_gain_interval"]
-  both = (
-    f"{on['accuracy']:.3f} with the memory,"
-    f" {result['accuracy_memory_off']:.3f} without"
-  )
+  rate = metrics.get("write_rate", 0.0)  # missing where there was no candidate
+  if rate < 1e-3:
+    return [NOTHING_WRITTEN]
+  if learned and rate > 0.999 * most and offered > memory.num_slots:
+    return [f"everything is written (write rate {rate:.3f}, saturated)"]
+  return []
+
+
+def _gain_problems(
+  interval: tuple[float, float], on: float, off: float
+) -> list[str]:
+  """What is wrong with what the memory adds to the accuracy."""
+  low, high = interval
+  both = f"{on:.3f} with the memory, {off:.3f} without"
   if high < 0:
-    problems.append(f"accuracy is worse with the memory on ({both})")
-  elif low <= 0:
-    problems.append(f"accuracy is the same with the memory off ({both})")
-  if not problems:
-    return None
-  return "COLLAPSED MEMORY: " + "; ".join(problems) + "."
+    return [f"accuracy is worse with the memory on ({both})"]
+  if low <= 0:
+    return [f"accuracy is the same with the memory off ({both})"]
+  return []

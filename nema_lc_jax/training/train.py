@@ -104,7 +104,8 @@ def _pretrain(
   experiment: Experiment, workdir: Path, stopper: signals.Stopper
 ) -> Params:
   """Pretrains, or resumes pretraining; returns the last parameters."""
-  with TrainLoop(experiment, workdir, stopper) as loop:
+  loop = TrainLoop(experiment, workdir, stopper, watch_memory=False)
+  with loop:
     distributed.print_once(
       f"pretraining on {experiment.dataset.description}, from step"
       f" {loop.first_step} to {experiment.config.train.steps}"

@@ -420,11 +420,11 @@ class Dying(concurrent.futures.Executor):
 
 
 def test_what_goes_down_with_a_dead_process_is_taken_up_again(
-  tmp_path, monkeypatch, capsys
+  monkeypatch, capsys
 ):
   monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", Dying)
   jobs = [pool.Job("", "", f"run {i}", "") for i in range(5)]
-  failed = pool.work(jobs, processes=2, out=tmp_path, title="runs")
+  failed = pool.work(jobs, processes=2, title="runs")
   # The third pool finishes nothing: that is the end.
   assert failed == ["run 3: its process died.", "run 4: its process died."]
   assert not Dying.finishes
