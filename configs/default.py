@@ -24,7 +24,7 @@ def choose(file: str, variant: str, variants: Variants) -> ConfigDict:
 def get_config() -> ConfigDict:
   """The fields of all runs; a config adds the options of its data set."""
   c = ConfigDict()
-  # Seed of parameters, batch order and generated examples; an integer >= 0.
+  # Seed of parameters, batch order and generated examples, 0 to 4294967295.
   c.seed = 0
 
   # The data set. Configs add options of their own data sets.

@@ -49,7 +49,10 @@ def keep_programs() -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.getuid() or not os.access(folder, os.W_OK):
       raise PermissionError(f"{folder} is read-only or of another user")
-    _delete_old(folder)
+    with contextlib.suppress(
+      FileNotFoundError
+    ):  # Another process deletes, too.
+      _delete_old(folder)
   except (OSError, RuntimeError) as error:  # RuntimeError: there is no home.
     print(
       f"warning: programs are compiled anew at every start: {error}",
@@ -77,7 +80,7 @@ def _delete_old(folder: Path) -> None:
   for path, stat in files:
     if excess <= 0:
       break
-    path.unlink(missing_ok=True)  # Another process may have been faster.
+    path.unlink()
     excess -= stat.st_size
 
 
@@ -94,17 +97,18 @@ def _leave(*unused):
   os._exit(130)
 
 
-def _interrupted(kind: type[BaseException]) -> bool:
-  """Whether Ctrl-C has ended the command.
-
-  An import that is interrupted may raise anything.
-  """
-  caught = signal.getsignal(signal.SIGINT) is _leave
-  return caught or issubclass(kind, KeyboardInterrupt)
+def interrupted() -> int:
+  """Says how to go on after KeyboardInterrupt; returns the exit code."""
+  if signal.getsignal(signal.SIGINT) is _leave:
+    # The process has ended, but for what Python does at its end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+  print(INTERRUPTED, file=sys.stderr)
+  return 130
 
 
 def _raised(kind, error, trace):
-  if _interrupted(kind):
+  # An import that is interrupted may raise anything.
+  if signal.getsignal(signal.SIGINT) is _leave:
     with contextlib.suppress(OSError):
       sys.stdout.flush()
     _leave()
@@ -113,6 +117,6 @@ def _raised(kind, error, trace):
 
 def _not_raised(unraisable):
   """Where an exception is lost, such as in a callback, so would be Ctrl-C."""
-  if _interrupted(unraisable.exc_type):
+  if issubclass(unraisable.exc_type, KeyboardInterrupt):
     _leave()
   sys.__unraisablehook__(unraisable)

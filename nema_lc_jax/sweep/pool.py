@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from nema_lc_jax.errors import RunError
 
 MANY_MAPPINGS = 10_000
+AGAIN_AFTER = 5  # seconds between two signals to a worker
 
 
 class Job(NamedTuple):
@@ -64,6 +66,9 @@ def _round(
   If a worker dies, for example out of memory, its whole pool breaks.
   """
   processes = min(processes, len(jobs))
+  # A worker that is stopped between training and test leaves semaphores, which
+  # another process of Python's removes. It need not tell.
+  os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
   context = multiprocessing.get_context("spawn")
   numbers = context.SimpleQueue()
   for number in range(processes):
@@ -90,13 +95,9 @@ def _round(
       progress.write(line)
       progress.update()
   except KeyboardInterrupt as error:
-    executor.shutdown(wait=False, cancel_futures=True)
-    for child in multiprocessing.active_children():
-      # At SIGTERM a run saves and stops. The signal is repeated, since a worker
-      # may already have started its next run.
-      while child.is_alive():
-        child.terminate()
-        child.join(5)
+    progress.write("interrupted: the runs in training are being saved")
+    with _ignored(signal.SIGINT):
+      _save_and_stop(executor)
     if isinstance(error, _Terminated):
       raise RunError("interrupted; the same command resumes.") from None
     raise
@@ -108,6 +109,16 @@ def _round(
     for future, job in futures.items()
     if isinstance(future.exception(), BrokenProcessPool)
   ]
+
+
+def _save_and_stop(executor: concurrent.futures.Executor) -> None:
+  executor.shutdown(wait=False, cancel_futures=True)
+  for child in multiprocessing.active_children():
+    # At SIGTERM a run saves and stops. The signal is repeated, since a worker
+    # may already have started its next run.
+    while child.is_alive():
+      child.terminate()
+      child.join(AGAIN_AFTER)
 
 
 class _Terminated(KeyboardInterrupt):
@@ -129,6 +140,15 @@ def _blocked(number: int) -> Iterator[None]:
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextlib.contextmanager
+def _ignored(number: int) -> Iterator[None]:
+  before = signal.signal(number, signal.SIG_IGN)
+  try:
+    yield
+  finally:
+    signal.signal(number, before)
+
+
 def _start(numbers, processes: int) -> None:
   """Prepares a worker, before JAX starts its backend."""
   number = numbers.get()
@@ -139,9 +159,14 @@ def _start(numbers, processes: int) -> None:
 
 
 def _follow_parent() -> None:
-  """Stops this worker when its parent is killed."""
+  """Stops this worker when its parent is killed.
+
+  The signal is repeated: the first one may only have ended its run.
+  """
   multiprocessing.parent_process().join()
-  os.kill(os.getpid(), signal.SIGTERM)
+  while True:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(AGAIN_AFTER)
 
 
 def release_programs() -> None:

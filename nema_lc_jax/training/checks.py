@@ -79,8 +79,10 @@ def _require(config: ConfigDict) -> None:
     raise ConfigError(
       f"config.pretrain.steps must be at least 0, got {config.pretrain.steps}."
     )
-  if config.seed < 0:
-    raise ConfigError(f"config.seed must be at least 0, got {config.seed}.")
+  if not 0 <= config.seed < 2**32:
+    raise ConfigError(
+      f"config.seed must be from 0 to {2**32 - 1}, got {config.seed}."
+    )
   for name, value in {
     "train.weight_decay": train.weight_decay,
     "train.policy_lr_factor": train.policy_lr_factor,

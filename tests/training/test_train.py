@@ -195,6 +195,15 @@ def test_seeds_and_learning_rates_share_their_programs():
   assert make_experiment(other).steps is not one
 
 
+def test_the_largest_seed_has_batches_in_every_stage():
+  config = small_config()
+  config.seed = 2**32 - 1
+  experiment = make_experiment(config)
+  assert len(experiment.stages) == 2
+  for stage in experiment.stages:
+    assert next(experiment.batches(stage))["inputs"].shape == (8, 80)
+
+
 def test_too_many_non_finite_steps_stop_the_run(tmp_path, monkeypatch):
   real = steps.losses.total_loss
 
