@@ -19,18 +19,24 @@ from nema_lc_jax.runs.summary import read_summary
 ROOT = Path(__file__).parents[2]
 
 
-def command(*arguments, before=(), **environment):
-  """A process of its own that runs a command; `before` is first in its path."""
+# A shell that runs the tests in the background has Ctrl-C ignored.
+HANDLED = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def start(*arguments, before=(), **environment):
+  """Python in a process of its own; `before` is first in its path."""
   path = os.pathsep.join(map(str, (*before, ROOT)))
   return subprocess.Popen(
-    [sys.executable, "-m", *map(str, arguments)],
+    [sys.executable, "-c", HANDLED, *map(str, arguments)],
     cwd=ROOT,
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     text=True,
     env=os.environ | {"PYTHONPATH": path} | environment,
-    # A shell that runs the tests in the background has Ctrl-C ignored.
-    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
   )
 
 
@@ -71,7 +77,9 @@ def wait():
 def test_an_interrupted_import_ends_with_one_line(moment, tmp_path):
   """Of evaluate, which imports jax before it reads its flags."""
   (tmp_path / "jax.py").write_text(WAIT + MOMENTS[moment])
-  started = command("nema_lc_jax.evaluate", "--workdir=x", before=[tmp_path])
+  started = start(
+    "-m", "nema_lc_jax.evaluate", "--workdir=x", before=[tmp_path]
+  )
   for _ in range(2 if moment == "twice" else 1):
     assert started.stdout.readline() == "here\n"
     started.send_signal(signal.SIGINT)
@@ -137,7 +145,8 @@ def until(started, word):
 def test_an_interrupted_run_says_how_to_go_on(signals, code, last, tmp_path):
   (tmp_path / "config.py").write_text(CONFIG)
   workdir = tmp_path / "run"
-  started = command(
+  started = start(
+    "-m",
     "nema_lc_jax.main",
     f"--config={tmp_path / 'config.py'}",
     f"--workdir={workdir}",
@@ -229,20 +238,16 @@ def test_what_was_used_least_recently_is_deleted(unset, monkeypatch):
   assert {path.name for path in folder.iterdir()} == {"read", "newest"}
 
 
-def test_an_import_keeps_no_programs_and_leaves_ctrl_c_alone():
+def test_an_import_keeps_no_programs_and_leaves_ctrl_c_alone(unset):
   code = (
     "import os, signal, sys, nema_lc_jax.main;"
     f"assert {JAX_VARIABLE!r} not in os.environ;"
     "assert sys.excepthook is sys.__excepthook__;"
     "assert signal.getsignal(2) is signal.default_int_handler"
   )
-  subprocess.run(
-    [sys.executable, "-c", code],
-    cwd=ROOT,
-    env={k: v for k, v in os.environ.items() if k != JAX_VARIABLE},
-    check=True,
-    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-  )
+  started = start("-c", code)
+  assert started.communicate(timeout=60) == ("", "")
+  assert started.returncode == 0
 
 
 @pytest.mark.slow
@@ -254,9 +259,10 @@ def test_a_program_of_another_process_gives_the_same_bits(
   config.write_text("from tests.helpers import tiny_config as get_config")
   found = []
   for name in ("fresh", "kept"):
-    started = command(
-      "nema_lc_jax.main", f"--config={config}", f"--workdir={tmp_path / name}"
-    )
+    started = start(
+      "-m", "nema_lc_jax.main", f"--config={config}",
+      f"--workdir={tmp_path / name}",
+    )  # fmt: skip
     _, errors = started.communicate(timeout=600)
     assert started.returncode == 0, errors
     programs = {path.name for path in (unset / "compiled").rglob("*-cache")}

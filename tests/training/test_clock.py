@@ -82,8 +82,8 @@ def test_validation_counts_for_the_time_left_and_not_for_the_speed(
   clock, tmp_path, capsys
 ):
   config = small_config()
-  config.train.update(steps=16, curriculum=(), log_every=4, eval_every=4)
+  config.train.update(steps=32, curriculum=(), log_every=4, eval_every=4)
   run(config, tmp_path)
   assert set(speeds(tmp_path).values()) == {8 / STEP}
   # From step 4 on, whose validation compiled: 8 steps and a validation in 22 s.
-  assert time_left(capsys.readouterr().err)[12] == "11s"
+  assert time_left(capsys.readouterr().err)[12] == "55s"
