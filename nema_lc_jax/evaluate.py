@@ -7,9 +7,12 @@ import json
 import sys
 from collections.abc import Sequence
 
+from nema_lc_jax.data import ALL, SPLITS, Dataset
+from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.runs.command_line import FROM_RUN, Parser, run_command
+from nema_lc_jax.runs.folder import other_data
 from nema_lc_jax.training.evaluation import memory_verdict, on_and_off
-from nema_lc_jax.training.restore import open_run
+from nema_lc_jax.training.restore import open_run, trained_examples
 
 EXAMPLES = """\
   python -m nema_lc_jax.evaluate --workdir=runs/rebind-learned-seed0 \\
@@ -18,37 +21,69 @@ EXAMPLES = """\
   python -m nema_lc_jax.evaluate --workdir=runs/rebind-learned-seed0 \\
       --config.data.length=4096
       texts longer than in training
-  python -m nema_lc_jax.evaluate --workdir=RUN --config.data.name=file \\
-      --config.data.path=my.npz
-      your own file
+  python -m nema_lc_jax.evaluate --workdir=RUN --config.data.path=other.tsv
+      all rows of another file, for a run on a file
 """
+
+
+MOST_EXAMPLES = 2**24
 
 
 def make_parser() -> Parser:
   """The parser of the flags."""
   parser = Parser("nema_lc_jax.evaluate", __doc__, EXAMPLES, config=FROM_RUN)
-  splits = ("validation", "test")  # Training data may be endless.
   parser.add_argument(
-    "--split", default="test", choices=splits, help="default: test"
+    "--split",
+    choices=(*SPLITS, ALL),
+    help="default: all of a single file that is not the run's own, else test",
   )
   return parser
+
+
+def default_split(dataset: Dataset, *, own: bool) -> str:
+  """The split that is evaluated if none is named.
+
+  Of another file than the run's own, the model has seen no part.
+  """
+  return "test" if own or ALL not in dataset.num_examples else ALL
+
+
+def require_finite(dataset: Dataset, split: str) -> None:
+  """Raises ConfigError if the examples of a split cannot all be evaluated."""
+  size = dataset.num_examples.get(split, 0)
+  if split == "train" and size > MOST_EXAMPLES:
+    raise ConfigError(
+      f"--split=train cannot be evaluated: {dataset.name} draws its training"
+      f" examples anew ({size:,} of them)."
+    )
 
 
 def _main(argv: Sequence[str] | None) -> None:
   args = make_parser().parse(argv)
   config = args.config
   experiment, state = open_run(args.workdir, config)
-  result = on_and_off(experiment, state.params, args.split)
-  baselines = experiment.dataset.baselines(args.split, config.data.length)
+  own = other_data(args.workdir, experiment.dataset.fingerprint) is None
+  split = args.split or default_split(experiment.dataset, own=own)
+  require_finite(experiment.dataset, split)
+  trained = None if own else trained_examples(args.workdir, experiment, split)
+  result = on_and_off(experiment, state.params, split)
   report = {
     "workdir": str(args.workdir),
-    "split": args.split,
+    "split": split,
+    "examples": result["metrics"]["examples"],
+    "trained_examples": trained,
     "length": config.data.length,
     "step": int(state.step),
     **result,
-    "baselines": baselines,
+    "baselines": experiment.dataset.baselines(split, config.data.length),
   }
   print(json.dumps(report, indent=2))
+  if trained:
+    print(
+      f"warning: the run was trained on {trained} of these"
+      f" {report['examples']} examples",
+      file=sys.stderr,
+    )
   if verdict := memory_verdict(experiment, result):
     print(f"warning: {verdict}", file=sys.stderr)
 

@@ -248,6 +248,8 @@ def _some_variant(spec: str) -> str:
   file, colon, variant = spec.partition(":")
   if STANDS_FOR.fullmatch(file) or file.startswith("FILE"):
     return "configs/toy_lc.py"
+  if Path(file).name == "own_lc.py":  # Its variant is a file of the user's.
+    return file
   if not colon or not re.search(r"[A-Z]", variant):
     return spec
   known = config_file.variants(config_file.load_module(Path(file)))

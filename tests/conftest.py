@@ -22,6 +22,9 @@ FLAGS = [
   "--xla_cpu_use_fusion_emitters=false",  # a third of the time to compile
   "--xla_cpu_parallel_codegen_split_count=1",
   "--xla_cpu_prefer_vector_width=128",
+  # With it, devices that run a program from the cache may begin its sums over
+  # devices in different orders, and wait for each other for ever.
+  "--xla_cpu_enable_concurrency_optimized_scheduler=false",
   # Devices wait for each other: by default 40 s, which a loaded machine takes.
   "--xla_cpu_collective_call_warn_stuck_timeout_seconds=120",
   "--xla_cpu_collective_call_terminate_timeout_seconds=300",

@@ -39,7 +39,7 @@ ALLOWED = {
   "version": set(),
   "errors": set(),
   "main": {"training"} | RUNS,
-  "evaluate": {"training"} | RUNS,
+  "evaluate": {"training", "data"} | RUNS,
   "by_task": {"plotting"} | RUNS,
 }
 # Other packages that a room may import, where these are few.

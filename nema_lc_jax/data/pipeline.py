@@ -12,7 +12,6 @@ from nema_lc_jax.data.types import (
   Examples,
   require_at_least,
   require_seed,
-  require_split,
 )
 
 # Batches are made mostly in Python: one thread makes them while a step trains,
@@ -100,14 +99,16 @@ def eval_batches(
 
   Args:
     dataset: whose examples.
-    split: "train", "validation" or "test".
+    split: one of `dataset.num_examples`.
     batch_size: rows per batch, over all processes.
     length: tokens of an example.
     limit: only the first so many examples; None: all.
     shard: (index, count) of this process, as for `train_iterator`.
   """
   require_at_least(1, batch_size=batch_size, length=length)
-  require_split(split)
+  if split not in dataset.num_examples:
+    known = ", ".join(dataset.num_examples)
+    raise DataError(f"{dataset.name} has no split {split!r}; it has: {known}")
   examples = dataset.evaluation(split, length)
   size = len(examples) if limit is None else min(limit, len(examples))
   return _batches(examples, size, batch_size, *_own_rows(batch_size, shard))

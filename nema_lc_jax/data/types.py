@@ -11,6 +11,8 @@ import grain
 import numpy as np
 
 SPLITS = ("train", "validation", "test")
+# A further split of some data sets: all their examples.
+ALL = "all"
 MAX_SEED = 2**32 - 1
 
 Example = dict[str, np.ndarray]
@@ -70,7 +72,7 @@ class Dataset:
   head: str  # "classify", "match", "causal_lm" or "masked_lm"
   vocab_size: int  # ids are 0..vocab_size-1; 0 is padding
   num_classes: int
-  num_examples: Mapping[str, int]  # train, validation, test
+  num_examples: Mapping[str, int]  # of SPLITS, and of ALL if it has it
   # (length, seed) -> examples in a fixed order. The seed is that of examples
   # that are drawn anew in each epoch. These three functions may hold a whole
   # corpus, which must not be printed.
@@ -91,6 +93,11 @@ class Dataset:
   # Whether the tokens are the bytes of a text, as `byte_text.encode` makes
   # them; such data need no token_names.
   byte_level: bool = False
+  # Whether a question about a document ends each example, as `layout.place`
+  # puts it.
+  questions: bool = False
+  # Whether another seed puts other examples of the same files in each split.
+  split_by_seed: bool = False
   # Where `vocab_size` and `num_classes` come from, such as "id 9 in row 3 of
   # `inputs`", by name of the field; for errors about models that are too large.
   origins: Mapping[str, str] = dataclasses.field(
@@ -129,7 +136,7 @@ def example_rng(
 
 
 def require_split(split: str) -> None:
-  """Raises DataError unless `split` is a known one."""
+  """Raises DataError unless `split` is one that all data sets have."""
   if split not in SPLITS:
     raise DataError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
 

@@ -53,6 +53,11 @@ def make_parser() -> Parser:
     " example",
   )
   parser.add_argument(
+    "--question",
+    metavar="TEXT",
+    help="question about the text file, for a run on questions about documents",
+  )
+  parser.add_argument(
     "--horizon",
     type=int,
     metavar="N",
@@ -102,7 +107,12 @@ def _write(args: argparse.Namespace) -> list[Path]:
   if args.text:
     name = f"text_{Path(args.text[0]).stem}"
   found = inspect_example(
-    experiment, state.params, args.example, split=args.split, text=args.text
+    experiment,
+    state.params,
+    args.example,
+    split=args.split,
+    text=args.text,
+    question=args.question,
   )
   return found.save(args.out or folder / f"{name}.html")
 

@@ -10,6 +10,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nema_lc_jax.data import byte_text as texts
+from nema_lc_jax.data import layout
+from nema_lc_jax.data.layout import question_ids
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.memory.types import (
   FRESH_USAGE,
@@ -108,16 +110,27 @@ def example_of(experiment: Experiment, split: str, number: int) -> Batch:
 
 
 def read_texts(
-  experiment: Experiment, paths: list[str | Path], other: Batch
+  experiment: Experiment,
+  paths: list[str | Path],
+  other: Batch,
+  question: str | None = None,
 ) -> Batch:
   """The bytes of files as a batch of one, without a label.
 
-  A file is cut to data.length, and padded to whole chunks. With the head
-  "match", the second text is the second file, or else that of `other`.
+  A file is cut to data.length, and padded to whole chunks; or to data.length
+  with a question at its end. With the head "match", the second text is the
+  second file, or else that of `other`.
 
   Raises:
-    ConfigError: if the model does not read bytes, or a file is empty.
+    ConfigError: if the model does not read bytes, a file is empty, or there is
+      a question for a model that answers none, or none for one that does.
   """
+  if experiment.dataset.questions != (question is not None):
+    raise ConfigError(
+      "--question is needed: the run answers questions about documents."
+      if question is None
+      else f"--question={question!r} has no effect: the run's data have none."
+    )
   if not experiment.dataset.byte_level:
     raise ConfigError(
       "--text needs a model that reads bytes; the tokens of"
@@ -135,6 +148,9 @@ def read_texts(
     if not content:
       raise ConfigError(f"{path} is empty.")
   rows = [texts.encode(content) for content in found]
+  if question is not None:
+    batch = layout.place(rows[0], question_ids(question.encode()), longest)
+    return {name: value[None] for name, value in batch.items()}
   if len(rows) < most:
     rows.append(other["inputs2"][0][other["mask2"][0]])
   chunks = max(-(-len(row) // T) for row in rows)

@@ -26,6 +26,7 @@ def inspect_example(
   *,
   split: str = "validation",
   text: list[str | Path] | None = None,
+  question: str | None = None,
 ) -> Inspection:
   """Inspects the memory on one example of a split, or on a text file.
 
@@ -35,6 +36,7 @@ def inspect_example(
     example: index in the split.
     split: "validation" or "test".
     text: a file to read instead of the example (two for the head "match").
+    question: about the file, for a run on questions about documents.
 
   Raises:
     ConfigError: on an invalid example or file, or a model without memory.
@@ -44,13 +46,17 @@ def inspect_example(
   if text is None or (experiment.dataset.head == "match" and len(text) < 2):
     batch = example_of(experiment, split, example)
   if text is not None:
-    batch = read_texts(experiment, text, batch)
+    batch = read_texts(experiment, text, batch, question)
+  elif question is not None:
+    raise ConfigError(f"--question={question!r} needs --text.")
   found = record(experiment, params, batch, example)
   what = f"{split} example {example}"
   if text is not None:
     what = " and ".join(Path(path).name for path in text)
     if "inputs2" in batch and len(text) < 2:
       what += f" against the second text of {split} example {example}"
+  if question is not None:
+    what += f", asked {question!r}"
   title = f"{experiment.dataset.name}: {what}"
   memory = config.memory
   facts = [
@@ -75,6 +81,7 @@ def show(
   *,
   split: str = "validation",
   text: str | Path | list[str | Path] | None = None,
+  question: str | None = None,
   overrides: Mapping[str, Any] | None = None,
 ) -> Inspection:
   """Inspects an example of a run; a notebook shows the result as a page.
@@ -84,6 +91,7 @@ def show(
     example: index in the split.
     split: "validation" or "test".
     text: a file to read instead of the example (two for the head "match").
+    question: about the file, for a run on questions about documents.
     overrides: of the run's config, such as {"data.length": 512}.
 
   Returns:
@@ -101,5 +109,10 @@ def show(
   files = [text] if isinstance(text, str | Path) else text
   experiment, state = open_run(workdir, config)
   return inspect_example(
-    experiment, state.params, example, split=split, text=files
+    experiment,
+    state.params,
+    example,
+    split=split,
+    text=files,
+    question=question,
   )

@@ -93,7 +93,7 @@ def config_from_json(values: Mapping[str, Any]) -> ConfigDict:
   config = ConfigDict(upgraded(values))
   for path, kind in UNSET.items():
     section, field = path.split(".")
-    if config[section][field] is None:
+    if config[section].get(field, 0) is None:
       config[section][field] = config_dict.placeholder(kind)
   config.train.curriculum = tuple(map(tuple, config.train.curriculum))
   config.eval.length_multipliers = tuple(config.eval.length_multipliers)

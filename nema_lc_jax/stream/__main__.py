@@ -10,18 +10,23 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.runs.command_line import Parser, run_command
 
+if TYPE_CHECKING:
+  from nema_lc_jax.stream.run import Stream
+
 EXAMPLES = """\
   python -m nema_lc_jax.stream --workdir runs/imdb < review.txt
       one answer, after the whole text
   tail -f log | python -m nema_lc_jax.stream --workdir RUN --every 4096
       an answer after every 4,096 tokens
+  python -m nema_lc_jax.stream --workdir RUN --query "Who ran?" < story.txt
+      the answer to a question, from a run on questions about documents
   python -m nema_lc_jax.stream --workdir RUN --save state < part1
   python -m nema_lc_jax.stream --workdir RUN --load state < part2
       the same answer as for both parts in one text
@@ -45,7 +50,8 @@ def make_parser() -> Parser:
   add("--every", type=int, metavar="N", help="answer after every N tokens")
   add(
     "--query",
-    help="tokens (bytes or ids) that are read after the text for each answer",
+    help="tokens (bytes or ids) that are read after the text for each answer;"
+    " the question, for a run on questions about documents",
   )
   add(
     "--slots", type=int, metavar="M", help="number of slots; default: the run's"
@@ -88,9 +94,15 @@ def read_tokens(file: BinaryIO, kind: str) -> Iterator[bytes | np.ndarray]:
     yield _numbers(rest)
 
 
-def _line(count: int, probabilities: np.ndarray) -> str:
+def _line(
+  count: int, stream: "Stream", query: bytes | np.ndarray | None
+) -> str:
+  probabilities = stream.answer(query)
   best = int(probabilities.argmax())
-  return f"{count} tokens\tanswer {best}\tprobability {probabilities[best]:.4f}"
+  return (
+    f"{count} tokens\tanswer {stream.name(best)}"
+    f"\tprobability {probabilities[best]:.4f}"
+  )
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -112,10 +124,14 @@ def _run(args: argparse.Namespace) -> None:
     )
     print("\n".join(map(str, written)))
     return
-  kind = args.tokens or ("bytes" if stream.reads_bytes else "ids")
+  kind = args.tokens or ("bytes" if stream.task.byte_level else "ids")
   query = args.query
   if query is not None:
     query = query.encode() if kind == "bytes" else _numbers(query.encode())
+  elif stream.task.questions:
+    raise ConfigError(
+      "the run answers questions about documents: give one by --query."
+    )
   if args.load:
     stream.load(args.load)
   stream.compile(query)
@@ -127,9 +143,9 @@ def _run(args: argparse.Namespace) -> None:
       stream.push(now)
       count += len(now)
       if args.every and count % args.every == 0:
-        print(_line(count, stream.answer(query)), flush=True)
+        print(_line(count, stream, query), flush=True)
   if not args.every or count % args.every:
-    print(_line(count, stream.answer(query)), flush=True)
+    print(_line(count, stream, query), flush=True)
   if args.save:
     stream.save(args.save)
   seconds = time.monotonic() - began

@@ -43,10 +43,13 @@ class Streaming(NamedTuple):
     Appends the first `length` [] of the ids `tokens` [n], by default all.
     Streams of a batch may append different numbers of tokens. Large n is
     fastest.
-  answer(params, state, query=None) -> logits [C]
+  answer(params, state, query=None, length=None) -> logits [C]
     The model's answer to the text so far, or with the head causal_lm the logits
     of the next token. `query` [q] ids are read after the text, in chunks of
-    their own. The state of the stream does not change.
+    their own. With a `length` (static), they are a question that ends a text of
+    that length, as `data.layout.place` puts it: it ends with the last token of
+    a chunk, and shares its first one with the end of a text that reaches it.
+    The state of the stream does not change.
   """
 
   init: Callable[..., StreamState]
@@ -117,7 +120,8 @@ def _push(
   # The last chunk stays in the buffer even when it is full.
   chunks = jnp.maximum(total - 1, 0) // T
   count = chunks * T
-  state = _advance(c, model, params, state, buffer[: size - T], chunks, count)
+  valid = jnp.arange(size - T) < count
+  state = _advance(c, model, params, state, buffer[: size - T], chunks, valid)
   return state.replace(
     tokens=jax.lax.dynamic_slice(buffer, (count,), (T,)), filled=total - count
   )
@@ -129,20 +133,58 @@ def _answer(
   params: Params,
   state: StreamState,
   query: Array | None = None,
+  length: int | None = None,
 ) -> Array:
+  if query is not None and length is not None:
+    return _answer_at_end(c, model, params, state, query, length)
   if query is not None:
-    chunks = (state.filled > 0).astype(jnp.int32)
-    state = _advance(
-      c, model, params, state, state.tokens, chunks, state.filled
-    )
-    state = state.replace(
-      tokens=jnp.zeros_like(state.tokens), filled=jnp.zeros((), jnp.int32)
-    )
+    state = _close(c, model, params, state, state.filled > 0)
     state = _push(c, model, params, state, query)
-  features, _ = _read(c, model, params, state, state.tokens, state.filled)
+  valid = jnp.arange(c.chunk_length) < state.filled
+  features, _ = _read(c, model, params, state, state.tokens, valid)
   if c.per_token:
     features = features[jnp.maximum(state.filled - 1, 0)]
   return model.answer(params, features)
+
+
+def _answer_at_end(
+  c: ModelConfig,
+  model: Model,
+  params: Params,
+  state: StreamState,
+  query: Array,
+  length: int,
+) -> Array:
+  """The answer to a question that ends a text of `length` tokens."""
+  T, q = c.chunk_length, len(query)
+  chunks = -(-q // T)
+  start = chunks * T - q  # of the question, in its chunks
+  shared = (state.chunks == length // T - chunks) & (state.filled <= start)
+  kept = jnp.where(shared, state.filled, 0)
+  text = jnp.pad(state.tokens, (0, (chunks - 1) * T))
+  state = _close(c, model, params, state, ~shared & (state.filled > 0))
+  place = jnp.arange(chunks * T)
+  tokens = jnp.where(place < kept, text, jnp.pad(query, (start, 0)))
+  valid = (place < kept) | (place >= start)
+  before = (chunks - 1) * T  # The last chunk gives the answer.
+  if before:
+    state = _advance(
+      c, model, params, state, tokens[:before], chunks - 1, valid[:before]
+    )
+  features, _ = _read(c, model, params, state, tokens[before:], valid[before:])
+  return model.answer(params, features)
+
+
+def _close(
+  c: ModelConfig, model: Model, params: Params, state: StreamState, due: Array
+) -> StreamState:
+  """The state without a buffer, which the memory reads if that is due."""
+  valid = jnp.arange(c.chunk_length) < state.filled
+  chunks = due.astype(jnp.int32)
+  state = _advance(c, model, params, state, state.tokens, chunks, valid)
+  return state.replace(
+    tokens=jnp.zeros_like(state.tokens), filled=jnp.zeros_like(state.filled)
+  )
 
 
 def _advance(
@@ -151,21 +193,22 @@ def _advance(
   params: Params,
   state: StreamState,
   tokens: Array,
-  chunks: Array,
-  count: Array,
+  chunks: Array | int,
+  valid: Array,
 ) -> StreamState:
-  """The state after the memory read `count` tokens in `chunks` chunks."""
+  """The state after the memory read the `valid` tokens of `chunks` chunks."""
 
   def advance(state):
-    features, memory = _read(c, model, params, state, tokens, count)
+    features, memory = _read(c, model, params, state, tokens, valid)
     return state.replace(
       memory=memory,
       chunks=state.chunks + chunks,
-      seen=state.seen + count,
+      seen=state.seen + valid.sum(),
       mean=state.mean if c.per_token else features,
     )
 
-  return jax.lax.cond(chunks > 0, advance, lambda state: state, state)
+  due = jnp.asarray(chunks) > 0
+  return jax.lax.cond(due, advance, lambda state: state, state)
 
 
 def _read(
@@ -174,10 +217,9 @@ def _read(
   params: Params,
   state: StreamState,
   tokens: Array,
-  count: Array,
+  valid: Array,
 ) -> tuple[Array, MemoryState]:
-  """The features of the first `count` tokens, and the memory after them."""
-  valid = jnp.arange(len(tokens)) < count
+  """The features of the valid tokens, and the memory after them."""
   features, memory = model.apply_segment(
     params,
     jax.random.key(state.seed),
@@ -187,6 +229,7 @@ def _read(
     state.chunks,
   )
   if not c.per_token and not c.pools_last and not c.pools_slots:
+    count = valid.sum()
     share = count / jnp.maximum(state.seen + count, 1.0)
     features = state.mean + share * (features - state.mean)
   return features, memory

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nema_lc_jax.data.byte_text import VOCAB_SIZE, encode
+from nema_lc_jax.data.byte_text import encode
+from nema_lc_jax.data.layout import question_ids
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.runs import config_json
 from nema_lc_jax.stream import files
@@ -49,17 +50,13 @@ class Stream:
     # after the first push, and programs would be compiled twice.
     params = restore.restore_best(reader, workdir).params
     self.params = jax.tree.map(jnp.asarray, jax.device_get(params))
-    self.vocab_size = task.vocab_size
+    self.task = task
+    self.length = config.data.length  # at which its questions were asked
     self.state: StreamState = self.functions.init(seed, num_slots)
     self.block = CHUNKS * config.model.chunk_length
     self._model = params_sha256(self.params)
     self._push = jax.jit(self.functions.push)
-    self._answer = jax.jit(self.functions.answer)
-
-  @property
-  def reads_bytes(self) -> bool:
-    """Whether the model's tokens are bytes, by the size of its vocabulary."""
-    return self.vocab_size == VOCAB_SIZE
+    self._answer = jax.jit(self.functions.answer, static_argnames="length")
 
   def push(self, tokens: bytes | np.ndarray) -> "Stream":
     """Appends tokens to the text.
@@ -84,20 +81,45 @@ class Stream:
     """Probabilities of the answers [C] to the text so far.
 
     Args:
-      query: tokens that are read after the text, for this answer only.
+      query: tokens that are read after the text, for this answer only. A run on
+        questions about documents needs a question here, without the line feed
+        that its data put before it; it gets the answer of `evaluate` if the
+        text is short enough for the run's data.length.
+
+    Raises:
+      ConfigError: on an empty query, or ids outside the vocabulary; if a run on
+        questions gets none.
     """
+    length = None
     if query is not None:
-      query = self._ids(query)
       if not len(query):
         raise ConfigError("a query must have at least 1 token, got none.")
-    logits = self._answer(self.params, self.state, query)
+      query = self._ids(query)
+    if self.task.questions:
+      if query is None:
+        raise ConfigError(
+          "the run answers questions about documents: a query is needed."
+        )
+      query = np.concatenate([question_ids(b""), query])
+      length = self.length
+    logits = self._answer(self.params, self.state, query, length=length)
     return np.asarray(jax.nn.softmax(logits))
 
+  def name(self, answer: int) -> str:
+    """The name of a class, or its number if the run's data have no names."""
+    names = self.task.label_names
+    return names[answer] if answer < len(names) else str(answer)
+
   def compile(self, query: bytes | np.ndarray | None = None) -> None:
-    """Compiles `push` and `answer` in advance, without changing the state."""
+    """Compiles `push` and `answer` in advance, without changing the state.
+
+    Args:
+      query: as in `answer`: queries of each length have a program of their own.
+    """
     nothing = np.zeros(self.block, np.int32)
     self._push(self.params, self.state, nothing, 0)
-    self.answer(query)
+    if query is not None or not self.task.questions:
+      self.answer(query)
 
   def save(self, path: str | Path) -> None:
     """Saves the state in a file, see `files.save`."""
@@ -114,9 +136,10 @@ class Stream:
 
   def _ids(self, tokens: bytes | np.ndarray) -> np.ndarray:
     if isinstance(tokens, bytes):
-      if not self.reads_bytes:
+      if not self.task.byte_level:
         raise ConfigError(
-          f"the model does not read bytes, but ids below {self.vocab_size}."
+          "the model does not read bytes, but ids below"
+          f" {self.task.vocab_size}."
         )
       return encode(tokens)
     ids = np.asarray(tokens)
@@ -124,10 +147,10 @@ class Stream:
       raise ConfigError(
         f"tokens must be whole numbers [n], got {ids.dtype}{list(ids.shape)}."
       )
-    wrong = ids[(ids < 0) | (ids >= self.vocab_size)]
+    wrong = ids[(ids < 0) | (ids >= self.task.vocab_size)]
     if wrong.size:
       raise ConfigError(
         f"token {wrong[0]} is not in the vocabulary, 0 to"
-        f" {self.vocab_size - 1}."
+        f" {self.task.vocab_size - 1}."
       )
     return ids.astype(np.int32)

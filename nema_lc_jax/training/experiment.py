@@ -32,6 +32,10 @@ NO_PROGRAM = (
 )  # fmt: skip
 
 
+# The fields of a TaskSpec on which a model depends.
+SIZES = ("head", "vocab_size", "num_classes")
+
+
 @dataclasses.dataclass(frozen=True)
 class Experiment:
   """Everything that a config describes: data, model, steps and stages."""
@@ -104,14 +108,30 @@ def _loss_weights(config: ConfigDict):
 
 @dataclasses.dataclass(frozen=True)
 class TaskSpec:
-  """Head, vocabulary and classes, on which a model and its data must agree."""
+  """What a model and its data must agree on; it is kept with the run."""
 
   head: str
   vocab_size: int
   num_classes: int
+  # What the numbers mean, and how a text becomes an example: see `Dataset`.
+  token_names: tuple[str, ...] = ()
+  label_names: tuple[str, ...] = ()
+  byte_level: bool = False
+  questions: bool = False
 
-  def check(self, dataset: data.Dataset) -> None:
-    """Raises ConfigError unless a model of this spec can read the data set."""
+  def fit(self, dataset: data.Dataset) -> data.Dataset:
+    """The data set in the numbers of a model of this spec.
+
+    Raises:
+      ValueError: in one line, if the model cannot read the data set.
+    """
+    dataset = data.renumbered(
+      dataset,
+      vocab_size=self.vocab_size,
+      num_classes=self.num_classes,
+      token_names=self.token_names,
+      label_names=self.label_names,
+    )
     if dataset.head != self.head:
       raise ConfigError(
         f"data set {dataset.name!r} is for the head {dataset.head!r}, the"
@@ -123,11 +143,20 @@ class TaskSpec:
         raise ConfigError(
           f"data set {dataset.name!r} has {name} {there}, the model {here}."
         )
+    return dataset
 
 
 def task_spec(dataset: data.Dataset) -> TaskSpec:
   """What a model for this data set must have."""
-  return TaskSpec(dataset.head, dataset.vocab_size, dataset.num_classes)
+  return TaskSpec(
+    dataset.head,
+    dataset.vocab_size,
+    dataset.num_classes,
+    tuple(dataset.token_names),
+    tuple(dataset.label_names),
+    dataset.byte_level,
+    dataset.questions,
+  )
 
 
 def load_data(config: ConfigDict) -> data.Dataset:
@@ -175,13 +204,14 @@ def make_experiment(
   stages = checked_stages(config)
   dataset = load_data(config)
   task = task or task_spec(dataset)
-  task.check(dataset)
+  dataset = task.fit(dataset)
   return _assemble(config, stages, dataset, task)
 
 
 def model_fields(config: ConfigDict, task: TaskSpec) -> dict[str, object]:
   """The arguments of `models.build_model` for a config."""
-  return dataclasses.asdict(task) | dict(config.model) | dict(config.memory)
+  sizes = {name: getattr(task, name) for name in SIZES}
+  return sizes | dict(config.model) | dict(config.memory)
 
 
 def make_reader(config: ConfigDict, task: TaskSpec) -> Experiment:
@@ -244,15 +274,16 @@ def build_steps(config: ConfigDict, task: TaskSpec) -> CompiledSteps:
     ValueError: in one line, on an invalid model.
   """
   programs = {name: config[name] for name in ("model", "memory", "loss")}
+  programs["task"] = {name: getattr(task, name) for name in SIZES}
   programs["train"] = {
     k: v for k, v in config.train.items() if k not in NO_PROGRAM
   }
-  return _build_steps(task, ConfigDict(programs).to_json())
+  return _build_steps(ConfigDict(programs).to_json())
 
 
 # A process that runs many seeds, such as a sweep, compiles once.
 @functools.lru_cache(maxsize=16)
-def _build_steps(task: TaskSpec, fields: str) -> CompiledSteps:
+def _build_steps(fields: str) -> CompiledSteps:
   """`build_steps` from the JSON of the fields on which programs depend."""
   config = ConfigDict(json.loads(fields))
   train = config.train
@@ -262,7 +293,7 @@ def _build_steps(task: TaskSpec, fields: str) -> CompiledSteps:
     schedule=train.schedule,
   )
   spec = TrainSpec(
-    model=models.build_model(**model_fields(config, task)),
+    model=models.build_model(**model_fields(config, TaskSpec(**config.task))),
     tx=make_optimizer(
       weight_decay=train.weight_decay,
       clip_norm=train.clip_norm,

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
+from nema_lc_jax import data
+from nema_lc_jax.data.byte_text import VOCAB_SIZE
 from nema_lc_jax.errors import ConfigError, RunError
 from nema_lc_jax.runs.config_json import (
   RENAMED_HEADS,
@@ -15,18 +18,39 @@ from nema_lc_jax.runs.files import TASK_FILE
 from nema_lc_jax.runs.folder import other_data
 from nema_lc_jax.training import checkpoint
 from nema_lc_jax.training.experiment import (
+  SIZES,
   Experiment,
   TaskSpec,
+  load_data,
   make_experiment,
+  task_spec,
 )
 from nema_lc_jax.training.steps import TrainState
 
+# Training examples that are compared with those of another file, at most.
+MOST_COMPARED = 2**18
+
 
 def read_task_spec(workdir: str | Path) -> TaskSpec:
-  """The task spec of a run's model."""
+  """The task spec of a run's model.
+
+  Runs of older versions have not kept what the numbers mean. It is taken from
+  their data, if these are there and have not changed.
+  """
   fields = read_json(workdir, TASK_FILE)
-  head = RENAMED_HEADS.get(fields["head"], fields["head"])
-  return TaskSpec(**fields | {"head": head})
+  fields["head"] = RENAMED_HEADS.get(fields["head"], fields["head"])
+  if "label_names" in fields:
+    lists = {k: tuple(v) for k, v in fields.items() if isinstance(v, list)}
+    return TaskSpec(**fields | lists)
+  spec = TaskSpec(**fields, byte_level=fields["vocab_size"] == VOCAB_SIZE)
+  try:
+    dataset = load_data(read_config(workdir))
+    found = task_spec(spec.fit(dataset))
+  except ValueError:
+    return spec
+  changed = other_data(workdir, dataset.fingerprint)
+  same = all(getattr(found, name) == fields[name] for name in SIZES)
+  return spec if changed or not same else found
 
 
 def restore_best(experiment: Experiment, workdir: str | Path) -> TrainState:
@@ -50,7 +74,8 @@ def open_run(
 ) -> tuple[Experiment, TrainState]:
   """Opens a run: its experiment and its best state.
 
-  Warns if the run's own data are used and have changed.
+  Warns if the run's own data are used and have changed. Other data are read in
+  the run's numbers of tokens and labels.
 
   Args:
     workdir: folder of the run.
@@ -63,8 +88,46 @@ def open_run(
   trained = read_config(workdir)
   config = trained if config is None else config
   experiment = make_experiment(config, read_task_spec(workdir))
-  own_data = config.data.to_json() == trained.data.to_json()
-  changed = other_data(workdir, experiment.dataset.fingerprint)
-  if own_data and changed:
+  dataset = experiment.dataset
+  changed = other_data(workdir, dataset.fingerprint)
+  if config.data.to_json() == trained.data.to_json() and changed:
     logging.warning(changed)
+  if dataset.split_by_seed and not changed and config.seed != trained.seed:
+    raise ConfigError(
+      f"config.seed must be {trained.seed}, as in training, got {config.seed}:"
+      " it splits the file, and another seed would test on trained examples."
+    )
   return experiment, restore_best(experiment, workdir)
+
+
+def trained_examples(
+  workdir: str | Path, experiment: Experiment, split: str
+) -> int | None:
+  """How many examples of a split the run was trained on; None if unknown.
+
+  Texts are compared as the model reads them. It is unknown where the run's own
+  data are not there any more, or have more than MOST_COMPARED training
+  examples, as those that are drawn anew.
+  """
+  length = experiment.config.data.length
+  try:
+    own = load_data(read_config(workdir))
+    trained = own.evaluation("train", length)
+  except ValueError:
+    return None
+  if len(trained) > MOST_COMPARED:
+    return None
+  spec = read_task_spec(workdir)
+  trained = spec.fit(own).evaluation("train", length)
+  known = set(map(_tokens, map(trained.__getitem__, range(len(trained)))))
+  evaluated = experiment.dataset.evaluation(split, length)
+  return sum(_tokens(evaluated[i]) in known for i in range(len(evaluated)))
+
+
+def _tokens(example: data.Example) -> tuple[bytes, ...]:
+  """What a model reads of an example."""
+  return tuple(
+    np.where(example["mask" + part], example["inputs" + part], -1).tobytes()
+    for part in ("", "2")
+    if "inputs" + part in example
+  )

@@ -37,7 +37,9 @@ def describe(experiment: Experiment, workdir: str) -> list[str]:
     f"from step {s.start}: length {s.length}, {s.num_slots} slots"
     for s in experiment.stages
   )
-  sizes = ", ".join(f"{k} {v:,}" for k, v in d.num_examples.items())
+  sizes = ", ".join(
+    f"{k} {v:,}" for k, v in d.num_examples.items() if k in data.SPLITS
+  )
   return [
     f"task     {d.name} ({d.head}): {d.description}",
     f"data     {sizes}; length {c.data.length},"

@@ -189,7 +189,7 @@ def test_a_position_holds_for_any_number_of_shards(pytext, equal):
 def test_errors_are_raised_at_the_call(pytext, error_of):
   toy = data.load("toy")
   settings = {"batch_size": 4, "length": 16}
-  assert "unknown split 'tset'; known: train, validation, test" in error_of(
+  assert "toy has no split 'tset'; it has: train, validation, test" in error_of(
     data.eval_batches, toy, "tset", **settings
   )
   assert "batch_size must be an integer of at least 1, got 0" in error_of(

@@ -300,13 +300,18 @@ def test_evaluate_on_the_users_own_file(finished, tmp_path, capsys):
     "--config.data.name=file",
     f"--config.data.path={tmp_path / 'mine.npz'}",
   ]
+  # All of the file, which has no part in training, unless a split is named.
   assert evaluate.main(arguments) == 0
   report = json.loads(capsys.readouterr().out)
-  assert report["metrics"]["examples"] == 2
-  few = {name: array[:4] for name, array in arrays.items()}
+  assert (report["split"], report["examples"]) == ("all", 20)
+  assert report["trained_examples"] is None  # of a task that draws them anew
+  assert evaluate.main([*arguments, "--split=test"]) == 0
+  report = json.loads(capsys.readouterr().out)
+  assert (report["split"], report["examples"]) == ("test", 2)
+  few = {name: array[:1] for name, array in arrays.items()}
   np.savez(tmp_path / "mine.npz", **few)  # less than a training batch
   assert evaluate.main(arguments) == 0
-  assert json.loads(capsys.readouterr().out)["metrics"]["examples"] == 1
+  assert json.loads(capsys.readouterr().out)["examples"] == 1
   arrays["inputs"][3, 4] = 999
   np.savez(tmp_path / "mine.npz", **arrays)
   assert evaluate.main(arguments) == 2

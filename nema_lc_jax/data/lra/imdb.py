@@ -16,7 +16,13 @@ import tensorflow_datasets as tfds
 
 from nema_lc_jax.data.baselines import byte_classifier
 from nema_lc_jax.data.byte_text import VOCAB_SIZE
-from nema_lc_jax.data.lra.release import byte_text, find_all, majority, subset
+from nema_lc_jax.data.lra.release import (
+  byte_text,
+  find_all,
+  majority,
+  subset,
+  warn_of_fewer,
+)
 from nema_lc_jax.data.lra.tfds_source import find_prepared
 from nema_lc_jax.data.prepare import Record, cache_directory, prepare
 from nema_lc_jax.data.types import (
@@ -58,7 +64,8 @@ def load(
     dir: the folder aclImdb, or the one above it; by default the data set
       `imdb_reviews` that tensorflow-datasets has prepared.
     length: the default length; 1000 to 4000 in the protocol.
-    num_eval: training reviews that are held out for validation.
+    num_eval: training reviews that are held out for validation; if there are
+      no more than these, a tenth is held out, and a warning says so.
     num_test: number of test reviews, a fixed choice; by default all.
 
   Raises:
@@ -75,11 +82,12 @@ def load(
     cache=cache_directory(),
   )
   whole = len(records["train"])
+  if whole < 2:
+    raise DataError("imdb: at least 2 training reviews are needed, got 1")
   if num_eval >= whole:
-    raise DataError(
-      f"imdb: num_eval must leave reviews to train on, at most {whole - 1} of "
-      f"{whole}; got {num_eval}"
-    )
+    held_out = max(1, whole // 10)
+    warn_of_fewer("num_eval", num_eval, held_out)
+    num_eval = held_out
   examples = functools.partial(_examples, records, num_eval, num_test)
 
   def baselines(split: str, length: int) -> dict[str, float]:

@@ -1,9 +1,11 @@
 """Common parts of the Long Range Arena: files, sizes, baselines."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 
 from nema_lc_jax.data.byte_text import encode, tokens
 from nema_lc_jax.data.prepare import Record
@@ -87,10 +89,11 @@ def subset(
 ) -> Examples:
   """The first num_eval or num_test examples of a fixed permutation; None: all.
 
-  The permutation is needed because files may be sorted. Training is not cut.
+  The permutation is needed because files may be sorted. Training is not cut. If
+  there are fewer examples, all are used, and a warning says so.
 
   Raises:
-    DataError: if there are fewer examples, or less than 1 is asked for.
+    DataError: if less than 1 is asked for.
   """
   options = {
     "validation": {"num_eval": num_eval},
@@ -105,11 +108,17 @@ def subset(
 def _choose(examples: Examples, option: str, count: int) -> Examples:
   require_at_least(1, **{option: count})
   if count > len(examples):
-    raise DataError(
-      f"{option} must be at most {len(examples)}, which is all; got {count}"
-    )
+    warn_of_fewer(option, count, len(examples))
   order = shuffled(len(examples))
-  return Examples(count, lambda i: examples[int(order[i])])
+  return Examples(min(count, len(examples)), lambda i: examples[int(order[i])])
+
+
+@functools.cache  # Once, however often the examples are made.
+def warn_of_fewer(option: str, count: int, used: int) -> None:
+  """Warns that there are fewer examples than an option asks for."""
+  logging.warning(
+    "config.data.%s=%d is more than there are; %d are used", option, count, used
+  )
 
 
 def byte_text(content: bytes, label: int, length: int) -> Example:

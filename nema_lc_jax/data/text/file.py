@@ -2,33 +2,41 @@
 
 npz: `inputs` [n, L] of token ids; `labels` [n], or [n, L] with one per token,
 negative where there is no question (head causal_lm); optional `inputs2` (head
-match), `mask` and `mask2`. Without a mask, token 0 is padding.
+match), `mask` and `mask2`. Without a mask, token 0 is padding. Labels far
+apart, such as 5 and 1000000, are numbered in their order.
 
 tsv: label and text, or label, text1 and text2, in UTF-8. Tokens are bytes.
-Labels are any strings, and are numbered in sorted order over all splits.
+Labels are any strings, and are numbered in sorted order over all splits. A
+first line of the columns' names (label or class; text, text1, text2, ...) is
+recognised, and gives their order.
 
 jsonl: each line is a JSON object with the strings `document`, `question` and
 `answer`. A tsv with these three names as its first line, in any order, is read
-the same way. Tokens are bytes, and answers are labels. The document is at the
-beginning of the example, and its end is cut if there is no room for all of it.
-Then come padding, a line feed and the question, which is never cut and ends
-with the example's last token, so that it is in the last chunk.
+the same way. Tokens are bytes, and answers are labels. `layout.place` puts the
+document at the beginning of an example and the question at its end.
 
 `path` is one of three things: a single file, which the seed splits 80/10/10
-(questions about one document stay together); a path with `{split}` in it; or a
-folder of train, validation and test files of one kind.
+(equal texts, and questions about one document, stay together); a path with
+`{split}` in it; or a folder of train, validation and test files of one kind. A
+single file has a fourth split, "all", of all its rows.
 """
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import grain
 import numpy as np
 from absl import logging
 
+from nema_lc_jax.data import layout
 from nema_lc_jax.data.byte_text import VOCAB_SIZE, fit, tokens
-from nema_lc_jax.data.text.file_readers import READERS, Table
+from nema_lc_jax.data.text import split as splitting
+from nema_lc_jax.data.text.file_readers import READERS
+from nema_lc_jax.data.text.table import Table
 from nema_lc_jax.data.types import (
+  ALL,
   SPLITS,
   DataError,
   Dataset,
@@ -37,119 +45,151 @@ from nema_lc_jax.data.types import (
   checksum,
   fingerprint,
   require_split,
-  shuffled,
 )
 
 NOT_ASKED = -1
-EVAL_SHARE = 10  # one row in so many is for validation, and one for test
+# Labels are numbered anew where fewer than one of so many numbers is a label.
+SPARSE = 2
+# An id beyond so many, and beyond so many per different id, is worth a warning.
+MANY_IDS, IDS_PER_TOKEN = 10_000, 10
 
 
 def load(*, seed: int = 0, path: str | None = None) -> Dataset:
   """The data set at `path`; `seed` splits a single file.
 
-  Rows are cut or padded to the requested length. Numbers as labels are kept, so
-  that the classes are 0..max(label).
+  Rows are cut or padded to the requested length.
 
   Raises:
     DataError: if a file is missing or malformed; names the file, and the line
       or the key.
   """
-  tables, paths = _read(path, seed)
-  head = _common_head(tables, path)
-  labels, num_classes, names = _class_numbers(tables)
-  texts = [text for table in tables.values() for text in table.texts]
-  longest = max(table.longest for table in tables.values())
+  tables, paths, identity = _read(path, seed)
+  first = next(iter(tables.values()))
+  labels, num_classes, names, origin = _class_numbers(path, tables)
   byte_level = paths[0].suffix != ".npz"
-  smallest_vocab = VOCAB_SIZE if byte_level else 2
-  _warn_of_unseen(path, tables)
-  warn_of_cut = functools.cache(functools.partial(_warn_of_cut, path, longest))
+  vocab_size, ids_from = _vocabulary(path, tables, byte_level=byte_level)
+
+  @functools.cache
+  def check(splits: tuple[str, ...], length: int) -> None:
+    """Checks tables, and warns once."""
+    _check(path, {split: tables[split] for split in splits}, length)
 
   def examples(split: str, length: int) -> Examples:
-    require_split(split)
-    _require_room(path, tables, length)
-    if longest > length:
-      warn_of_cut(length)
+    if split != ALL:
+      require_split(split)
+    if split not in tables:
+      raise DataError(_cannot_be_split(path, first))
+    # The whole file comes first, since errors name its rows.
+    check((ALL,) if split == ALL else tuple(tables), length)
     return _examples(tables[split], labels[split], length)
+
+  def baselines(split: str, length: int) -> dict[str, float]:
+    asked = lambda name: _asked(tables[name], labels[name], length)
+    known = asked(ALL if split == ALL else "train")
+    return {"majority": _majority(known, asked(split))}
 
   return Dataset(
     name="file",
-    head=head,
-    vocab_size=max(smallest_vocab, *(1 + text.max_id for text in texts)),
-    num_classes=num_classes,
-    num_examples={split: len(tables[split]) for split in SPLITS},
+    head=first.head,
+    vocab_size=vocab_size,
+    num_classes=max(2, num_classes),
+    num_examples=dict.fromkeys(SPLITS, 0)
+    | {split: len(table) for split, table in tables.items()},
     train=lambda length, _: grain.MapDataset.source(examples("train", length)),
     evaluation=examples,
-    baselines=lambda split, _: _majority(labels["train"], labels[split]),
-    fingerprint=fingerprint(
-      files=[checksum(file) for file in paths],
-    ),
-    description=f"file: {head} on {', '.join(file.name for file in paths)}",
+    baselines=baselines,
+    fingerprint=identity,
+    description=f"{first.kind} on {', '.join(file.name for file in paths)}",
     label_names=names,
     byte_level=byte_level,
+    questions=bool(first.questions),
+    split_by_seed=ALL in tables,
+    origins={"vocab_size": ids_from, "num_classes": origin},
   )
 
 
-def _warn_of_cut(path: str, longest: int, length: int) -> None:
-  logging.warning(
-    "%s has rows of %d tokens; they are cut to length %d", path, longest, length
+class Measures(NamedTuple):
+  """What a model for a user's own data has to fit."""
+
+  kind: str  # the head, and "questions" if there are any
+  rows: int  # of training
+  lengths: np.ndarray  # [n] tokens of each row
+  longest_question: int  # tokens; 0: none
+  byte_level: bool
+
+
+def measure(path: str) -> Measures:
+  """Measures the data at a path; raises DataError as `load` does."""
+  tables, paths, _ = _read(path, seed=0)
+  every = list(_whole(tables).values())
+  asked = [table.questions.lengths for table in every if table.questions]
+  return Measures(
+    kind=every[0].kind,
+    rows=len(tables.get("train", ())),
+    lengths=np.concatenate([table.lengths for table in every]),
+    longest_question=int(max((x.max() for x in asked), default=0)),
+    byte_level=paths[0].suffix != ".npz",
   )
 
 
-def _warn_of_unseen(path: str, tables: dict[str, Table]) -> None:
-  """Logs how many labels do not occur in training, and so cannot be learned."""
-  known = tables["train"].labels
-  if known.dtype.kind != "U":
-    return
-  for split in ("validation", "test"):
-    unseen = ~np.isin(tables[split].labels, known)
-    if unseen.any():
-      logging.warning(
-        "%s: %d of %d labels of %s are none of training's, such as %r; an"
-        " answer to them can only be wrong",
-        path, unseen.sum(), len(unseen), split,
-        str(tables[split].labels[unseen][0]),
-      )  # fmt: skip
+def _whole(tables: Mapping[str, Table]) -> Mapping[str, Table]:
+  """The tables that have each row once."""
+  return {ALL: tables[ALL]} if ALL in tables else tables
 
 
-def _require_room(path: str, tables: dict[str, Table], length: int) -> None:
-  """Raises DataError unless each question fits with a byte of its document."""
-  asked = [table.questions for table in tables.values() if table.questions]
-  longest = max((questions.longest for questions in asked), default=0)
-  if longest >= length:
-    raise DataError(
-      f"{path}: a question has {longest} bytes with its line feed, and is not"
-      f" cut; length must be at least {longest + 1}, got {length}"
-    )
-
-
-def _read(path: str | None, seed: int) -> tuple[dict[str, Table], list[Path]]:
-  """The table of each split, and the files that were read."""
+def _read(
+  path: str | None, seed: int
+) -> tuple[dict[str, Table], list[Path], str]:
+  """The table of each split, the files that were read, and a fingerprint."""
   if not path:
     raise DataError(
       "file: path is needed: a .npz, .tsv or .jsonl file, a path with {split}"
       " in it, "
       "or a folder of train, validation and test files"
     )
-  whole = Path(path).expanduser()
-  if whole.is_dir():
-    found = [s for s in READERS if (whole / f"train{s}").is_file()]
+  paths = _files(Path(path).expanduser())
+  read = [_read_file(file) for file in paths]
+  identity = {"files": [checksum(file) for file in paths]}
+  if len(read) > 1:
+    tables = dict(zip(SPLITS, read, strict=True))
+    kinds = {split: table.kind for split, table in tables.items()}
+    if len(set(kinds.values())) > 1:
+      found = ", ".join(f"{split}: {kind}" for split, kind in kinds.items())
+      raise DataError(f"{path}: the splits are of different kinds ({found})")
+    return tables, paths, fingerprint(**identity)
+  tables = {ALL: read[0]}
+  group = splitting.groups(tables[ALL].keys())
+  sizes = np.bincount(group)
+  if len(sizes) >= len(SPLITS):
+    for split, rows in splitting.split_rows(group, seed).items():
+      tables[split] = tables[ALL].take(rows)
+    if sizes.min() != sizes.max():
+      identity["split"] = "shares of rows"  # Once, it was shares of groups.
+  return tables, paths, fingerprint(**identity)
+
+
+def _cannot_be_split(path: str, table: Table) -> str:
+  count = len(set(table.keys()))
+  what = "documents" if table.questions else "different rows"
+  return (
+    f"{path}: {count} {what} can't be split in three, at least 3 are needed"
+  )
+
+
+def _files(path: Path) -> list[Path]:
+  """The files at a path: one, or one for each split."""
+  if path.is_dir():
+    found = [s for s in READERS if (path / f"train{s}").is_file()]
     if len(found) > 1:
       raise DataError(
-        f"{whole} has train files of several kinds: {', '.join(found)}; choose"
-        f" one by {whole / '{split}'}{found[0]} or the like"
+        f"{path} has train files of several kinds: {', '.join(found)}; choose"
+        f" one by {path / '{split}'}{found[0]} or the like"
       )
     suffix = found[0] if found else ".tsv"
-    paths = [whole / f"{split}{suffix}" for split in SPLITS]
-  elif "{split}" in whole.name:
-    paths = [
-      whole.with_name(whole.name.replace("{split}", split)) for split in SPLITS
-    ]
-  else:
-    paths = [whole]
-  tables = [_read_file(file) for file in paths]
-  if len(tables) == 1:
-    return _split(tables[0], seed, whole), paths
-  return dict(zip(SPLITS, tables, strict=True)), paths
+    return [path / f"{split}{suffix}" for split in SPLITS]
+  if "{split}" in path.name:
+    return [path.with_name(path.name.replace("{split}", s)) for s in SPLITS]
+  return [path]
 
 
 def _read_file(path: Path) -> Table:
@@ -162,61 +202,109 @@ def _read_file(path: Path) -> Table:
   return READERS[path.suffix](path)
 
 
-def _split(table: Table, seed: int, path: Path) -> dict[str, Table]:
-  groups = table.groups
-  count = int(groups.max()) + 1
-  if count < 3:
-    kind = "documents" if table.questions else "rows"
-    raise DataError(
-      f"{path}: {count} {kind} can't be split in three, at least 3 are needed"
-    )
-  order = shuffled(count, seed)
-  size = max(1, count // EVAL_SHARE)
-  place = np.argsort(order)[groups]
-  rows = np.argsort(place, kind="stable")
-  ends = np.searchsorted(place[rows], (size, 2 * size))
-  validation, test, train = map(table.take, np.split(rows, ends))
-  return {"train": train, "validation": validation, "test": test}
-
-
-def _common_head(tables: dict[str, Table], path: str | None) -> str:
-  heads = {
-    split: table.head + " questions" * bool(table.questions)
-    for split, table in tables.items()
-  }
-  if len(set(heads.values())) > 1:
-    found = ", ".join(f"{split}: {head}" for split, head in heads.items())
-    raise DataError(f"{path}: the splits are of different kinds ({found})")
-  return tables["train"].head
-
-
 def _class_numbers(
-  tables: dict[str, Table],
-) -> tuple[dict[str, np.ndarray], int, tuple[str, ...]]:
-  """Labels of each split as numbers; the count and the names of classes."""
+  path: str, tables: Mapping[str, Table]
+) -> tuple[dict[str, np.ndarray], int, tuple[str, ...], str]:
+  """Labels of each split as numbers; the number of classes, their names, why.
+
+  Numbers as labels are kept, so that the classes are 0 to the largest one,
+  unless that would be many more classes than there are labels.
+  """
   labels = {split: table.labels for split, table in tables.items()}
-  every = np.concatenate([rows.ravel() for rows in labels.values()])
-  if every.dtype.kind == "U":
-    names = np.unique(every)
-    numbers = {
-      split: np.searchsorted(names, rows) for split, rows in labels.items()
-    }
-    return numbers, max(2, len(names)), tuple(map(str, names))
-  return labels, max(2, 1 + int(every.max())), ()
+  every = np.unique(np.concatenate([rows.ravel() for rows in labels.values()]))
+  text = every.dtype.kind == "U"
+  known = every if text else every[every >= 0]
+  origin = f"the largest label, {known[-1]}, in {path}"
+  if not text and known[-1] < SPARSE * len(known):
+    return labels, 1 + int(known[-1]), (), origin
+  if not text:
+    logging.warning(
+      "%s: the labels are %d numbers from %d to %d; each of them is a class,"
+      " and those between are none",
+      path, len(known), known[0], known[-1],
+    )  # fmt: skip
+  number = lambda rows: np.searchsorted(known, rows).astype(np.int32)
+  numbers = {
+    split: number(rows) if text else np.where(rows < 0, NOT_ASKED, number(rows))
+    for split, rows in labels.items()
+  }
+  origin = f"the {len(known)} different labels in {path}"
+  return numbers, len(known), tuple(map(str, known)), origin
+
+
+def _vocabulary(
+  path: str, tables: Mapping[str, Table], *, byte_level: bool
+) -> tuple[int, str]:
+  """The size of the vocabulary, and where it comes from."""
+  if byte_level:
+    return VOCAB_SIZE, "the 256 bytes"
+  found, different = [], set()
+  for split, table in _whole(tables).items():
+    for name, text in zip(("inputs", "inputs2"), table.texts, strict=False):
+      largest, row = text.largest
+      where = f"row {row} of {name}" + f" of {split}" * (split != ALL)
+      found.append((largest, where))
+      different.update(np.unique(np.concatenate(text.ids)).tolist())
+  largest, where = max(found)
+  origin = f"id {largest} in {where} in {path}"
+  if largest > max(MANY_IDS, IDS_PER_TOKEN * len(different)):
+    logging.warning(
+      "%s: there are %d different ids up to %d (%s); the model gets a vector"
+      " for every id up to the largest",
+      path, len(different), largest, where,
+    )  # fmt: skip
+  return max(2, 1 + largest), origin
+
+
+def _warn_of_unseen(path: str, tables: Mapping[str, Table]) -> None:
+  """Logs how many labels do not occur in training, and so cannot be learned."""
+  known = tables["train"].labels
+  for split in ("validation", "test"):
+    labels = tables[split].labels
+    unseen = ~np.isin(labels, known)
+    if labels.dtype.kind != "U":
+      unseen &= labels >= 0
+    if unseen.any():
+      logging.warning(
+        "%s: %d of %d labels of %s are none of training's, such as %r; an"
+        " answer to them can only be wrong",
+        path, unseen.sum(), unseen.size, split, str(labels[unseen][0]),
+      )  # fmt: skip
+
+
+def _check(path: str, tables: Mapping[str, Table], length: int) -> None:
+  """Raises DataError, or warns, about the tables cut to a length."""
+  for split, table in tables.items():
+    try:
+      table.check(length)
+    except DataError as error:
+      where = path if split == ALL else f"{path}: {split}"
+      raise DataError(f"{where}: {error}") from None
+  longest = max(table.lengths.max() for table in tables.values())
+  if longest > length:
+    logging.warning(
+      "%s has rows of %d tokens; they are cut to length %d",
+      path, longest, length,
+    )  # fmt: skip
+  splits = {split: tables[split] for split in SPLITS if split in tables}
+  if not splits:
+    return
+  _warn_of_unseen(path, splits)
+  said = splitting.uneven(splits) if ALL in tables else []
+  for message in said + splitting.overlaps(splits, length):
+    logging.warning("%s: %s", path, message)
 
 
 def _examples(table: Table, labels: np.ndarray, length: int) -> Examples:
   def make(i: int) -> Example:
-    example = {}
-    for text, suffix in zip(table.texts, ("", "2"), strict=False):
-      example |= tokens(text.ids[i], length, suffix, text.mask[i])
     if table.questions:
-      question = table.questions.ids[i]
-      # The end of the document is cut where the question needs the room.
-      start = length - len(question)
-      last = min(len(table.texts[0].ids[i]), start)
-      example["inputs"][last:start], example["inputs"][start:] = 0, question
-      example["mask"] = example["inputs"] > 0
+      example = layout.place(
+        table.texts[0].ids[i], table.questions.ids[i], length
+      )
+    else:
+      example = {}
+      for text, suffix in zip(table.texts, ("", "2"), strict=False):
+        example |= tokens(text.ids[i], length, suffix, text.mask[i])
     label = labels[i]
     if table.head == "causal_lm":
       asked = fit(label, length, NOT_ASKED)
@@ -226,7 +314,11 @@ def _examples(table: Table, labels: np.ndarray, length: int) -> Examples:
   return Examples(len(table), make)
 
 
-def _majority(train: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def _asked(table: Table, labels: np.ndarray, length: int) -> np.ndarray:
+  """The class numbers [q] of what is asked at a length."""
+  return Table(table.texts, labels, table.questions).asked(length)
+
+
+def _majority(train: np.ndarray, labels: np.ndarray) -> float:
   """Accuracy of always giving the most frequent answer of training."""
-  answer = np.bincount(train[train >= 0]).argmax()
-  return {"majority": float((labels[labels >= 0] == answer).mean())}
+  return float((labels == np.bincount(train).argmax()).mean())

@@ -1,89 +1,31 @@
 """Reads the user's own files; errors name the line or the key."""
 
 import codecs
-import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 
 from nema_lc_jax.data.byte_text import encode, read_lines
+from nema_lc_jax.data.layout import question_ids
+from nema_lc_jax.data.text.table import Table, Texts
 from nema_lc_jax.data.types import DataError
 
 KEYS = ("inputs", "labels", "inputs2", "mask", "mask2")
 COLUMNS = {2: "label, text", 3: "label, text1, text2"}
 # The keys of a JSON line, or the first line of a tsv of questions in any order.
 FIELDS = ("document", "question", "answer")
+# Names of columns that make the first line of a tsv a header.
+LABEL_NAMES = {"label", "class", "category", "target", "sentiment"}
+TEXT_NAMES = {
+  *("text", "document", "sentence", "review", "content", "premise"),
+  *("text1", "text2", "document1", "document2", "sentence1", "sentence2"),
+  "hypothesis",
+}
 MAX_ID = 2**31 - 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Texts:
-  """Rows of token ids and their masks, both 1-D and of any length."""
-
-  ids: Sequence[np.ndarray]
-  mask: Sequence[np.ndarray]
-
-  @property
-  def longest(self) -> int:
-    """The length of the longest row, without padding at its end."""
-    return max(int(np.flatnonzero(mask)[-1]) + 1 for mask in self.mask)
-
-  @property
-  def max_id(self) -> int:
-    """The largest token id."""
-    return max(int(row.max()) for row in self.ids)
-
-  def take(self, rows: np.ndarray) -> "Texts":
-    """The rows with these numbers."""
-    return Texts([self.ids[i] for i in rows], [self.mask[i] for i in rows])
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-  """The examples of a file: one or two texts per row, and labels."""
-
-  texts: tuple[Texts, ...]
-  labels: np.ndarray  # [n] ints or strings, or [n, L] ints
-  questions: Texts | None = None  # about the first text
-
-  @property
-  def head(self) -> str:
-    """The head that fits the examples."""
-    if self.labels.ndim == 2:
-      return "causal_lm"
-    return "classify" if len(self.texts) == 1 else "match"
-
-  @property
-  def groups(self) -> np.ndarray:
-    """The group of each row [n]: one per document, or one per row."""
-    if not self.questions:
-      return np.arange(len(self))
-    numbers: dict[bytes, int] = {}
-    return np.array(
-      [
-        numbers.setdefault(ids.tobytes(), len(numbers))
-        for ids in self.texts[0].ids
-      ]
-    )
-
-  @property
-  def longest(self) -> int:
-    """The length of the longest row, with its question."""
-    if self.questions:
-      rows = zip(self.texts[0].ids, self.questions.ids, strict=True)
-      return max(len(document) + len(question) for document, question in rows)
-    return max(text.longest for text in self.texts)
-
-  def __len__(self) -> int:
-    return len(self.labels)
-
-  def take(self, rows: np.ndarray) -> "Table":
-    """The examples with these numbers."""
-    texts = tuple(text.take(rows) for text in self.texts)
-    questions = self.questions and self.questions.take(rows)
-    return Table(texts, self.labels[rows], questions)
+MANY = 10  # rows from which on their labels are judged
 
 
 def read_npz(path: Path) -> Table:
@@ -176,33 +118,71 @@ def read_tsv(path: Path) -> Table:
   """The table of a tsv file; DataError names the line that is malformed."""
   lines = [line.removesuffix(b"\r") for line in read_lines(path)]
   lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
-  header = [name.strip().lower() for name in lines[0].split(b"\t")]
-  if sorted(header) == sorted(field.encode() for field in FIELDS):
-    order = [header.index(field.encode()) for field in FIELDS]
-    rows = [line.split(b"\t") for line in lines[1:]]
-    rows = [
-      [row[i] for i in order] if len(row) == len(FIELDS) else row
-      for row in rows
-    ]
-    return _questions(path, rows, first=2)
-  labels, rows, columns = [], [], 0
-  for number, line in enumerate(lines, 1):
-    label, *texts = line.split(b"\t")
-    columns = columns or 1 + len(texts)  # as in the first line
-    if 1 + len(texts) != columns or columns not in COLUMNS:
+  rows = [line.split(b"\t") for line in lines]
+  names = [name.decode(errors="replace").strip().lower() for name in rows[0]]
+  if sorted(names) == sorted(FIELDS):
+    order = [names.index(field) for field in FIELDS]
+    return _questions(path, _ordered(rows[1:], order), first=2)
+  order = _header(names)
+  first = 1
+  if order:
+    rows, first = _ordered(rows[1:], order), 2
+    if not rows:
+      raise DataError(f"{path}: there is no row after the header")
+  columns = len(rows[0])
+  labels = []
+  for number, row in enumerate(rows, first):
+    if len(row) != columns or columns not in COLUMNS:
       expected = COLUMNS.get(columns, " or ".join(COLUMNS.values()))
       raise DataError(
-        f"{path}:{number}: expected columns between tabs: {expected}; got "
-        f"{1 + len(texts)}"
+        f"{path}:{number}: expected columns between tabs: {expected}; got"
+        f" {len(row)}"
       )
-    if not all(texts):
+    if not all(row[1:]):
       raise DataError(f"{path}:{number}: a text is empty")
-    labels.append(_label(path, number, label))
-    rows.append(texts)
-  return Table(
-    tuple(_bytes_as_texts(column) for column in zip(*rows, strict=True)),
-    np.array(labels),
-  )
+    labels.append(_label(path, number, row[0]))
+  _warn_of_labels(path, labels, COLUMNS[columns], header=bool(order))
+  _, *texts = zip(*rows, strict=True)
+  return Table(tuple(map(_bytes_as_texts, texts)), np.array(labels))
+
+
+def _header(names: Sequence[str]) -> list[int] | None:
+  """The order of the columns in which the label comes first; None: no header.
+
+  A header has the name of a label and, in all other columns, of texts.
+  """
+  labels = [i for i, name in enumerate(names) if name in LABEL_NAMES]
+  texts = [i for i, name in enumerate(names) if name in TEXT_NAMES]
+  if len(labels) != 1 or not texts or len(texts) != len(names) - 1:
+    return None
+  return labels + texts
+
+
+def _ordered(
+  rows: Sequence[Sequence[bytes]], order: Sequence[int]
+) -> list[Sequence[bytes]]:
+  """The rows with their columns in this order; others are left for an error."""
+  return [
+    [row[i] for i in order] if len(row) == len(order) else row for row in rows
+  ]
+
+
+def _warn_of_labels(
+  path: Path, labels: Sequence[str], expected: str, *, header: bool
+) -> None:
+  """Warns if labels look like texts, or the first one like a header."""
+  different = len({*labels})
+  if len(labels) >= MANY and different > len(labels) / 2:
+    logging.warning(
+      "%s: %d rows have %d different labels, such as %r; the columns are: %s",
+      path, len(labels), different, labels[-1][:40], expected,
+    )  # fmt: skip
+  elif not header and labels.count(labels[0]) == 1 and len(labels) >= MANY:
+    logging.warning(
+      "%s:1: the label %r is in no other line; if this line is a header, call"
+      " its columns %s",
+      path, labels[0][:40], expected,
+    )  # fmt: skip
 
 
 def read_jsonl(path: Path) -> Table:
@@ -217,12 +197,18 @@ def read_jsonl(path: Path) -> Table:
       row = [found[field] for field in FIELDS]
       if not all(isinstance(value, str) for value in row):
         raise TypeError
-      rows.append([value.encode() for value in row])
     except (ValueError, KeyError, TypeError, RecursionError):
       keys = ", ".join(f'"{field}": "..."' for field in FIELDS)
       raise DataError(
         f"{path}:{number}: expected a JSON object {{{keys}}} of strings; got"
         f" {line[:40].decode(errors='replace')!r}"
+      ) from None
+    try:
+      rows.append([value.encode() for value in row])
+    except UnicodeEncodeError as error:
+      raise DataError(
+        f"{path}:{number}: {error.object[error.start]!r} is one half of a"
+        " character, and no text"
       ) from None
   return _questions(path, rows, first=1)
 
@@ -244,8 +230,8 @@ def _questions(
         raise DataError(f"{path}:{number}: the {field} is empty")
   documents, questions, answers = zip(*rows, strict=True)
   labels = [_label(path, n, answer) for n, answer in enumerate(answers, first)]
-  # A line feed separates the question from the document.
-  asked = _bytes_as_texts([b"\n" + question for question in questions])
+  _warn_of_labels(path, labels, ", ".join(FIELDS), header=True)
+  asked = _as_texts([question_ids(question) for question in questions])
   return Table((_bytes_as_texts(documents),), np.array(labels), asked)
 
 
@@ -260,7 +246,11 @@ def _label(path: Path, number: int, label: bytes) -> str:
 
 
 def _bytes_as_texts(column: Sequence[bytes]) -> Texts:
-  ids = [encode(text).astype(np.int16) for text in column]
+  return _as_texts([encode(text) for text in column])
+
+
+def _as_texts(rows: Sequence[np.ndarray]) -> Texts:
+  ids = [row.astype(np.int16) for row in rows]
   return Texts(ids, [np.ones(len(row), bool) for row in ids])
 
 

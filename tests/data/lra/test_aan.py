@@ -131,15 +131,24 @@ def out_of_space(*_):
   raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_fixed_part_of_a_split_can_be_chosen(tmp_path, error_of):
+def test_a_fixed_part_of_a_split_can_be_chosen(tmp_path, error_of, caplog):
   rows = [f"{i % 2}\ta\tb\t{i:02}\tother" for i in range(12)]
   write(tmp_path, eval=rows, test=rows)
   some = data.load("aan", dir=str(tmp_path), num_eval=4, num_test=5)
   assert some.num_examples == {"train": 1, "validation": 4, "test": 5}
   found = {bytes(some.evaluation("test", 2)[i]["inputs"] - 1) for i in range(5)}
   assert len(found) == 5
-  assert "num_eval must be at most 12, which is all; got 13" in error_of(
-    data.load, "aan", dir=str(tmp_path), num_eval=13
+  # More than there are is all, and is said once.
+  every = data.load("aan", dir=str(tmp_path), num_eval=4321)
+  assert every.num_examples["validation"] == 12
+  found = {
+    bytes(every.evaluation("validation", 2)[i]["inputs"] - 1) for i in range(12)
+  }
+  assert len(found) == 12
+  said = "config.data.num_eval=4321 is more than there are; 12 are used"
+  assert caplog.text.count(said) == 1
+  assert "num_eval must be an integer of at least 1, got 0" in error_of(
+    data.load, "aan", dir=str(tmp_path), num_eval=0
   )
 
 

@@ -76,7 +76,7 @@ def test_a_fixed_part_of_the_test_split_can_be_chosen(tmp_path, error_of):
   assert texts(some, "test").items() < texts(load(), "test").items()
   assert texts(some, "test") == texts(load(num_test=9, seed=1), "test")
   assert some.fingerprint != load().fingerprint
-  assert "num_test must be at most 40" in error_of(load, num_test=41)
+  assert load(num_test=41).num_examples["test"] == 40  # all
   assert "num_test must be an integer of at least 1" in error_of(
     load, num_test=0
   )
@@ -103,13 +103,20 @@ def test_a_changed_file_is_prepared_anew_and_said_so(tmp_path, caplog):
   assert after.fingerprint != before.fingerprint
 
 
+def test_of_few_reviews_a_tenth_is_held_out(tmp_path, caplog):
+  write(tmp_path, count=15)
+  found = data.load("imdb", dir=str(tmp_path), num_eval=5432)
+  assert found.num_examples["validation"] == 3
+  assert found.num_examples["train"] == 27
+  assert "num_eval=5432 is more than there are; 3 are used" in caplog.text
+
+
 def test_bad_folders_are_named(tmp_path, error_of):
   load = lambda **options: error_of(
     data.load, "imdb", dir=str(tmp_path), **options
   )
   assert f"no train/neg in {tmp_path}" in load()
   write(tmp_path, count=2)
-  assert "num_eval must leave reviews to train on, at most 3 of 4" in load()
   (tmp_path / "test/pos/1_1.txt").write_text(" \n")
   assert "1_1.txt: the review is empty" in load(num_eval=1)
   for path in (tmp_path / "test/pos").iterdir():

@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 from absl import logging
@@ -26,7 +24,12 @@ def test_one_npz_is_split_by_the_seed(tmp_path):
   inputs = np.arange(1, 41).reshape(20, 2)
   path = save(tmp_path / "a.npz", inputs=inputs, labels=np.arange(20) % 3)
   dataset = load(path, seed=1)
-  assert dataset.num_examples == {"train": 16, "validation": 2, "test": 2}
+  assert dataset.num_examples == {
+    "train": 16,
+    "validation": 2,
+    "test": 2,
+    "all": 20,
+  }
   assert (dataset.head, dataset.vocab_size, dataset.num_classes) == (
     "classify",
     41,
@@ -55,12 +58,13 @@ def test_three_files_are_the_splits(tmp_path, form):
     save(tmp_path / f"{split}.npz", inputs=[[5 + i, 0]], labels=[7 * i])
   dataset = load(tmp_path if form == "folder" else tmp_path / form)
   assert dataset.vocab_size == 8  # over all splits
-  assert dataset.num_classes == 15  # gaps between labels are fine
+  assert dataset.num_classes == 3
+  assert dataset.label_names == ("0", "7", "14")
   for i, split in enumerate(("train", "validation", "test")):
     (row,) = rows_of(dataset, split, 3)
     assert row["inputs"].tolist() == [5 + i, 0, 0]
     assert row["mask"].tolist() == [True, False, False]
-    assert row["label"] == 7 * i
+    assert row["label"] == i
 
 
 def test_a_mask_makes_token_zero_a_token(tmp_path):
@@ -89,8 +93,11 @@ def test_labels_per_token_predict_and_padding_is_not_asked(tmp_path):
   assert first["label"].tolist() == [-1, 2, -1, -1]
   assert second["label"].tolist() == [1, -5, 2, -1]
   assert second["label"].dtype == np.int32
-  # Training has 2 most often: right in 4 of the 6 labels that are asked.
-  assert dataset.baselines("test", 4) == {"majority": pytest.approx(3 / 4)}
+  # Training has 2 most often, right in 2 of the 3 that are asked of the test:
+  # the label on padding does not count.
+  assert dataset.baselines("test", 4) == {"majority": pytest.approx(2 / 3)}
+  # Of length 2, one label is 2 and one is 1.
+  assert dataset.baselines("test", 2) == {"majority": pytest.approx(1 / 2)}
 
 
 def test_two_texts_match(tmp_path):
@@ -147,11 +154,13 @@ def test_cutting_is_said_once(tmp_path, monkeypatch):
   monkeypatch.setattr(
     logging, "warning", lambda text, *args: said.append(text % args)
   )
-  path = save(tmp_path / "a.npz", inputs=np.ones((9, 6), int), labels=[1] * 9)
+  path = save(
+    tmp_path / "a.npz", inputs=np.arange(1, 55).reshape(9, 6), labels=[1] * 9
+  )
   dataset = load(path)
   rows_of(dataset, "test", 6)
   assert not said
-  assert rows_of(dataset, "test", 4)[0]["inputs"].tolist() == [1] * 4
+  assert len(rows_of(dataset, "test", 4)[0]["inputs"]) == 4
   rows_of(dataset, "train", 4)
   assert said == [f"{path} has rows of 6 tokens; they are cut to length 4"]
 
@@ -208,7 +217,6 @@ def test_a_wrong_npz_says_what_is_wrong(tmp_path, changes, message, error_of):
     ("a\tb\na\t\n", "a.tsv:2: a text is empty"),
     ("a\tb\n\udcff\tb\n", "a.tsv:2: the label is not UTF-8"),
     ("a\tb\n \tb\n", "a.tsv:2: the label is empty"),
-    ("a\tb\na\tb\n", "a.tsv: 2 rows can't be split in three"),
   ],
 )
 def test_a_wrong_tsv_says_which_line(tmp_path, text, message, error_of):
@@ -219,180 +227,11 @@ def test_a_wrong_tsv_says_which_line(tmp_path, text, message, error_of):
   assert message in found
 
 
-# Questions about documents.
-
-ROWS = [
-  ("The cat sat.", "Who sat?", "cat"),
-  ("The cat sat.", "What did it do?", "sit"),
-  ("A dog ran away.", "Who ran?", "dog"),
-  ("Fog.", "What?", "fog"),
-]
-HEADER = "document\tquestion\tanswer\n"
-
-
-def write_questions(path, rows=ROWS, end="\n"):
-  if path.suffix == ".jsonl":
-    names = HEADER.split()
-    found = [dict(zip(names, row, strict=True)) for row in rows]
-    lines = [json.dumps({"id": 1} | row) + end for row in found]
-  else:
-    lines = [HEADER, *("\t".join(row) + end for row in rows)]
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text("".join(lines), newline="")
-  return path
-
-
-def read_back(example):
-  """The text of an example, with a dot for padding."""
-  ids = example["inputs"]
-  assert ((ids > 0) == example["mask"]).all()
-  return bytes((np.where(ids > 0, ids, ord(".") + 1) - 1).tolist()).decode()
-
-
-@pytest.mark.parametrize("suffix", [".jsonl", ".tsv"])
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_question_is_at_the_very_end_and_the_document_at_the_beginning(
-  tmp_path, suffix, end, monkeypatch
-):
-  said = []
-  monkeypatch.setattr(
-    logging, "warning", lambda text, *args: said.append(text % args)
-  )
-  for split in ("train", "validation", "test"):
-    write_questions(tmp_path / f"{split}{suffix}", end=end)
-  dataset = load(tmp_path)
-  assert (dataset.head, dataset.vocab_size) == ("classify", 257)
-  assert dataset.label_names == ("cat", "dog", "fog", "sit")
-  rows = rows_of(dataset, "test", 28)
-  assert [read_back(row) for row in rows] == [
-    "The cat sat........\nWho sat?",
-    "The cat sat.\nWhat did it do?",
-    "A dog ran away.....\nWho ran?",
-    "Fog...................\nWhat?",
-  ]
-  assert [dataset.label_names[row["label"]] for row in rows] == [
-    answer for _, _, answer in ROWS
-  ]
-  assert not said
-  # What is cut is the end of the document, and never the question.
-  assert [read_back(row) for row in rows_of(dataset, "test", 18)] == [
-    "The cat s\nWho sat?",
-    "Th\nWhat did it do?",
-    "A dog ran\nWho ran?",
-    "Fog.........\nWhat?",
-  ]
-  assert said == [
-    f"{tmp_path} has rows of 28 tokens; they are cut to length 18"
-  ]
-
-
-def test_questions_longer_than_the_length_are_an_error(tmp_path, error_of):
-  dataset = load(write_questions(tmp_path / "a.jsonl"))
-  rows_of(dataset, "train", 17)
-  assert error_of(dataset.evaluation, "train", 16).endswith(
-    "a.jsonl: a question has 16 bytes with its line feed, and is not cut;"
-    " length must be at least 17, got 16"
-  )
-
-
-def test_questions_about_one_document_stay_together(tmp_path):
-  rows = [(f"text {i % 20}", f"q{i}", f"a{i}") for i in range(100)]
-  dataset = load(write_questions(tmp_path / "a.jsonl", rows), seed=3)
-  assert dataset.num_examples == {"train": 80, "validation": 10, "test": 10}
-  seen = {
-    split: {read_back(row)[:7] for row in rows_of(dataset, split, 20)}
-    for split in ("train", "validation", "test")
-  }
-  assert [len(texts) for texts in seen.values()] == [16, 2, 2]
-  assert len(set().union(*seen.values())) == 20
-
-
-def test_an_answer_that_training_has_not_is_said_and_never_right(
-  tmp_path, monkeypatch
-):
-  said = []
-  monkeypatch.setattr(
-    logging, "warning", lambda text, *args: said.append(text % args)
-  )
-  write_questions(tmp_path / "train.jsonl", ROWS[:2])
-  write_questions(tmp_path / "validation.jsonl", ROWS[:2])
-  write_questions(tmp_path / "test.jsonl", ROWS[1:])
-  dataset = load(tmp_path)
-  assert said == [
-    f"{tmp_path}: 2 of 3 labels of test are none of training's, such as 'dog';"
-    " an answer to them can only be wrong"
-  ]
-  taught = {int(row["label"]) for row in rows_of(dataset, "train", 30)}
-  asked = [int(row["label"]) for row in rows_of(dataset, "test", 30)]
-  assert [label in taught for label in asked] == [True, False, False]
-  assert max(asked) < dataset.num_classes
-
-
-QUESTION = '{"document": "a", "question": "b", "answer": "c"}\n'
-
-
-@pytest.mark.parametrize(
-  ("name", "text", "message"),
-  [
-    ("a.jsonl", "", "a.jsonl: the file is empty"),
-    ("a.jsonl", QUESTION + "{\n", 'a.jsonl:2: expected a JSON object {"docume'),
-    ("a.jsonl", QUESTION + "\n" + QUESTION, "a.jsonl:2: expected a JSON obje"),
-    ("a.jsonl", QUESTION.replace("answer", "x"), "a.jsonl:1: expected a JSON"),
-    ("a.jsonl", QUESTION.replace('"c"', "3"), "of strings; got '{\"document"),
-    ("a.jsonl", "[1]\n", "a.jsonl:1: expected a JSON object"),
-    ("a.jsonl", '"document"\n', "a.jsonl:1: expected a JSON object"),
-    ("a.jsonl", "[" * 20_000, "a.jsonl:1: expected a JSON object"),
-    ("a.jsonl", QUESTION.replace("b", "\udcff"), "a.jsonl:1: expected a JSON"),
-    ("a.jsonl", QUESTION.replace('"b"', '" "'), "a.jsonl:1: the question is e"),
-    ("a.jsonl", QUESTION * 3, "a.jsonl: 1 documents can't be split in three"),
-    ("a.tsv", HEADER, "a.tsv: there is no row after the header"),
-    ("a.tsv", HEADER + "a\tb\n", "a.tsv:2: expected columns between tabs: doc"),
-    ("a.tsv", HEADER + "a\tb\tc\na\tb\t\n", "a.tsv:3: the answer is empty"),
-    ("a.tsv", HEADER + "a\tb\t\udcff\n", "a.tsv:2: the label is not UTF-8"),
-  ],
-)
-def test_a_wrong_question_says_which_line(
-  tmp_path, name, text, message, error_of
-):
-  path = tmp_path / name
-  path.write_bytes(text.encode(errors="surrogateescape"))
-  assert message in error_of(load, path)
-
-
-@pytest.mark.parametrize(
-  "header",
-  ["\ufeffDocument\tQuestion \tAnswer", "answer\tdocument\tquestion"],
-)
-def test_the_header_may_be_written_in_other_ways(tmp_path, header):
-  expected = load(write_questions(tmp_path / "a.tsv"))
-  names = [name.strip("\ufeff ").lower() for name in header.split("\t")]
-  order = [HEADER.split().index(name) for name in names]
-  rows = ["\t".join(row[i] for i in order) for row in ROWS]
-  path = tmp_path / "b.tsv"
-  path.write_text("\n".join([header, *rows]) + "\n")
-  found = load(path)
-  assert found.label_names == expected.label_names
-  for a, b in zip(
-    rows_of(found, "train", 40), rows_of(expected, "train", 40), strict=True
-  ):
-    np.testing.assert_array_equal(a["inputs"], b["inputs"])
-
-
 def test_blanks_and_marks_around_a_label_make_no_class(tmp_path):
   path = tmp_path / "a.tsv"
   rows = ["\ufeffyes\ta", "yes \tb", "no\tc", "no\td"]
   path.write_text("\n".join(rows) + "\n")
   assert load(path).label_names == ("no", "yes")
-
-
-def test_questions_are_not_mixed_with_other_texts(tmp_path, error_of):
-  for split in ("train", "validation"):
-    write_questions(tmp_path / f"{split}.tsv")
-  (tmp_path / "test.tsv").write_text("cat\ttext\n")
-  assert (
-    "train: classify questions, validation: classify questions, test: c"
-    in (error_of(load, tmp_path))
-  )
 
 
 def test_wrong_paths_say_what_was_expected(tmp_path, error_of):

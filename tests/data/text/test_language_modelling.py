@@ -80,6 +80,7 @@ def test_training_hides_other_tokens_of_a_text_in_every_epoch(tmp_path):
 
 def test_either_of_two_texts_is_taken_and_no_label_looked_at(tmp_path):
   ones, twos = np.full((40, 8), 1), np.full((40, 8), 2)
+  ones[:, 7] = twos[:, 7] = np.arange(3, 43)  # Equal texts would be one group.
   path = tmp_path / "pairs.npz"
   np.savez(path, inputs=ones, inputs2=twos, labels=np.arange(40) % 2)
   own = data.load("file", path=str(path))
