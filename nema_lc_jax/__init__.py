@@ -4,8 +4,16 @@ The memory core is `nema_lc_jax.memory`. All names here load on first use.
 """
 
 import importlib
+import sys
 
 from nema_lc_jax.version import __version__
+
+# While Python looks for the module of `python -m nema_lc_jax.NAME`, and nothing
+# else is imported yet, that is its argument 0.
+if sys.argv[:1] == ["-m"]:
+  from nema_lc_jax.runs import process
+
+  process.begin()
 
 _LAZY = {
   "build_model": "nema_lc_jax.models",

@@ -6,10 +6,8 @@ one's own, from a module in the current folder.
 
 import fcntl
 import gc
-import hashlib
 import os
 import pickle
-import platform
 import sys
 from pathlib import Path
 
@@ -33,15 +31,12 @@ FLAGS = [
 ]
 
 
-def machine() -> str:
-  """Names this kind of machine: what is compiled for it runs on no other."""
-  try:
-    text = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
-    lines = [x for x in text.split("\n") if x.startswith(("model", "flags"))]
-  except OSError:
-    lines = [platform.platform(), platform.processor()]
-  return hashlib.sha256("".join(lines).encode()).hexdigest()[:12]
+# `configs`, `tests` and a policy of one's own are found however pytest is run.
+for folder in (str(Path(__file__).parents[1]), os.getcwd()):
+  if folder not in sys.path:
+    sys.path.insert(0, folder)
 
+from nema_lc_jax.runs.process import machine  # noqa: E402
 
 # Before jax is imported: it reads these when it starts. What one test or one
 # worker has compiled, all others and the next run find beside pytest's cache.
@@ -55,11 +50,6 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 # Tracing makes many objects, of which few are garbage.
 gc.set_threshold(50_000, 20, 20)
-
-# `configs`, `tests` and a policy of one's own are found however pytest is run.
-for folder in (str(Path(__file__).parents[1]), os.getcwd()):
-  if folder not in sys.path:
-    sys.path.insert(0, folder)
 
 
 def pytest_addoption(parser):

@@ -35,7 +35,7 @@ ALLOWED = {
   "benchmark": TRAINING | {"__init__"},  # For where the package is.
   "inspect": TRAINING | {"stream"},
   # The root.
-  "__init__": {"version", "memory", "models"},
+  "__init__": {"version", "memory", "models", "runs"},
   "version": set(),
   "errors": set(),
   "own": {"errors"},

@@ -10,7 +10,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from nema_lc_jax.errors import ConfigError, RunError, StoppedError, one_line
-from nema_lc_jax.runs import config_help
+from nema_lc_jax.runs import config_help, process
 from nema_lc_jax.runs.config_file import load_file
 from nema_lc_jax.runs.config_json import (
   field_names,
@@ -29,7 +29,7 @@ def run_command(
   """Runs a command, and returns its exit code.
 
   0: success, also if a signal stopped a run after it saved; 1: a run had to
-  stop; 2: a user's mistake. Errors are one line on standard error.
+  stop; 2: a user's mistake; 130: Ctrl-C. Errors are one line on standard error.
 
   Args:
     command: returns its own exit code; None means 0.
@@ -45,7 +45,7 @@ def run_command(
     print(label() + one_line(error), file=sys.stderr)
     return 1 if isinstance(error, RunError) else 2
   except KeyboardInterrupt:
-    return 130
+    return process.interrupted()
 
 
 class Parser(argparse.ArgumentParser):

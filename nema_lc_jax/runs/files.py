@@ -19,6 +19,8 @@ SUMMARY_FILE = "summary.json"
 TRACE_FILE = "memory_trace.npz"
 # State and batch of a step whose numbers were not finite.
 NONFINITE_FILE = "nonfinite.npz"
+# Names the process that writes to a folder.
+LOCK_FILE = ".lock"
 CHECKPOINTS = "checkpoints"
 PLOTS = "plots"
 TENSORBOARD = "tensorboard"
@@ -27,6 +29,11 @@ PRETRAIN = "pretrain"
 # Folders of the outputs of `inspect` and `stream.retention`.
 INSPECT = "inspect"
 RETENTION = "retention"
+
+
+def contents(folder: Path) -> set[str]:
+  """Names of what is in a folder, but for its lock."""
+  return {path.name for path in folder.iterdir()} - {LOCK_FILE}
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> None:

@@ -90,7 +90,7 @@ def claim_folder(
         f"{message}: restore them, choose another --workdir, or overwrite it"
         " with --force."
       )
-  elif workdir.exists() and any(workdir.iterdir()):
+  elif workdir.exists() and files.contents(workdir):
     raise ConfigError(f"{workdir} is not empty, and holds no run.")
   workdir.mkdir(parents=True, exist_ok=True)
   files.write_json(saved, wanted)

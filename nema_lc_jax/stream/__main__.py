@@ -134,7 +134,7 @@ def _run(args: argparse.Namespace) -> None:
     )
   if args.load:
     stream.load(args.load)
-  stream.compile()
+  stream.compile(query)
   count, began = 0, time.monotonic()
   for piece in read_tokens(sys.stdin.buffer, kind):
     while len(piece):

@@ -110,12 +110,16 @@ class Stream:
     names = self.task.label_names
     return names[answer] if answer < len(names) else str(answer)
 
-  def compile(self) -> None:
-    """Compiles `push` and `answer` in advance, without changing the state."""
+  def compile(self, query: bytes | np.ndarray | None = None) -> None:
+    """Compiles `push` and `answer` in advance, without changing the state.
+
+    Args:
+      query: as in `answer`: queries of each length have a program of their own.
+    """
     nothing = np.zeros(self.block, np.int32)
     self._push(self.params, self.state, nothing, 0)
-    if not self.task.questions:  # Each length of a question is a program.
-      self.answer()
+    if query is not None or not self.task.questions:
+      self.answer(query)
 
   def save(self, path: str | Path) -> None:
     """Saves the state in a file, see `files.save`."""

@@ -9,7 +9,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from nema_lc_jax.errors import RunError
 
 MANY_MAPPINGS = 10_000
+AGAIN_AFTER = 5  # seconds between two signals to a worker
 
 
 class Job(NamedTuple):
@@ -30,24 +32,22 @@ class Job(NamedTuple):
   log: str  # file for its output
 
 
-def work(
-  jobs: Sequence[Job], *, processes: int, out: Path, title: str
-) -> list[str]:
+def work(jobs: Sequence[Job], *, processes: int, title: str) -> list[str]:
   """Trains the jobs in `processes` processes; returns a line per failure.
 
   If a process dies, the other jobs are continued in new processes, as long as
   there is progress. Runs that differ in the seed have the same programs, which
-  are shared in `out/compiled`, or the folder in JAX_COMPILATION_CACHE_DIR.
+  they share by JAX's compilation cache.
 
   Raises:
-    RunError: when interrupted; running jobs are saved.
+    RunError: at SIGTERM; running jobs are saved, as at Ctrl-C.
   """
   if not jobs:
     return []
   failed, pending = [], list(jobs)
   with tqdm(total=len(jobs), desc=title, unit="run") as progress:
     while pending:
-      lost = _round(pending, processes, out, progress, failed)
+      lost = _round(pending, processes, progress, failed)
       if len(lost) == len(pending):
         failed += [f"{job.title}: its process died." for job in lost]
         break
@@ -58,7 +58,6 @@ def work(
 def _round(
   jobs: Sequence[Job],
   processes: int,
-  out: Path,
   progress: tqdm,
   failed: list[str],
 ) -> list[Job]:
@@ -67,19 +66,25 @@ def _round(
   If a worker dies, for example out of memory, its whole pool breaks.
   """
   processes = min(processes, len(jobs))
+  # A worker that is stopped between training and test leaves semaphores, which
+  # another process of Python's removes. It need not tell.
+  os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
   context = multiprocessing.get_context("spawn")
   numbers = context.SimpleQueue()
   for number in range(processes):
     numbers.put(number)
-  before = signal.signal(signal.SIGTERM, _interrupt)
+  before = signal.signal(signal.SIGTERM, _terminate)
   executor = concurrent.futures.ProcessPoolExecutor(
     processes,
     mp_context=context,
     initializer=_start,
-    initargs=(numbers, processes, str(out / "compiled")),
+    initargs=(numbers, processes),
   )
   try:
-    futures = {executor.submit(_train, job): job for job in jobs}
+    # Ctrl-C reaches the whole process group, but only the parent handles it:
+    # workers inherit the mask.
+    with _blocked(signal.SIGINT):
+      futures = {executor.submit(_train, job): job for job in jobs}
     for future in concurrent.futures.as_completed(futures):
       job, error = futures[future], future.exception()
       if isinstance(error, BrokenProcessPool):
@@ -89,15 +94,13 @@ def _round(
         failed.append(line)
       progress.write(line)
       progress.update()
-  except KeyboardInterrupt:
-    executor.shutdown(wait=False, cancel_futures=True)
-    for child in multiprocessing.active_children():
-      # At SIGTERM a run saves and stops. The signal is repeated, since a worker
-      # may already have started its next run.
-      while child.is_alive():
-        child.terminate()
-        child.join(5)
-    raise RunError("interrupted; the same command resumes.") from None
+  except KeyboardInterrupt as error:
+    progress.write("interrupted: the runs in training are being saved")
+    with _ignored(signal.SIGINT):
+      _save_and_stop(executor)
+    if isinstance(error, _Terminated):
+      raise RunError("interrupted; the same command resumes.") from None
+    raise
   finally:
     signal.signal(signal.SIGTERM, before)
     executor.shutdown()
@@ -108,30 +111,62 @@ def _round(
   ]
 
 
-def _interrupt(number, frame):
+def _save_and_stop(executor: concurrent.futures.Executor) -> None:
+  executor.shutdown(wait=False, cancel_futures=True)
+  for child in multiprocessing.active_children():
+    # At SIGTERM a run saves and stops. The signal is repeated, since a worker
+    # may already have started its next run.
+    while child.is_alive():
+      child.terminate()
+      child.join(AGAIN_AFTER)
+
+
+class _Terminated(KeyboardInterrupt):
+  """SIGTERM has come."""
+
+
+def _terminate(number, frame):
   del number, frame
-  raise KeyboardInterrupt
+  raise _Terminated
 
 
-def _start(numbers, processes: int, cache: str) -> None:
+@contextlib.contextmanager
+def _blocked(number: int) -> Iterator[None]:
+  """A signal that comes within the block is handled after it."""
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+  try:
+    yield
+  finally:
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _ignored(number: int) -> Iterator[None]:
+  before = signal.signal(number, signal.SIG_IGN)
+  try:
+    yield
+  finally:
+    signal.signal(number, before)
+
+
+def _start(numbers, processes: int) -> None:
   """Prepares a worker, before JAX starts its backend."""
-  # Ctrl-C reaches the whole process group, but only the parent handles it.
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
   number = numbers.get()
   if hasattr(os, "sched_setaffinity") and processes > 1:
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[number % len(cores) :: processes])
-  import jax
-
-  if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-    jax.config.update("jax_compilation_cache_dir", cache)
   threading.Thread(target=_follow_parent, daemon=True).start()
 
 
 def _follow_parent() -> None:
-  """Stops this worker when its parent is killed."""
+  """Stops this worker when its parent is killed.
+
+  The signal is repeated: the first one may only have ended its run.
+  """
   multiprocessing.parent_process().join()
-  os.kill(os.getpid(), signal.SIGTERM)
+  while True:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(AGAIN_AFTER)
 
 
 def release_programs() -> None:

@@ -12,6 +12,7 @@ from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.runs import files
 from nema_lc_jax.runs.config_json import first_difference, upgraded
 from nema_lc_jax.runs.files import SUMMARY_FILE
+from nema_lc_jax.runs.lock import locked
 from nema_lc_jax.runs.summary import Summary, read_summary
 from nema_lc_jax.sweep import aggregate, figures, plan, pool, tables
 from nema_lc_jax.training.experiment import load_data
@@ -29,7 +30,7 @@ class Arguments(NamedTuple):
 
 
 def _claim(out: Path, config: ConfigDict) -> None:
-  """Makes the folder of a sweep; raises ConfigError on other contents."""
+  """Writes the shared config; raises ConfigError on other contents."""
   shared = json.loads(config.to_json())
   path = out / SWEEP_FILE
   if path.exists():
@@ -39,9 +40,8 @@ def _claim(out: Path, config: ConfigDict) -> None:
         f"{out} holds a sweep of another config"
         f" ({first_difference(found, shared)}): choose another --out."
       )
-  elif out.exists() and any(path.name != "runs" for path in out.iterdir()):
+  elif files.contents(out) - {"runs"}:
     raise ConfigError(f"{out} is not empty, and holds no sweep.")
-  out.mkdir(parents=True, exist_ok=True)
   files.write_json(path, shared)
 
 
@@ -91,7 +91,7 @@ def _train(
     )
     for run in missing
   ]
-  return pool.work(jobs, processes=args.jobs, out=args.out, title=title)
+  return pool.work(jobs, processes=args.jobs, title=title)
 
 
 def _tune(args: Arguments) -> tuple[dict[str, float], list[str]]:
@@ -119,7 +119,16 @@ def _tune(args: Arguments) -> tuple[dict[str, float], list[str]]:
 
 
 def run(args: Arguments) -> list[str]:
-  """Runs the whole sweep; returns a line per failure."""
+  """Runs the whole sweep; returns a line per failure.
+
+  Raises:
+    ConfigError: if the folder holds something else, or is in use.
+  """
+  with locked(args.out):
+    return _run(args)
+
+
+def _run(args: Arguments) -> list[str]:
   _claim(args.out, args.config)
   rates, failed = _tune(args)
   runs = list(args.plan.runs(args.config, rates))

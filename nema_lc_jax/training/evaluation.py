@@ -16,12 +16,16 @@ from nema_lc_jax.training import distributed, metrics, oracle
 from nema_lc_jax.training.capacity import rows_at
 from nema_lc_jax.training.experiment import Experiment
 
+NOTHING_WRITTEN = "nothing is written (write rate 0)"
+
 
 class Evaluated(NamedTuple):
   """The results of a model on a split."""
 
-  metrics: dict[str, float]  # means by name, and the number of `examples`
+  # Means by name, and the numbers of `examples` and `questions`.
+  metrics: dict[str, float]
   correct: np.ndarray  # [examples], each one's share of correct answers
+  questions: np.ndarray  # [examples]
   tasks: np.ndarray | None  # [examples]; None for data sets of one task
 
 
@@ -33,6 +37,7 @@ def evaluate(
   budget: int | None = None,
   times: int = 1,
   at_step: int | None = None,
+  limit: int | None = None,
 ) -> Evaluated:
   """Evaluates every example of a split once.
 
@@ -43,6 +48,7 @@ def evaluate(
     budget: replaces the model's own; 0 turns the memory off.
     times: text length as a multiple of data.length; other than at 1, only the
       first eval.examples are evaluated, in smaller batches.
+    limit: evaluates only the first so many; None: all.
     at_step: the step of the parameters, for errors.
 
   Raises:
@@ -51,7 +57,7 @@ def evaluate(
   """
   step = experiment.steps.eval_step(budget)
   total, seen = None, []
-  for batch in eval_batches(experiment, split, times):
+  for batch in eval_batches(experiment, split, times, limit):
     update, rows = step(params, experiment.steps.put(batch))
     total = update if total is None else total.merge(update)
     seen.append(jax.device_get(rows))
@@ -60,7 +66,11 @@ def evaluate(
   order = np.argsort(rows["index"], kind="stable")
   order = order[rows["weight"][order] > 0]
   rows = {name: array[order] for name, array in rows.items()}
-  if not float(total.accuracy.count):
+  counts = {
+    "examples": len(order),
+    "questions": int(rows["questions"].sum()),
+  }
+  if not counts["questions"] and times == 1 and limit is None:
     raise ConfigError(
       f"nothing is asked in the {split} split of data set"
       f" {experiment.dataset.name!r} at length"
@@ -69,9 +79,7 @@ def evaluate(
   means = metrics.compute(total)
   _require_finite(means, split, at_step)
   return Evaluated(
-    means | {"examples": len(order)},
-    rows["correct"],
-    rows.get("task"),
+    means | counts, rows["correct"], rows["questions"], rows.get("task")
   )
 
 
@@ -89,7 +97,9 @@ def _require_finite(
       )
 
 
-def eval_batches(experiment: Experiment, split: str, times: int):
+def eval_batches(
+  experiment: Experiment, split: str, times: int, limit: int | None = None
+):
   """This process's rows of the batches of `evaluate`."""
   config = experiment.config
   return data.eval_batches(
@@ -97,7 +107,7 @@ def eval_batches(experiment: Experiment, split: str, times: int):
     split,
     batch_size=rows_at(config, times),
     length=times * config.data.length,
-    limit=None if times == 1 else config.eval.examples,
+    limit=limit if times == 1 else config.eval.examples,
     shard=distributed.shard(),
   )
 
@@ -111,32 +121,41 @@ def on_and_off(
 ) -> dict[str, Any]:
   """Evaluates a split with the memory on and, if there is one, off.
 
-  `memory_gain_interval` is the 95% interval of the difference, paired by row.
+  `interval` is that of the share of correctly answered questions.
+  `memory_gain_interval` is the 95% interval of the difference, paired by row
+  and weighted by its questions.
   For a data set of several tasks the result has `error_by_task`, and its
   metrics have the means over tasks.
   """
   evaluated = functools.partial(
     evaluate, experiment, params, split, at_step=at_step
   )
-  on, correct, tasks = evaluated()
+  on, correct, questions, tasks = evaluated()
   result = {
     "accuracy": on["accuracy"],
-    "interval": interval(on["accuracy"], on["examples"]),
+    "interval": interval(on["accuracy"], on["questions"]),
     "metrics": on,
   }
   if tasks is not None:
     result["error_by_task"] = by_task.errors(correct, tasks)
     on |= by_task.summed_up(result["error_by_task"])
   if experiment.has_memory:
-    off, correct_off, _ = evaluated(budget=0)
-    gain = correct - correct_off
-    error = Z * gain.std() / math.sqrt(len(gain))
-    result["accuracy_memory_off"] = off["accuracy"]
-    result["memory_gain_interval"] = (
-      float(gain.mean() - error),
-      float(gain.mean() + error),
+    off = evaluated(budget=0)
+    result["accuracy_memory_off"] = off.metrics["accuracy"]
+    result["memory_gain_interval"] = mean_interval(
+      correct - off.correct, questions
     )
   return result
+
+
+def mean_interval(
+  values: np.ndarray, weights: np.ndarray
+) -> tuple[float, float]:
+  """The 95% interval of the weighted mean of values [n] of independent rows."""
+  total = max(weights.sum(), 1)
+  mean = (weights * values).sum() / total
+  error = Z * math.sqrt((weights**2 * (values - mean) ** 2).sum()) / total
+  return float(mean - error), float(mean + error)
 
 
 def by_length(
@@ -177,33 +196,81 @@ def memory_verdict(
     experiment: the run.
     result: from `on_and_off`.
   """
-  c, memory = experiment.config, experiment.config.memory
-  if c.model.encoder != "memory" or memory.policy == "none":
+  if not _has_policy(experiment):
     return None
-  on = result["metrics"]
+  problems = _write_problems(experiment, result["metrics"])
+  problems += _gain_problems(
+    result["memory_gain_interval"],
+    result["metrics"]["accuracy"],
+    result["accuracy_memory_off"],
+  )
+  if not problems:
+    return None
+  return "COLLAPSED MEMORY: " + "; ".join(problems) + "."
+
+
+def early_warning(
+  experiment: Experiment, params: Params, on: Evaluated, *, thorough: bool
+) -> str | None:
+  """What `memory_verdict` would find now; None if nothing is wrong.
+
+  Args:
+    experiment: the run.
+    params: of the model.
+    on: the result on the whole of validation.
+    thorough: looks for more than that nothing is written; evaluates the first
+      eval.examples with the memory off.
+  """
+  if not _has_policy(experiment):
+    return None
+  problems = _write_problems(experiment, on.metrics)
+  if not thorough:
+    problems = [problem for problem in problems if problem == NOTHING_WRITTEN]
+  else:
+    few = experiment.config.eval.examples
+    off = evaluate(experiment, params, "validation", budget=0, limit=few)
+    gain = on.correct[:few] - off.correct
+    share = lambda of: (
+      (of[:few] * off.questions).sum() / max(off.questions.sum(), 1)
+    )
+    problems += _gain_problems(
+      mean_interval(gain, off.questions), share(on.correct), share(off.correct)
+    )
+  return "; ".join(problems) + "." if problems else None
+
+
+def _has_policy(experiment: Experiment) -> bool:
+  policy = experiment.config.memory.policy
+  return experiment.has_memory and policy != "none"
+
+
+def _write_problems(
+  experiment: Experiment, metrics: dict[str, float]
+) -> list[str]:
+  """What is wrong with the share of candidates that are written."""
+  c, memory = experiment.config, experiment.config.memory
   per_chunk = min(memory.budget, memory.num_candidates)
   most = per_chunk / memory.num_candidates
   # Only a policy with parameters learns when to write.
   policy = experiment.steps.template.params["policy"]
   learned = bool(jax.tree.leaves(policy))
   offered = c.data.length // c.model.chunk_length * per_chunk
-  problems = []
-  write_rate = on.get("write_rate", 0.0)  # missing where there was no candidate
-  if write_rate < 1e-3:
-    problems.append("nothing is written (write rate 0)")
-  elif learned and write_rate > 0.999 * most and offered > memory.num_slots:
-    problems.append(
-      f"everything is written (write rate {write_rate:.3f}, saturated)"
-    )
-  low, high = result["memory_gain_interval"]
-  both = (
-    f"{on['accuracy']:.3f} with the memory,"
-    f" {result['accuracy_memory_off']:.3f} without"
-  )
+  rate = metrics.get("write_rate", 0.0)  # missing where there was no candidate
+  if rate < 1e-3:
+    return [NOTHING_WRITTEN]
+  if learned and rate > 0.999 * most and offered > memory.num_slots:
+    return [f"everything is written (write rate {rate:.3f}, saturated)"]
+  return []
+
+
+def _gain_problems(
+  interval: tuple[float, float], on: float, off: float
+) -> list[str]:
+  """What is wrong with what the memory adds to the accuracy."""
+  low, high = interval
+  both = f"{on:.3f} with the memory, {off:.3f} without"
   if high < 0:
-    problems.append(f"accuracy is worse with the memory on ({both})")
-  elif low <= 0:
-    problems.append(f"accuracy is the same with the memory off ({both})")
-  if not problems:
-    return None
-  return "COLLAPSED MEMORY: " + "; ".join(problems) + "."
+    return [f"accuracy is worse with the memory on ({both})"]
+  if low <= 0:
+    return [f"accuracy is the same with the memory off ({both})"]
+  return []

@@ -56,6 +56,16 @@ class Experiment:
     """Whether the model has slots."""
     return self.config.model.encoder == "memory"
 
+  @property
+  def settled_after(self) -> int:
+    """A step from which on a memory should be in use.
+
+    Half of the training, the curriculum and the ramp of the losses are over.
+    """
+    c = self.config
+    ramp = round((c.loss.start + c.loss.ramp) * c.train.steps)
+    return max(c.train.steps // 2, self.stages[-1].start, ramp)
+
   def stage_at(self, step: int) -> Stage:
     """The stage of step number `step`, counted from 0."""
     return next((s for s in self.stages if step < s.stop), self.stages[-1])
@@ -65,6 +75,7 @@ class Experiment:
     return data.train_iterator(
       self.dataset,
       batch_size=self.config.train.batch_size,
+      # After the largest seed comes 0, so that each is allowed.
       seed=(self.config.seed + self.stages.index(stage)) % 2**32,
       length=stage.length,
       shard=distributed.shard(),

@@ -13,7 +13,11 @@ from nema_lc_jax.memory.types import Params
 from nema_lc_jax.runs.files import NONFINITE_FILE
 from nema_lc_jax.runs.metrics_log import MetricWriter
 from nema_lc_jax.training import checkpoint, distributed, metrics, signals
-from nema_lc_jax.training.evaluation import evaluate
+from nema_lc_jax.training.evaluation import (
+  Evaluated,
+  early_warning,
+  evaluate,
+)
 from nema_lc_jax.training.experiment import Experiment
 from nema_lc_jax.training.progress import Progress
 from nema_lc_jax.training.sharding import block_on_cpu, program_bytes
@@ -29,7 +33,12 @@ class TrainLoop:
   """
 
   def __init__(
-    self, experiment: Experiment, workdir: Path, stopper: signals.Stopper
+    self,
+    experiment: Experiment,
+    workdir: Path,
+    stopper: signals.Stopper,
+    *,
+    watch_memory: bool = True,
   ):
     """Files are opened on entering the context.
 
@@ -37,11 +46,15 @@ class TrainLoop:
       experiment: what to train.
       workdir: folder of the run.
       stopper: records the signals that ask the run to stop.
+      watch_memory: warn after a validation if the memory is not in use.
     """
     self.experiment, self.workdir, self.stopper = experiment, workdir, stopper
+    self._watch_memory = watch_memory
     self.train = experiment.config.train
     self.info = {"best_accuracy": -1.0, "best_step": -1, "seconds": 0.0}
     self.state: TrainState
+    # Whether validations, and warnings, were before or after settling.
+    self._validated, self._warned = set(), set()
     self._began = time.monotonic()
     self._opened = contextlib.ExitStack()
 
@@ -98,8 +111,9 @@ class TrainLoop:
       else distributed.NoOp()
     )
     self._opened.callback(self.progress.close)
-    window, since = None, (self.first_step, time.monotonic())
-    previous = None, 0
+    # One process of several must not leave the others waiting.
+    self.stopper.worth_saving |= jax.process_count() > 1
+    window, previous = None, (None, 0)
     for step in range(self.first_step + 1, train.steps + 1):
       stage = self.experiment.stage_at(step - 1)
       # A checkpoint of a stage's last step holds the old stage's iterator.
@@ -111,11 +125,12 @@ class TrainLoop:
       self.state, values = block_on_cpu(update(self.state, batch))
       asked = steps.largest(self.stopper.number)
       window = values if window is None else window.merge(values)
+      if step - 1 in (self.first_step, stage.start):
+        # All that is compiled for a step has been after this.
+        jax.block_until_ready(values.merge(values))
+        self.stopper.worth_saving = True
+        self._restart_clock(step, compiled=True)
       last = step == train.steps
-      if last:
-        self.info["peak_memory_bytes"] = program_bytes(
-          update, self.state, batch
-        )
       # Waiting one step behind keeps the devices busy, and bounds the queue. A
       # signal to one process reaches all of them after the same step.
       _, stop = jax.block_until_ready(previous)
@@ -123,16 +138,18 @@ class TrainLoop:
       saves = step % train.checkpoint_every == 0 or last or stop
       # Every checkpoint logs a line, so that a resumed run logs the same means.
       if step % train.log_every == 0 or saves:
-        self._log(step, window, since)
-        window, since = None, (step, time.monotonic())
+        self._log(step, window)
+        window = None
         self._check_finite(step, rows)
+      if last:
+        self.info["peak_memory_bytes"] = program_bytes(
+          update, self.state, batch
+        )
       # Validation precedes saving: a checkpoint holds the best accuracy so far.
       if step % train.eval_every == 0 or last:
         self.validate(step)
-        since = (step, time.monotonic())
       if saves:
         self.save(step)
-        since = (step, time.monotonic())
       if stop and not last:
         raise StoppedError(
           f"{signals.name(stop)}: stopped after step {step}, saved; the same"
@@ -140,20 +157,36 @@ class TrainLoop:
         )
     self.progress.close()
 
-  def _log(self, step: int, window, since: tuple[int, float]) -> None:
-    """Logs and shows the means since the last line."""
+  def _restart_clock(self, step: int, *, compiled: bool = False) -> None:
+    """Measures the speed from here, and the pace, if a program was compiled."""
+    self._since = step, time.monotonic()
+    if compiled:
+      self.progress.restart(step)
+
+  def _log(self, step: int, window) -> None:
+    """Logs and shows the means since the last line.
+
+    The speed is that of the steps after the first one of a program; of that one
+    alone it is unknown.
+    """
     line = metrics.compute(window)
-    first, began = since
-    examples = (step - first) * self.train.batch_size
-    line["examples_per_second"] = examples / (time.monotonic() - began)
+    first, began = self._since
+    if step > first:
+      examples = (step - first) * self.train.batch_size
+      line["examples_per_second"] = examples / (time.monotonic() - began)
     self.writer.write(step, "train", line)
     self.progress.update(step, line)
+    self._restart_clock(step)
 
   def validate(self, step: int) -> None:
     """Evaluates on validation, and saves the state if it is the best so far."""
-    values = evaluate(
+    settled = step >= self.experiment.settled_after
+    first = settled not in self._validated
+    self._validated.add(settled)
+    found = evaluate(
       self.experiment, self.state.params, "validation", at_step=step
-    ).metrics
+    )
+    values = found.metrics
     self.writer.write(step, "validation", values)
     accuracy = values["accuracy"]
     # Ties go to the later state, which does better on longer texts.
@@ -166,12 +199,28 @@ class TrainLoop:
       f"step {step}: validation accuracy {accuracy:.4f} (best"
       f" {self.info['best_accuracy']:.4f} at step {self.info['best_step']})"
     )
+    if self._watch_memory and settled not in self._warned:
+      self._warn(step, found, settled=settled, thorough=settled and first)
+    self._restart_clock(step, compiled=first)
+
+  def _warn(
+    self, step: int, found: Evaluated, *, settled: bool, thorough: bool
+  ) -> None:
+    """Says, once before and once after settling, that the memory is unused."""
+    line = early_warning(
+      self.experiment, self.state.params, found, thorough=thorough
+    )
+    if line:
+      self._warned.add(settled)
+      warning = "WARNING: " if settled else ""
+      self.progress.message(f"{warning}step {step}: so far {line}")
 
   def save(self, step: int) -> None:
     """Writes a checkpoint to resume from."""
     info = self.info | {"seconds": self.seconds}
     with self._saving(step):
       self.latest.save(step, self.state, info=info, data=self._batches)
+    self._restart_clock(step)
 
   @contextlib.contextmanager
   def _saving(self, step: int) -> Iterator[None]:

@@ -94,8 +94,8 @@ def task_sums(
   }
 
 
-def per_example_accuracy(logits: Array, labels: Array) -> Array:
-  """The share of correct answers in each row [B] f32.
+def per_example_accuracy(logits: Array, labels: Array) -> tuple[Array, Array]:
+  """The share of correct answers [B] f32, and the questions [B] i32, by row.
 
   Args:
     logits: [B, C] or [B, L, C].
@@ -104,7 +104,8 @@ def per_example_accuracy(logits: Array, labels: Array) -> Array:
   rows = len(labels)
   asked = (labels >= 0).reshape(rows, -1)
   correct = (logits.argmax(-1) == labels).reshape(rows, -1) & asked
-  return correct.sum(1) / jnp.maximum(asked.sum(1), 1)
+  questions = asked.sum(1)
+  return correct.sum(1) / jnp.maximum(questions, 1), questions
 
 
 def stale_sums(logits: Array, batch: Mapping[str, Any]) -> Sums:

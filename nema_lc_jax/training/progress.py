@@ -23,8 +23,7 @@ class Progress:
     self._total = total_steps
     # Looked up at the call, since redirecting stderr replaces sys.stderr.
     self._stream = sys.stderr if stream is None else stream
-    self._since = (time.monotonic(), initial)
-    self._compiled = False
+    self.restart(initial)
     self._bar = None
     if self._stream.isatty() and _has_room(self._stream):
       self._bar = tqdm(
@@ -39,18 +38,23 @@ class Progress:
     """Shows `step` and those of its metrics that are present.
 
     It reads loss, accuracy, write_rate, update_rate, forget_rate and
-    examples_per_second. The time left is estimated from the pace since the
-    first update, because earlier steps include compilation.
+    examples_per_second. The time left is estimated from the pace since
+    `restart`.
     """
     progress = f"step {step}/{self._total}"
-    remaining = f"{_duration(self._seconds_left(step))} left"
-    numbers = _numbers(metrics)
+    remaining, numbers = self._remaining(step), _numbers(metrics)
     if self._bar is None:
-      self.message(" · ".join([progress, *numbers, remaining]))
+      self.message(" · ".join([progress, *numbers, *remaining]))
     else:
       # A narrow window cuts off the end, so the time left comes first here.
       self._bar.n = step
-      self._bar.set_description_str(" · ".join([progress, remaining, *numbers]))
+      self._bar.set_description_str(
+        " · ".join([progress, *remaining, *numbers])
+      )
+
+  def restart(self, step: int) -> None:
+    """Measures the pace from this step on: what was before was compiling."""
+    self._since = time.monotonic(), step
 
   def message(self, text: str) -> None:
     """Prints a line above the bar, if there is one."""
@@ -64,13 +68,13 @@ class Progress:
     if self._bar is not None:
       self._bar.close()
 
-  def _seconds_left(self, step: int) -> float:
-    now = time.monotonic()
+  def _remaining(self, step: int) -> list[str]:
+    """The time left; nothing while the pace is unknown."""
     since, first = self._since
-    pace = (now - since) / max(step - first, 1)
-    if not self._compiled:
-      self._since, self._compiled = (now, step), True
-    return pace * max(self._total - step, 0)
+    if step <= first:
+      return []
+    pace = (time.monotonic() - since) / (step - first)
+    return [f"{_duration(pace * max(self._total - step, 0))} left"]
 
 
 def _has_room(stream: TextIO) -> bool:

@@ -160,7 +160,8 @@ def eval_step(
 
   Returns:
     `metrics.EvalMetrics`; and by row [B] `correct`, the share of correct
-    answers, with the batch's `index`, `weight` and, if present, `task`.
+    answers, the number of `questions`, and the batch's `index`, `weight` and,
+    if present, `task`.
   """
   B = len(batch["weight"])
   keys = jax.vmap(jax.random.fold_in, (None, 0))(
@@ -176,5 +177,7 @@ def eval_step(
   # Lifecycle losses belong to training: evaluation is of the task alone.
   sums["loss"] = sums["task_loss"]
   rows = {name: batch[name] for name in PER_ROW if name in batch}
-  rows["correct"] = losses.per_example_accuracy(output.logits, batch["label"])
+  rows["correct"], rows["questions"] = losses.per_example_accuracy(
+    output.logits, batch["label"]
+  )
   return metrics.from_sums(metrics.EvalMetrics, sums), rows

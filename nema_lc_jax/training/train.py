@@ -4,7 +4,9 @@
 trains stage by stage, tests the best checkpoint, and writes summary and plots.
 """
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -13,6 +15,7 @@ from nema_lc_jax import plotting
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.runs.files import PRETRAIN, TRACE_FILE
 from nema_lc_jax.runs.folder import claim_folder
+from nema_lc_jax.runs.lock import locked
 from nema_lc_jax.runs.naming import default
 from nema_lc_jax.runs.summary import Summary
 from nema_lc_jax.training import distributed, evaluation, signals
@@ -46,15 +49,16 @@ def run(
 
   Raises:
     ValueError: in one line, on an invalid config, or if the folder holds
-      another or a finished run.
+      another or a finished run, or another process writes to it.
     RunError: if the run had to stop; StoppedError if a signal stopped it.
   """
   folder = Path(workdir or default(config))
   experiment, pretraining = distributed.raise_on_all(lambda: build(config))
-  _claim(experiment, folder, force=force)
-  distributed.print_once("\n".join(describe(experiment, str(folder))))
   stopper = signals.Stopper()
-  with TrainLoop(experiment, folder, stopper) as loop:
+  with contextlib.ExitStack() as opened:
+    opened.enter_context(_claimed(experiment, folder, force=force))
+    distributed.print_once("\n".join(describe(experiment, str(folder))))
+    loop = opened.enter_context(TrainLoop(experiment, folder, stopper))
     if loop.first_step:
       distributed.print_once(f"resuming after step {loop.first_step}")
     with stopper.listening():
@@ -68,14 +72,21 @@ def run(
   return summary
 
 
-def _claim(experiment: Experiment, folder: Path, *, force: bool) -> None:
-  """Checks that all processes agree; the first one claims the folder."""
+@contextlib.contextmanager
+def _claimed(
+  experiment: Experiment, folder: Path, *, force: bool
+) -> Iterator[None]:
+  """Checks that all processes agree; the first one claims and locks the folder.
+
+  The folder is locked within the block.
+  """
   fingerprint = experiment.dataset.fingerprint
   distributed.assert_same_everywhere("config", experiment.config.to_json())
   distributed.assert_same_everywhere("data", fingerprint)
 
-  def claim():
+  def claim(held: contextlib.ExitStack) -> None:
     if distributed.is_first():
+      held.enter_context(locked(folder))
       claim_folder(
         experiment.config,
         dataclasses.asdict(task_spec(experiment.dataset)),
@@ -84,14 +95,17 @@ def _claim(experiment: Experiment, folder: Path, *, force: bool) -> None:
         force=force,
       )
 
-  distributed.raise_on_all(claim)
+  with contextlib.ExitStack() as held:
+    distributed.raise_on_all(lambda: claim(held))
+    yield
 
 
 def _pretrain(
   experiment: Experiment, workdir: Path, stopper: signals.Stopper
 ) -> Params:
   """Pretrains, or resumes pretraining; returns the last parameters."""
-  with TrainLoop(experiment, workdir, stopper) as loop:
+  loop = TrainLoop(experiment, workdir, stopper, watch_memory=False)
+  with loop:
     distributed.print_once(
       f"pretraining on {experiment.dataset.description}, from step"
       f" {loop.first_step} to {experiment.config.train.steps}"

@@ -35,7 +35,7 @@ def ending_with(error):
     (ending_with(RunError("no\nroom")), 1, "it: error: no room\n"),
     (ending_with(ValueError("a typo")), 2, "it: error: a typo\n"),
     (ending_with(OSError("no such file")), 2, "it: error: no such file\n"),
-    (ending_with(KeyboardInterrupt()), 130, ""),
+    (ending_with(KeyboardInterrupt()), 130, "interrupted: the same command"),
   ],
 )
 def test_how_a_command_ends_is_its_exit_code(command, code, message, capsys):

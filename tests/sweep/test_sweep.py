@@ -3,6 +3,7 @@
 import concurrent.futures
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from nema_lc_jax.errors import RunError
 from nema_lc_jax.sweep import __main__ as command
 from nema_lc_jax.sweep import pool
 from nema_lc_jax.sweep import run as runner
@@ -420,17 +422,90 @@ class Dying(concurrent.futures.Executor):
 
 
 def test_what_goes_down_with_a_dead_process_is_taken_up_again(
-  tmp_path, monkeypatch, capsys
+  monkeypatch, capsys
 ):
   monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", Dying)
   jobs = [pool.Job("", "", f"run {i}", "") for i in range(5)]
-  failed = pool.work(jobs, processes=2, out=tmp_path, title="runs")
+  failed = pool.work(jobs, processes=2, title="runs")
   # The third pool finishes nothing: that is the end.
   assert failed == ["run 3: its process died.", "run 4: its process died."]
   assert not Dying.finishes
   lines = capsys.readouterr().out.splitlines()
   done = sorted(line.strip() for line in lines if line.strip())
   assert done == [f"run {i}: done" for i in range(3)]
+
+
+class Interrupting(concurrent.futures.Executor):
+  """A pool in whose parent a signal comes when it is given its first job."""
+
+  number = mask = None
+
+  def __init__(self, *args, **options):
+    pass
+
+  def submit(self, function, job):
+    # What a worker that is started now inherits.
+    Interrupting.mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    signal.raise_signal(Interrupting.number)
+    return concurrent.futures.Future()
+
+  def shutdown(self, *args, **options):
+    pass
+
+
+@pytest.mark.parametrize(
+  ("number", "error"),
+  [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, RunError)],
+)
+def test_a_signal_stops_the_parent_and_ctrl_c_is_for_it_alone(
+  number, error, monkeypatch
+):
+  monkeypatch.setattr(Interrupting, "number", number)
+  monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", Interrupting)
+  before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+  with pytest.raises(error) as raised:
+    pool.work([pool.Job("", "", "a run", "")], processes=1, title="runs")
+  assert raised.type is error
+  assert signal.SIGINT in Interrupting.mask
+  after = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+  assert after == before
+  assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+# A worker that outlives one signal, as if it were training, and its parent.
+ORPHAN = """
+import multiprocessing, signal, sys, time
+from nema_lc_jax.sweep import pool
+
+def work():
+  pool.AGAIN_AFTER = 0.1
+  def save(*unused):
+    print("saved", flush=True)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+  signal.signal(signal.SIGTERM, save)
+  pool.threading.Thread(target=pool._follow_parent, daemon=True).start()
+  print("working", flush=True)
+  while True:
+    time.sleep(1)
+
+if __name__ == "__main__":
+  multiprocessing.get_context("spawn").Process(target=work).start()
+"""
+
+
+def test_a_worker_without_its_parent_saves_and_ends(tmp_path):
+  (tmp_path / "orphan.py").write_text(ORPHAN)
+  parent = subprocess.Popen(
+    [sys.executable, str(tmp_path / "orphan.py")],
+    cwd=ROOT,
+    env=os.environ | {"PYTHONPATH": str(ROOT)},
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  assert parent.stdout.readline() == "working\n"
+  parent.kill()
+  # It ends when the worker does, which has inherited it.
+  assert parent.communicate(timeout=workers.LIMIT)[0] == "saved\n"
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux only")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from nema_lc_jax import data
+from nema_lc_jax.runs.lock import locked
 from nema_lc_jax.runs.metrics_log import read_metrics
 from nema_lc_jax.training import distributed, sharding
 from tests.helpers import run, small_config
@@ -47,7 +48,7 @@ def start(folder, *arguments, program=("-m", "nema_lc_jax.main")):
   with socket.socket() as probe:
     probe.bind(("localhost", 0))
     port = probe.getsockname()[1]
-  folder.mkdir(parents=True)
+  folder.mkdir(parents=True, exist_ok=True)
   (folder / "config.py").write_text(CONFIG)
   # One device each, in place of the tests' four.
   flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=1"
@@ -193,6 +194,17 @@ def test_processes_that_were_started_with_other_configs_are_refused(tmp_path):
     line = output.strip().splitlines()[-1]
     assert "process 1 was given another config than process 0" in line
   assert not (tmp_path / "pair" / "run").exists()
+
+
+def test_processes_that_find_their_folder_in_use_end_with_a_line_each(tmp_path):
+  with locked(tmp_path / "pair" / "run"):
+    processes = start(tmp_path / "pair")
+    codes, outputs = ends(tmp_path / "pair", processes, within=120)
+  assert codes == [2, 1], outputs
+  first, second = (output.strip().splitlines()[-1] for output in outputs)
+  assert f"is in use by process {os.getpid()} on" in first
+  assert "process 0 has failed, so this process stops, too." in second
+  assert not any("Traceback" in output for output in outputs)
 
 
 def test_where_one_process_dies_the_other_ends(tmp_path):

@@ -195,6 +195,15 @@ def test_seeds_and_learning_rates_share_their_programs():
   assert make_experiment(other).steps is not one
 
 
+def test_the_largest_seed_has_batches_in_every_stage():
+  config = small_config()
+  config.seed = 2**32 - 1
+  experiment = make_experiment(config)
+  assert len(experiment.stages) == 2
+  for stage in experiment.stages:
+    assert next(experiment.batches(stage))["inputs"].shape == (8, 80)
+
+
 def test_too_many_non_finite_steps_stop_the_run(tmp_path, monkeypatch):
   real = steps.losses.total_loss
 
@@ -257,8 +266,14 @@ def test_a_collapsed_memory_is_reported(tmp_path, capsys, monkeypatch):
   summary = run(tiny_config(learning_rate=1e-6), tmp_path / "run")
   assert "nothing is written (write rate 0)" in summary.memory_warning
   assert "same with the memory off" in summary.memory_warning
-  printed = capsys.readouterr().out
+  printed, told = capsys.readouterr()
   assert printed.count("COLLAPSED MEMORY") == 1
+  # It could have been known after the first validation, and then for certain.
+  nothing = "so far nothing is written (write rate 0)"
+  same = "; accuracy is the same with the memory off ("
+  early, late = [line for line in told.splitlines() if "so far" in line]
+  assert early == f"step 3: {nothing}."
+  assert late.startswith(f"WARNING: step 6: {nothing}{same}")
 
 
 def test_runs_of_several_seeds_are_compared(finished, tmp_path):
