@@ -171,6 +171,7 @@ def unset(monkeypatch, tmp_path):
   """Nothing says where programs are kept, but where prepared data are."""
   monkeypatch.setenv(JAX_VARIABLE, "")
   monkeypatch.delenv(JAX_VARIABLE)
+  monkeypatch.delenv("XLA_FLAGS")
   monkeypatch.setenv(prepare.CACHE_VARIABLE, str(tmp_path / "cache"))
   return tmp_path / "cache"
 
@@ -199,6 +200,27 @@ def test_what_the_environment_says_of_programs_holds(unset, monkeypatch):
     process.keep_programs()
     assert os.environ[JAX_VARIABLE] == chosen
   assert not unset.exists()
+
+
+@pytest.mark.parametrize(
+  ("variable", "one", "several"),
+  [
+    (
+      "XLA_FLAGS",
+      "--a=1 --xla_force_host_platform_device_count=1",
+      "--xla_force_host_platform_device_count=12 --a=1",
+    ),
+    ("JAX_NUM_CPU_DEVICES", "1", "2"),
+  ],
+)
+def test_virtual_devices_keep_no_programs(
+  unset, monkeypatch, variable, one, several
+):
+  monkeypatch.setenv(variable, several)
+  process.keep_programs()
+  assert JAX_VARIABLE not in os.environ
+  monkeypatch.setenv(variable, one)
+  assert kept().parents[1] == unset
 
 
 def test_where_no_programs_can_be_kept_that_is_one_line(unset, capsys):

@@ -71,7 +71,7 @@ def test_a_split_that_asks_nothing_is_an_error(experiment):
   silent = dataclasses.replace(experiment.dataset, evaluation=evaluated)
   found = dataclasses.replace(experiment, dataset=silent)
   with pytest.raises(ConfigError, match="nothing is asked in the test split"):
-    evaluation.evaluate(found, experiment.init().params, "test", times=2)
+    evaluation.evaluate(found, experiment.init().params, "test")
 
 
 def test_a_run_whose_parameters_overflow_ends_without_an_accuracy(tmp_path):
