@@ -49,7 +49,7 @@ MOMENTS = {
 try:
   wait()
 except KeyboardInterrupt:
-  raise ImportError("multiarray failed to import")
+  raise RuntimeError("the import has failed")
 """,
   "in a callback": """
 class Callback:
