@@ -146,7 +146,7 @@ def test_a_mistake_is_the_exit_code_of_the_process():
     ),
     ("model.mlp_ratio", 0.001, ["mlp_ratio=0.001 times"]),
     ("data.num_test", 0, ["num_test", "at least 1"]),
-    ("seed", 2**32, ["config.seed must be from 0 to 4294967295, got 42949672"]),
+    ("seed", 2**32, ["at most 4294967295, got 4294967296"]),
   ],
 )
 def test_what_cannot_be_is_named_before_anything_is_written(

@@ -30,7 +30,7 @@ def test_each_variant_is_a_run_that_can_be(variant):
   # At first there is a slot for each sentence, up to 64.
   chunks = stages[0].length // c.model.chunk_length
   assert stages[0].num_slots >= min(chunks, 64)
-  assert set(c.data) - {"name"} <= data.options_of(c.data.name)
+  assert set(c.data) - {"name", "path"} <= data.options_of(c.data.name)
   models.build_model(
     head="classify", vocab_size=100, num_classes=2, **c.model, **c.memory
   )

@@ -123,7 +123,7 @@ def test_with_rotary_positions_no_place_is_added():
     ({"position_embedding": "sinus"}, "learned, rotary"),
     (
       {"conv_kernel_size": -1},
-      "config.model.conv_kernel_size must be at least 0",
+      "conv_kernel_size must be a whole number, at least 0 and at most 100",
     ),
     ({"position_embedding": "rotary", "width": 6}, "even width"),
   ],

@@ -88,9 +88,10 @@ def test_the_command_answers_in_between_and_at_the_end(
   assert code == 0
   assert [line[0] for line in lines] == ["32 tokens", "64 tokens", "80 tokens"]
   assert "80 tokens in" in err
-  best = Stream(workdir).push(tokens).answer()
+  stream = Stream(workdir)
+  best = stream.push(tokens).answer()
   assert lines[-1][1:] == [
-    f"answer {best.argmax()}",
+    f"answer {stream.name(best.argmax())}",
     f"probability {best.max():.4f}",
   ]
   half, state = data.rindex(b" "), str(tmp_path / "state")
