@@ -67,7 +67,10 @@ def _main(argv: Sequence[str] | None) -> None:
   own = other_data(args.workdir, experiment.dataset.fingerprint) is None
   split = args.split or default_split(experiment.dataset, own=own)
   require_finite(experiment.dataset, split)
-  trained = None if own else trained_examples(args.workdir, experiment, split)
+  # The splits of the run's own data were told apart when they were made.
+  trained = None
+  if not (own and split in ("validation", "test")):
+    trained = trained_examples(args.workdir, experiment, split)
   result = on_and_off(experiment, state.params, split, at_step=int(state.step))
   report = {
     "workdir": str(args.workdir),

@@ -115,9 +115,47 @@ def test_a_run_of_an_older_version_takes_the_names_from_its_data(
   assert report["accuracy"] == 1
 
 
-def test_ids_of_other_arrays_are_checked(trained, tmp_path, capsys):
+def test_nothing_is_said_of_training_when_the_run_s_file_has_changed(
+  trained, tmp_path, capsys
+):
+  workdir, path = trained
+  run_of = shutil.copytree(workdir, tmp_path / "run")
+  own = tmp_path / "own.tsv"
+  shutil.copy(path, own)
+  config = json.loads((run_of / "config.json").read_text())
+  config["data"]["path"] = str(own)
+  (run_of / "config.json").write_text(json.dumps(config))
+  report, _ = report_of(capsys, f"--workdir={run_of}", "--split=all")
+  assert report["trained_examples"] == 96
+  own.write_text(own.read_text() + "red\tsome red more\n")
+  report, _ = report_of(capsys, f"--workdir={run_of}", "--split=test")
+  assert report["trained_examples"] is None
+
+
+def test_an_old_run_without_its_data_reads_no_names(trained, tmp_path, capsys):
   workdir, _ = trained
-  np.savez(tmp_path / "a.npz", inputs=[[300]] * 4, labels=[0, 1, 2, 0])
-  arguments = [f"--workdir={workdir}", f"--config.data.path={tmp_path}/a.npz"]
+  old = shutil.copytree(workdir, tmp_path / "run")
+  fields = json.loads((old / "interface.json").read_text())
+  kept = {k: fields[k] for k in ("head", "vocab_size", "num_classes")}
+  (old / "interface.json").write_text(json.dumps(kept))
+  (old / "data.json").write_text('{"fingerprint": "of others"}')
+  other = write(tmp_path / "other.tsv", ("green", "red") * 10, first=1000)
+  arguments = [f"--workdir={old}", f"--config.data.path={other}"]
   assert evaluate.main(arguments) == 2
-  assert "has vocab_size 301, the model 257" in capsys.readouterr().err
+  assert "which of its classes is 'green' cannot be told" in (
+    capsys.readouterr().err
+  )
+
+
+def test_texts_of_another_kind_are_refused(trained, tmp_path, capsys):
+  workdir, _ = trained
+  np.savez(tmp_path / "a.npz", inputs=[[30]] * 4, labels=[0, 1, 2, 0])
+  row = {"document": "a", "question": "b", "answer": "red"}
+  (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
+  for name, message in {
+    "a.npz": "the model is for texts as bytes, and data set 'file' is not",
+    "a.jsonl": "data set 'file' is for questions about documents, and the mod",
+  }.items():
+    path = f"--config.data.path={tmp_path / name}"
+    assert evaluate.main([f"--workdir={workdir}", path]) == 2
+    assert message in capsys.readouterr().err

@@ -10,6 +10,7 @@ from nema_lc_jax.data.types import DataError, Dataset, Example, Examples
 
 LABELS = ("label", "stale")
 TOKENS = ("inputs", "inputs2")
+UNKNOWN = -1  # the number of a name that the model does not have
 
 
 def renumbered(
@@ -40,22 +41,31 @@ def renumbered(
     "label",
     _named(dataset.label_names, dataset.num_classes, label_names),
     _named(label_names, num_classes, dataset.label_names),
+    explicit=bool(dataset.label_names),
   )
   tokens = _numbers(
     "token",
     _named(dataset.token_names, dataset.vocab_size, token_names),
     _named(token_names, vocab_size, dataset.token_names),
+    explicit=bool(dataset.token_names),
   )
   if labels is None and tokens is None:
     return dataset
 
   def convert(example: Example) -> Example:
     changed = {}
-    for numbers, fields in ((labels, LABELS), (tokens, TOKENS)):
+    for numbers, fields, known in (
+      (labels, LABELS, label_names),
+      (tokens, TOKENS, token_names),
+    ):
       if numbers is not None:
         for field in set(fields) & set(example):
           old = example[field]
           new = np.where(old < 0, old, numbers[np.maximum(old, 0)])
+          missing = (old >= 0) & (new == UNKNOWN)
+          if missing.any():
+            name = str(np.asarray(old)[missing].ravel()[0])
+            raise DataError(_unknown(field, name, known))
           changed[field] = new.astype(np.int32)
     return example | changed
 
@@ -86,19 +96,27 @@ def _named(
 
 
 def _numbers(
-  kind: str, names: Sequence[str], known: Sequence[str]
+  kind: str, names: Sequence[str], known: Sequence[str], *, explicit: bool
 ) -> np.ndarray | None:
-  """The number in `known` of each of `names`; None to keep all numbers."""
+  """The number in `known` of each of `names`; None to keep all numbers.
+
+  Explicit names must all be known. Of numbers that stand for names, only those
+  that occur must be; the others are UNKNOWN.
+  """
   same = tuple(names) == tuple(known)[: len(names)]
   unique = len({*names}) == len(names) and len({*known}) == len(known)
   if same or not known or not unique:
     return None
   place = {name: i for i, name in enumerate(known)}
   for name in names:
-    if name not in place:
-      some = ", ".join(map(repr, known[:10])) + ", ..." * (len(known) > 10)
-      raise DataError(
-        f"the data have the {kind} {name!r}, which the model does not know; it"
-        f" knows {some}"
-      )
-  return np.array([place[name] for name in names], np.int32)
+    if explicit and name not in place:
+      raise DataError(_unknown(kind, name, known))
+  return np.array([place.get(name, UNKNOWN) for name in names], np.int32)
+
+
+def _unknown(kind: str, name: str, known: Sequence[str]) -> str:
+  some = ", ".join(map(repr, known[:10])) + ", ..." * (len(known) > 10)
+  return (
+    f"the data have the {kind} {name!r}, which the model does not know; it"
+    f" knows {some}"
+  )

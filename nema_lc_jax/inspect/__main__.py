@@ -83,6 +83,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
   args = make_parser().parse(argv)
   if args.horizon is not None and args.text:
     raise ConfigError("--text and --horizon cannot be combined.")
+  if args.horizon is not None and args.question is not None:
+    raise ConfigError("--question and --horizon cannot be combined.")
   suffix = ".html" if args.horizon is None else ".png"
   if args.out and Path(args.out).suffix != suffix:
     raise ConfigError(f"--out {args.out} must end in {suffix}.")

@@ -148,6 +148,8 @@ def read_texts(
     if not content:
       raise ConfigError(f"{path} is empty.")
   rows = [texts.encode(content) for content in found]
+  if question == "":
+    raise ConfigError("--question is empty.")
   if question is not None:
     batch = layout.place(rows[0], question_ids(question.encode()), longest)
     return {name: value[None] for name, value in batch.items()}

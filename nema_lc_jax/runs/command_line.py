@@ -29,7 +29,8 @@ def run_command(
   """Runs a command, and returns its exit code.
 
   0: success, also if a signal stopped a run after it saved; 1: a run had to
-  stop; 2: a user's mistake; 130: Ctrl-C. Errors are one line on standard error.
+  stop, or lacked memory; 2: a user's mistake; 130: Ctrl-C. Errors are one line
+  on standard error.
 
   Args:
     command: returns its own exit code; None means 0.
@@ -44,6 +45,11 @@ def run_command(
   except (ValueError, OSError, RunError) as error:
     print(label() + one_line(error), file=sys.stderr)
     return 1 if isinstance(error, RunError) else 2
+  except RuntimeError as error:  # As JAX raises it, which is not imported here.
+    if "RESOURCE_EXHAUSTED" not in str(error):
+      raise
+    print(label() + one_line(str(error).splitlines()[0]), file=sys.stderr)
+    return 1
   except KeyboardInterrupt:
     return process.interrupted()
 

@@ -211,6 +211,13 @@ def _set(
   config: ConfigDict, path: str, values: Iterable[str | None]
 ) -> ConfigDict:
   """The config with one field set; a tuple may be given one value per flag."""
+  field, bracket, index = path.partition("[")
+  *sections, name = field.split(".")
+  if hasattr(ConfigDict, name):  # It would be taken for the method, as `items`.
+    section = functools.reduce(lambda c, s: c[s], sections, config)
+    alone = ConfigDict({"value": section[name]})
+    section[name] = _set(alone, f"value{bracket}{index}", values)["value"]
+    return config
   flag = f"--config.{path}"
   argv = ["", *(flag if v is None else f"{flag}={v}" for v in values)]
   flag_values = flags.FlagValues()

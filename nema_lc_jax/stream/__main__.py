@@ -105,6 +105,18 @@ def _line(
   )
 
 
+def _check_export(args: argparse.Namespace, stream: "Stream") -> None:
+  """Raises ConfigError if programs would not do what was asked for."""
+  for name in ("query", "every", "load", "save"):
+    if getattr(args, name) is not None:
+      raise ConfigError(f"--{name} and --export cannot be combined.")
+  if stream.task.questions:
+    raise ConfigError(
+      "--export is not possible for a run on questions about documents: its"
+      " programs answer without a question."
+    )
+
+
 def _run(args: argparse.Namespace) -> None:
   from nema_lc_jax.stream.export import export
   from nema_lc_jax.stream.run import Stream
@@ -115,6 +127,7 @@ def _run(args: argparse.Namespace) -> None:
     raise ConfigError(f"--slots must be at least 1, got {args.slots}.")
   stream = Stream(args.workdir, num_slots=args.slots)
   if args.export:
+    _check_export(args, stream)
     written = export(
       stream.functions,
       stream.params,

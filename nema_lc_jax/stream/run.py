@@ -102,6 +102,11 @@ class Stream:
         )
       query = np.concatenate([question_ids(b""), query])
       length = self.length
+      if len(query) >= length:
+        raise ConfigError(
+          f"the question has {len(query)} tokens with its line feed; it must"
+          f" have fewer than the run's data.length={length}."
+        )
     logits = self._answer(self.params, self.state, query, length=length)
     return np.asarray(jax.nn.softmax(logits))
 

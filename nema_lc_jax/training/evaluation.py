@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from absl import logging
 
 from nema_lc_jax import data
 from nema_lc_jax.errors import ConfigError, RunError
@@ -171,11 +172,17 @@ def by_length(
   """
   metrics_by, oracle_by = {}, {}
   for times in experiment.config.eval.length_multipliers:
-    metrics_by[str(times)] = (
-      first
-      if times == 1
-      else evaluate(experiment, params, split, times=times).metrics
-    )
+    found = first
+    if times != 1:
+      found = evaluate(experiment, params, split, times=times).metrics
+    if not found["questions"]:
+      logging.warning(
+        "nothing is asked in the first config.eval.examples=%d of %s at %d"
+        " times the length, which is left out",
+        experiment.config.eval.examples, split, times,
+      )  # fmt: skip
+      continue
+    metrics_by[str(times)] = found
     batches = eval_batches(experiment, split, times)
     best = oracle.accuracy(experiment.config, experiment.dataset, batches)
     if best is not None:

@@ -138,6 +138,14 @@ class TaskSpec:
         f"data set {dataset.name!r} is for the head {dataset.head!r}, the"
         f" model has {self.head!r}."
       )
+    for name, what in {
+      "byte_level": "texts as bytes",
+      "questions": "questions about documents",
+    }.items():
+      if getattr(dataset, name) != getattr(self, name):
+        one, other = "the model", f"data set {dataset.name!r}"
+        one, other = (other, one) if getattr(dataset, name) else (one, other)
+        raise ConfigError(f"{one} is for {what}, and {other} is not.")
     for name in ("vocab_size", "num_classes"):
       here, there = getattr(self, name), getattr(dataset, name)
       if there > here:

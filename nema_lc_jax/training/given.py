@@ -111,11 +111,6 @@ RULES = (
     "config.pretrain.objective=causal_lm hides no tokens",
   ),
   Rule(
-    ("eval.examples",),
-    lambda c: set(c.eval.length_multipliers) <= {1},
-    "config.eval.length_multipliers has no multiple above 1",
-  ),
-  Rule(
     ("model.sequence_mixer", "model.chunk_batch_size"),
     lambda c: c.model.encoder not in ("memory", "local"),
     "config.model.encoder={model.encoder} decides it",

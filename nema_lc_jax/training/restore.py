@@ -46,7 +46,7 @@ def read_task_spec(workdir: str | Path) -> TaskSpec:
   spec = TaskSpec(**fields, byte_level=fields["vocab_size"] == VOCAB_SIZE)
   try:
     dataset = load_data(_saved_config(workdir))
-    found = task_spec(spec.fit(dataset))
+    found = task_spec(dataset)
   except ValueError:
     return spec
   changed = other_data(workdir, dataset.fingerprint)
@@ -95,11 +95,14 @@ def open_run(
   """
   trained = read_config(workdir)
   config = _saved_config(workdir) if config is None else config
-  experiment = make_experiment(config, read_task_spec(workdir))
+  task = read_task_spec(workdir)
+  experiment = make_experiment(config, task)
   dataset = experiment.dataset
   changed = other_data(workdir, dataset.fingerprint)
   if config.data.to_json() == trained.data.to_json() and changed:
     logging.warning(changed)
+  if changed and config.data.name == "file" and not task.label_names:
+    _require_numbers(workdir, dataset)
   if dataset.split_by_seed and not changed and config.seed != trained.seed:
     raise ConfigError(
       f"config.seed must be {trained.seed}, as in training, got {config.seed}:"
@@ -108,20 +111,32 @@ def open_run(
   return experiment, restore_best(experiment, workdir)
 
 
+def _require_numbers(workdir: str | Path, dataset: data.Dataset) -> None:
+  """Raises ConfigError if the labels of a file have names."""
+  if dataset.label_names:
+    raise ConfigError(
+      f"{workdir} is of an older version, which has not kept the names of its"
+      " labels, and its own data have changed or are gone: which of its classes"
+      f" is {dataset.label_names[0]!r} cannot be told."
+    )
+
+
 def trained_examples(
   workdir: str | Path, experiment: Experiment, split: str
 ) -> int | None:
   """How many examples of a split the run was trained on; None if unknown.
 
   Texts are compared as the model reads them. It is unknown where the run's own
-  data are not there any more, or have more than MOST_COMPARED training
-  examples, as those that are drawn anew.
+  data have changed or are not there any more, or have more than MOST_COMPARED
+  training examples, as those that are drawn anew.
   """
   length = experiment.config.data.length
   try:
     own = load_data(_saved_config(workdir))
     trained = own.evaluation("train", length)
   except ValueError:
+    return None
+  if other_data(workdir, own.fingerprint):
     return None
   if len(trained) > MOST_COMPARED:
     return None

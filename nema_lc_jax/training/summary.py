@@ -138,9 +138,13 @@ def write_trace(experiment: Experiment, params: Params, path: Path) -> None:
 def print_summary(summary: Summary, workdir: Path) -> None:
   """Prints the results of a finished run."""
   low, high = summary.test_accuracy_interval
+  examples = f"{summary.test_examples:,} examples"
+  questions = summary.test_metrics.get("questions", summary.test_examples)
+  if questions != summary.test_examples:
+    examples += f" with {questions:,} questions"
   print(
     f"test accuracy {summary.test_accuracy:.4f}, 95% interval [{low:.4f},"
-    f" {high:.4f}], {summary.test_examples:,} examples, best checkpoint of"
+    f" {high:.4f}], {examples}, best checkpoint of"
     f" step {summary.best_step}"
   )
   if (off := summary.test_accuracy_memory_off) is not None:

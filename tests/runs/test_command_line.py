@@ -4,9 +4,10 @@ import importlib
 import re
 
 import pytest
+from ml_collections import ConfigDict
 
 from nema_lc_jax.errors import ConfigError, RunError, StoppedError
-from nema_lc_jax.runs import command_line, config_file, config_help
+from nema_lc_jax.runs import command_line, config_file, config_help, config_json
 from nema_lc_jax.runs.command_line import parse_config, run_command
 from nema_lc_jax.runs.config_json import field_names
 from tests.commands import COMMANDS, ROOT
@@ -253,3 +254,13 @@ def test_the_page_is_up_to_date_and_has_every_field():
   )
   for name in field_names(parse_config("configs/default.py")):
     assert f"| `{name}` | `" in page
+
+
+@pytest.mark.parametrize("name", ["items", "keys", "get", "update", "lock"])
+def test_a_field_may_have_the_name_of_a_method(name):
+  config = ConfigDict({"data": {name: 3}, "other": (1, 2)})
+  found = config_json.override(config, [(f"data.{name}", "4")])
+  assert found["data"][name] == 4
+  assert config["data"][name] == 3
+  with pytest.raises(ConfigError, match=f"config.data.{name} must be a whole"):
+    config_json.override(config, [(f"data.{name}", "x")])

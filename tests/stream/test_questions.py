@@ -15,6 +15,7 @@ from nema_lc_jax.data.byte_text import encode
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.inspect import show
 from nema_lc_jax.stream import Stream
+from nema_lc_jax.stream.__main__ import main as stream
 from tests.helpers import run, tiny_config
 from tests.stream.test_core import FIELDS, T, V, parts_of, push_all, text
 
@@ -122,7 +123,7 @@ def test_the_inspector_asks_the_same_question(asked, tmp_path):
 
 
 def test_a_question_is_needed_and_only_where_there_are_questions(
-  asked, tmp_path, finished
+  asked, tmp_path, finished, capsys
 ):
   workdir, _ = asked
   (tmp_path / "own.txt").write_text("a text")
@@ -134,5 +135,11 @@ def test_a_question_is_needed_and_only_where_there_are_questions(
     Stream(workdir).push(b"a text").answer()
   with pytest.raises(ConfigError, match="at least 1 token"):
     Stream(workdir).push(b"a text").answer(b"")
+  with pytest.raises(ConfigError, match="the question has 65 tokens"):
+    Stream(workdir).push(b"a text").answer(b"?" * 64)
+  with pytest.raises(ConfigError, match="--question is empty"):
+    show(workdir, text=tmp_path / "own.txt", question="")
+  assert stream(["--workdir", str(workdir), "--export", "x"]) == 2
+  assert "answer without a question" in capsys.readouterr().err
   with pytest.raises(ConfigError, match="run's data have none"):
     show(finished[0], text=tmp_path / "own.txt", question="x")

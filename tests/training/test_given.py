@@ -197,7 +197,6 @@ def test_the_benchmark_reads_no_data_set(tmp_path):
       ["config.pretrain.mask_rate has no effect: config.pretrain.steps=0."],
     ),
     (["--config.pretrain.steps=1", "--config.pretrain.mask_rate=0.5"], []),
-    (["--config.eval.examples=3"], ["no multiple above 1"]),
     (
       ["--config.model.encoder=ssm", "--config.model.num_heads=8"],
       ["config.model.num_heads has no effect: config.model.encoder=ssm"],

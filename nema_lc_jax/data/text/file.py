@@ -150,6 +150,8 @@ def _read(
   paths = _files(Path(path).expanduser())
   read = [_read_file(file) for file in paths]
   identity = {"files": [checksum(file) for file in paths]}
+  if any(table.header for table in read):
+    identity["header"] = True  # Once, it was a row.
   if len(read) > 1:
     tables = dict(zip(SPLITS, read, strict=True))
     kinds = {split: table.kind for split, table in tables.items()}

@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,7 +25,9 @@ TEXT_NAMES = {
   *("text1", "text2", "document1", "document2", "sentence1", "sentence2"),
   "hypothesis",
 }
-MAX_ID = 2**31 - 1
+MAX_ID = 2**30  # one more than the largest id
+MAX_LABEL = 2**31 - 2
+NEARLY_ALL = 0.8
 MANY = 10  # rows from which on their labels are judged
 
 
@@ -101,9 +104,9 @@ def _labels(path: Path, arrays: dict[str, np.ndarray]) -> np.ndarray:
       f"{path}: labels must not be negative, row {int(labels.argmin())} has "
       f"{labels.min()}; only labels [n, L] may, where nothing is asked"
     )
-  if labels.max() < 0 or labels.max() >= MAX_ID:
+  if labels.max() < 0 or labels.max() > MAX_LABEL:
     raise DataError(
-      f"{path}: labels need a largest value in 0..{MAX_ID - 1}, got "
+      f"{path}: labels need a largest value in 0..{MAX_LABEL}, got "
       f"{labels.max()}"
     )
   return labels.astype(np.int32)
@@ -143,7 +146,9 @@ def read_tsv(path: Path) -> Table:
     labels.append(_label(path, number, row[0]))
   _warn_of_labels(path, labels, COLUMNS[columns], header=bool(order))
   _, *texts = zip(*rows, strict=True)
-  return Table(tuple(map(_bytes_as_texts, texts)), np.array(labels))
+  return Table(
+    tuple(map(_bytes_as_texts, texts)), np.array(labels), header=bool(order)
+  )
 
 
 def _header(names: Sequence[str]) -> list[int] | None:
@@ -155,7 +160,8 @@ def _header(names: Sequence[str]) -> list[int] | None:
   texts = [i for i, name in enumerate(names) if name in TEXT_NAMES]
   if len(labels) != 1 or not texts or len(texts) != len(names) - 1:
     return None
-  return labels + texts
+  # text1 comes before text2, wherever it is in the file.
+  return labels + sorted(texts, key=lambda i: re.findall(r"\d+$", names[i]))
 
 
 def _ordered(
@@ -172,7 +178,7 @@ def _warn_of_labels(
 ) -> None:
   """Warns if labels look like texts, or the first one like a header."""
   different = len({*labels})
-  if len(labels) >= MANY and different > len(labels) / 2:
+  if len(labels) >= MANY and different > NEARLY_ALL * len(labels):
     logging.warning(
       "%s: %d rows have %d different labels, such as %r; the columns are: %s",
       path, len(labels), different, labels[-1][:40], expected,

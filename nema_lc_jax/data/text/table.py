@@ -46,6 +46,8 @@ class Table:
   texts: tuple[Texts, ...]
   labels: np.ndarray  # [n] ints or strings, or [n, L] ints
   questions: Texts | None = None  # about the first text
+  # Whether the file began with the names of the label's and texts' columns.
+  header: bool = False
 
   @property
   def head(self) -> str:

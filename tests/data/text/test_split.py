@@ -111,3 +111,18 @@ def test_a_split_far_from_its_share_is_said(tmp_path, caplog):
   with caplog.at_level(logging.WARNING):
     data.load("file", path=str(path)).evaluation("test", 8)
   assert "rows, since rows with one text stay together" in caplog.text
+
+
+def test_a_header_is_part_of_the_fingerprint_and_orders_the_columns(tmp_path):
+  """What was once a row is none now, so the data are others."""
+  rows = [
+    f"{text}\tx\t{other}" for text, other in zip("abcd", "efgh", strict=True)
+  ]
+  path = tmp_path / "a.tsv"
+  path.write_text("\n".join(["text2\tlabel\ttext1", *rows]))
+  dataset = data.load("file", path=str(path))
+  assert (dataset.head, dataset.num_examples["all"]) == ("match", 4)
+  row = dataset.evaluation("all", 2)[0]
+  assert bytes((row["inputs"][:1] - 1).tolist()) == b"e"  # text1
+  plain = data.types.fingerprint(files=[data.types.checksum(path)])
+  assert dataset.fingerprint != plain
