@@ -49,7 +49,7 @@ def default_split(dataset: Dataset, *, own: bool) -> str:
   return "test" if own or ALL not in dataset.num_examples else ALL
 
 
-def require_finite(dataset: Dataset, split: str) -> None:
+def require_finite_split(dataset: Dataset, split: str) -> None:
   """Raises ConfigError if the examples of a split cannot all be evaluated."""
   size = dataset.num_examples.get(split, 0)
   if split == "train" and size > MOST_EXAMPLES:
@@ -66,7 +66,7 @@ def _main(argv: Sequence[str] | None) -> None:
   experiment, state = open_run(args.workdir, config)
   own = other_data(args.workdir, experiment.dataset.fingerprint) is None
   split = args.split or default_split(experiment.dataset, own=own)
-  require_finite(experiment.dataset, split)
+  require_finite_split(experiment.dataset, split)
   # The splits of the run's own data were told apart when they were made.
   trained = None
   if not (own and split in ("validation", "test")):

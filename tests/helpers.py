@@ -1,7 +1,8 @@
 """Small runs that tests share."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from ml_collections import ConfigDict
@@ -66,6 +67,16 @@ def figures(*names: str) -> Iterator[None]:
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(style, "save", save_some)
     yield
+
+
+def mistake_in(path: Path, source: str | None, use: Callable) -> str:
+  """The line that a bad file of the user causes; a source of None: no file."""
+  if source is not None:
+    path.write_text(source)
+  with pytest.raises(ValueError, match=r".") as error:
+    use()
+  assert "\n" not in str(error.value)
+  return str(error.value)
 
 
 def run(config: ConfigDict, workdir) -> Summary:

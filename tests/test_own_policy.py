@@ -16,7 +16,7 @@ from nema_lc_jax.models import make_policy, own_policy
 from nema_lc_jax.models.policies import policy_options
 from nema_lc_jax.runs import naming
 from nema_lc_jax.sweep import plan, pool
-from tests.helpers import figures, run, tiny_config
+from tests.helpers import figures, mistake_in, run, tiny_config
 from tests.memory.streams import (
   D,
   assert_equal,
@@ -207,12 +207,10 @@ def test_it_is_found_by_its_file(form, tmp_path, monkeypatch):
 )
 def test_a_mistake_in_a_file_is_one_line(source, message, tmp_path):
   path = tmp_path / "bad.py"
-  if source is not None:
-    path.write_text(source)
-  with pytest.raises(ValueError, match=f"policy '{path}:mine'") as error:
-    make_policy(f"{path}:mine", width=D)
-  assert message.format(path) in str(error.value)
-  assert "\n" not in str(error.value)
+  use = lambda: make_policy(f"{path}:mine", width=D)
+  found = mistake_in(path, source, use)
+  assert f"policy '{path}:mine'" in found
+  assert message.format(path) in found
 
 
 def test_a_run_and_a_sweep_find_it_by_its_file(tmp_path, capsys, monkeypatch):

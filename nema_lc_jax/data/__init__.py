@@ -7,7 +7,13 @@ for batch in eval_batches(dataset, "test", batch_size=64, length=192): ...
 
 from nema_lc_jax.data.names import renumbered
 from nema_lc_jax.data.pipeline import eval_batches, train_iterator
-from nema_lc_jax.data.registry import NAMES, load, options_of
+from nema_lc_jax.data.registry import (
+  NAMES,
+  PLACES,
+  load,
+  names_with,
+  options_of,
+)
 from nema_lc_jax.data.text.file import Measures, measure
 from nema_lc_jax.data.text.language_modelling import language_modelling
 from nema_lc_jax.data.types import (
@@ -22,6 +28,7 @@ from nema_lc_jax.data.types import (
 __all__ = [
   "ALL",
   "NAMES",
+  "PLACES",
   "SPLITS",
   "DataError",
   "Dataset",
@@ -32,6 +39,7 @@ __all__ = [
   "language_modelling",
   "load",
   "measure",
+  "names_with",
   "options_of",
   "renumbered",
   "train_iterator",

@@ -17,6 +17,15 @@ def question_ids(question: bytes) -> np.ndarray:
   return encode(SEPARATOR + question)
 
 
+def require_room(size: int, length: int) -> None:
+  """Raises DataError unless a question of `size` ids leaves room for a text."""
+  if size >= length:
+    raise DataError(
+      f"a question has {size} bytes with its line feed, and is not cut; length"
+      f" must be at least {size + 1}, got {length}"
+    )
+
+
 def place(document: np.ndarray, question: np.ndarray, length: int) -> Example:
   """`inputs` and `mask` [length] of a document and a question about it.
 
@@ -31,12 +40,8 @@ def place(document: np.ndarray, question: np.ndarray, length: int) -> Example:
   Raises:
     DataError: if the question leaves no room for the document.
   """
+  require_room(len(question), length)
   start = length - len(question)
-  if start < 1:
-    raise DataError(
-      f"a question has {len(question)} bytes with its line feed, and is not"
-      f" cut; length must be at least {len(question) + 1}, got {length}"
-    )
   inputs = fit(document[:start], length).astype(np.int32)
   inputs[start:] = question
   return {"inputs": inputs, "mask": inputs > 0}

@@ -47,7 +47,7 @@ NAMES = tuple(_LOADERS)
 
 # Options that every config has; of the last two a data set may have none.
 _COMMON = {"length", "seed"}
-_PLACES = {"dir", "path"}
+PLACES = {"dir", "path"}
 
 
 def _find(name: str) -> Callable[..., Dataset]:
@@ -71,6 +71,11 @@ def options_of(name: str) -> set[str]:
   return _COMMON.union(inspect.signature(_find(name)).parameters)
 
 
+def names_with(option: str) -> list[str]:
+  """The data sets of the package that have an option."""
+  return [name for name in NAMES if option in options_of(name)]
+
+
 def load(name: str, **options: Any) -> Dataset:
   """The data set `name`, with options as its own `load` documents them.
 
@@ -88,12 +93,12 @@ def load(name: str, **options: Any) -> Dataset:
   given = {
     option: value
     for option, value in options.items()
-    if not (option in _COMMON | _PLACES and value is None)
+    if not (option in _COMMON | PLACES and value is None)
   }
   accepted = options_of(name)
   for option in given:
     if option not in accepted:
-      having = [other for other in NAMES if option in options_of(other)]
+      having = names_with(option)
       raise DataError(
         f"unknown option {option!r} of data set {name!r}; known: "
         f"{', '.join(sorted(accepted))}"

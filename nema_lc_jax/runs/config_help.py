@@ -22,6 +22,7 @@ from nema_lc_jax.runs.config_json import (
   RENAMED,
   RENAMED_VALUES,
   field_names,
+  locate,
 )
 from nema_lc_jax.runs.markup import markdown_table
 
@@ -87,9 +88,8 @@ def fields_of(spec: str | None = None) -> tuple[list[Field], dict[str, str]]:
 
 
 def _value(config: ConfigDict, path: str) -> Any:
-  for name in path.split("."):
-    config = config[name]
-  return config
+  section, name = locate(config, path)
+  return section[name]
 
 
 def by_section(fields: list[Field]) -> dict[str, list[Field]]:

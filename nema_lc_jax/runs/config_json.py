@@ -65,21 +65,23 @@ def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
   """A saved config with the current names of its fields and values."""
   values = copy.deepcopy(dict(values))
   for old, new in RENAMED.items():
-    section, name = _locate(values, old)
+    section, name = locate(values, old)
     if name in section:
       section[new.rpartition(".")[2]] = section.pop(name)
   for path, names in RENAMED_VALUES.items():
-    section, name = _locate(values, path)
+    section, name = locate(values, path)
     if name in section:
       section[name] = names.get(section[name], section[name])
   for path, value in FIXED.items():
-    section, name = _locate(values, path)
+    section, name = locate(values, path)
     if section.get(name) == value:
       del section[name]
   return values
 
 
-def _locate(values: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+def locate(
+  values: dict[str, Any] | ConfigDict, path: str
+) -> tuple[dict[str, Any] | ConfigDict, str]:
   """The section of a field, empty where there is none, and its name in it."""
   *sections, name = path.split(".")
   return functools.reduce(lambda v, s: v.get(s, {}), sections, values), name
@@ -212,9 +214,8 @@ def _set(
 ) -> ConfigDict:
   """The config with one field set; a tuple may be given one value per flag."""
   field, bracket, index = path.partition("[")
-  *sections, name = field.split(".")
+  section, name = locate(config, field)
   if hasattr(ConfigDict, name):  # It would be taken for the method, as `items`.
-    section = functools.reduce(lambda c, s: c[s], sections, config)
     alone = ConfigDict({"value": section[name]})
     section[name] = _set(alone, f"value{bracket}{index}", values)["value"]
     return config
@@ -230,8 +231,7 @@ def _set(
 
 def _kind(config: ConfigDict, path: str) -> str:
   """The allowed values of a field, in words."""
-  *sections, name = path.split(".")
-  section = functools.reduce(lambda c, s: c[s], sections, config)
+  section, name = locate(config, path)
   if isinstance(section[name], ConfigDict):
     return f"given field by field: {', '.join(section[name])}"
   return KINDS.get(section.get_type(name), "a value of its type")

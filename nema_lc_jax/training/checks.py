@@ -1,7 +1,6 @@
 """Checks of a config's numbers, and the stages of its curriculum."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -10,7 +9,7 @@ from ml_collections import ConfigDict
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.models import ranges
 from nema_lc_jax.models.ranges import ANY_REAL, ANY_WHOLE, Range, real, whole
-from nema_lc_jax.runs.config_json import field_names
+from nema_lc_jax.runs.config_json import field_names, locate
 
 # Fields of several numbers in one range.
 TUPLES = ("config.eval.length_multipliers",)
@@ -90,10 +89,10 @@ def stages_of(config: ConfigDict) -> tuple[Stage, ...]:
 def require_numbers(config: ConfigDict) -> None:
   """Raises ConfigError unless every number of a config is in its range."""
   for path in field_names(config):
-    value = functools.reduce(lambda c, name: c[name], path.split("."), config)
+    section, last = locate(config, path)
     name = path.removeprefix("memory.controller.")
     known = ranges.CONTROLLER if name != path else RANGES
-    _require_in_range(f"config.{path}", value, known.get(name))
+    _require_in_range(f"config.{path}", section[last], known.get(name))
 
 
 def _require_in_range(name: str, value: Any, allowed: Range | None) -> None:

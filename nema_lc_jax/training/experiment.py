@@ -18,7 +18,6 @@ from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.training import capacity, distributed
 from nema_lc_jax.training.checks import LOSSES, Stage, checked_stages
-from nema_lc_jax.training.given import PLACES
 from nema_lc_jax.training.optimizer import (
   learning_rate_schedule,
   make_optimizer,
@@ -31,8 +30,6 @@ NO_PROGRAM = (
   "learning_rate", "curriculum", "log_every", "eval_every", "checkpoint_every",
   "on_save_error",
 )  # fmt: skip
-
-
 # The fields of a TaskSpec on which a model depends.
 SIZES = ("head", "vocab_size", "num_classes")
 
@@ -176,7 +173,7 @@ def load_data(config: ConfigDict) -> data.Dataset:
   are not: see `given.settle`.
   """
   options = {"seed": config.seed} | config.data.to_dict()
-  accepted = data.options_of(config.data.name) | {"name", *PLACES}
+  accepted = data.options_of(config.data.name) | {"name", *data.PLACES}
   elsewhere = set().union(*(data.options_of(name) for name in data.NAMES))
   return data.load(
     **{k: v for k, v in options.items() if k in accepted or k not in elsewhere}

@@ -14,8 +14,6 @@ from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.memory import policies as heuristics
 from nema_lc_jax.models.policies import POLICIES, policy_options
 
-PLACES = ("dir", "path")
-
 
 def settle(config: ConfigDict, given: Iterable[str]) -> None:
   """Checks the options of the data set that were given.
@@ -29,16 +27,15 @@ def settle(config: ConfigDict, given: Iterable[str]) -> None:
   accepted = data.options_of(config.data.name) | {"name"}
   for option in config.data:
     value = config.data[option]
-    if option in accepted or (option in PLACES and value is None):
+    if option in accepted or (option in data.PLACES and value is None):
       continue
     if f"data.{option}" in set(given):
-      having = [n for n in data.NAMES if option in data.options_of(n)]
       raise ConfigError(
         f"config.data.{option} is given, but data set {config.data.name!r} has"
         " no such option; those that have it: --config.data.name="
-        f"{', '.join(having) or 'none'}."
+        f"{', '.join(data.names_with(option)) or 'none'}."
       )
-    if option in PLACES:
+    if option in data.PLACES:
       with config.unlocked():
         config.data[option] = None
 

@@ -102,7 +102,7 @@ def open_run(
   if config.data.to_json() == trained.data.to_json() and changed:
     logging.warning(changed)
   if changed and config.data.name == "file" and not task.label_names:
-    _require_numbers(workdir, dataset)
+    _require_no_names(workdir, dataset)
   if dataset.split_by_seed and not changed and config.seed != trained.seed:
     raise ConfigError(
       f"config.seed must be {trained.seed}, as in training, got {config.seed}:"
@@ -111,7 +111,7 @@ def open_run(
   return experiment, restore_best(experiment, workdir)
 
 
-def _require_numbers(workdir: str | Path, dataset: data.Dataset) -> None:
+def _require_no_names(workdir: str | Path, dataset: data.Dataset) -> None:
   """Raises ConfigError if the labels of a file have names."""
   if dataset.label_names:
     raise ConfigError(
@@ -133,15 +133,13 @@ def trained_examples(
   length = experiment.config.data.length
   try:
     own = load_data(_saved_config(workdir))
-    trained = own.evaluation("train", length)
+    if other_data(workdir, own.fingerprint):
+      return None
+    trained = read_task_spec(workdir).fit(own).evaluation("train", length)
   except ValueError:
-    return None
-  if other_data(workdir, own.fingerprint):
     return None
   if len(trained) > MOST_COMPARED:
     return None
-  spec = read_task_spec(workdir)
-  trained = spec.fit(own).evaluation("train", length)
   known = set(map(_tokens, map(trained.__getitem__, range(len(trained)))))
   evaluated = experiment.dataset.evaluation(split, length)
   return sum(_tokens(evaluated[i]) in known for i in range(len(evaluated)))

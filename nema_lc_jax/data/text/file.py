@@ -21,8 +21,9 @@ document at the beginning of an example and the question at its end.
 single file has a fourth split, "all", of all its rows.
 """
 
+import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,15 +65,17 @@ def load(*, seed: int = 0, path: str | None = None) -> Dataset:
       or the key.
   """
   tables, paths, identity = _read(path, seed)
+  tables, num_classes, names, classes_from = _numbered(path, tables)
   first = next(iter(tables.values()))
-  labels, num_classes, names, origin = _class_numbers(path, tables)
-  byte_level = paths[0].suffix != ".npz"
+  byte_level = _byte_level(paths)
   vocab_size, ids_from = _vocabulary(path, tables, byte_level=byte_level)
-
-  @functools.cache
-  def check(splits: tuple[str, ...], length: int) -> None:
-    """Checks tables, and warns once."""
-    _check(path, {split: tables[split] for split in splits}, length)
+  splits = {split: tables[split] for split in SPLITS if split in tables}
+  # Each table is checked, and each warning given, once for a length.
+  check = functools.cache(lambda split, n: _check(path, split, tables, n))
+  warn_of_cut = functools.cache(lambda n: _warn_of_cut(path, tables, n))
+  compare = functools.cache(
+    lambda n: _compare(path, splits, names, n, by_seed=ALL in tables)
+  )
 
   def examples(split: str, length: int) -> Examples:
     if split != ALL:
@@ -80,13 +83,16 @@ def load(*, seed: int = 0, path: str | None = None) -> Dataset:
     if split not in tables:
       raise DataError(_cannot_be_split(path, first))
     # The whole file comes first, since errors name its rows.
-    check((ALL,) if split == ALL else tuple(tables), length)
-    return _examples(tables[split], labels[split], length)
+    for name in (ALL,) if split == ALL else tables:
+      check(name, length)
+    warn_of_cut(length)
+    if split != ALL:
+      compare(length)
+    return _examples(tables[split], length)
 
   def baselines(split: str, length: int) -> dict[str, float]:
-    asked = lambda name: _asked(tables[name], labels[name], length)
-    known = asked(ALL if split == ALL else "train")
-    return {"majority": _majority(known, asked(split))}
+    known = tables[ALL if split == ALL else "train"].asked(length)
+    return {"majority": _majority(known, tables[split].asked(length))}
 
   return Dataset(
     name="file",
@@ -104,7 +110,7 @@ def load(*, seed: int = 0, path: str | None = None) -> Dataset:
     byte_level=byte_level,
     questions=bool(first.questions),
     split_by_seed=ALL in tables,
-    origins={"vocab_size": ids_from, "num_classes": origin},
+    origins={"vocab_size": ids_from, "num_classes": classes_from},
   )
 
 
@@ -128,8 +134,12 @@ def measure(path: str) -> Measures:
     rows=len(tables.get("train", ())),
     lengths=np.concatenate([table.lengths for table in every]),
     longest_question=int(max((x.max() for x in asked), default=0)),
-    byte_level=paths[0].suffix != ".npz",
+    byte_level=_byte_level(paths),
   )
+
+
+def _byte_level(paths: Sequence[Path]) -> bool:
+  return paths[0].suffix != ".npz"
 
 
 def _whole(tables: Mapping[str, Table]) -> Mapping[str, Table]:
@@ -204,34 +214,36 @@ def _read_file(path: Path) -> Table:
   return READERS[path.suffix](path)
 
 
-def _class_numbers(
+def _numbered(
   path: str, tables: Mapping[str, Table]
-) -> tuple[dict[str, np.ndarray], int, tuple[str, ...], str]:
-  """Labels of each split as numbers; the number of classes, their names, why.
+) -> tuple[dict[str, Table], int, tuple[str, ...], str]:
+  """The tables with classes as labels; the classes' number, names and origin.
 
   Numbers as labels are kept, so that the classes are 0 to the largest one,
   unless that would be many more classes than there are labels.
   """
-  labels = {split: table.labels for split, table in tables.items()}
-  every = np.unique(np.concatenate([rows.ravel() for rows in labels.values()]))
+  every = np.unique(np.concatenate([t.labels.ravel() for t in tables.values()]))
   text = every.dtype.kind == "U"
   known = every if text else every[every >= 0]
-  origin = f"the largest label, {known[-1]}, in {path}"
   if not text and known[-1] < SPARSE * len(known):
-    return labels, 1 + int(known[-1]), (), origin
+    origin = f"the largest label, {known[-1]}, in {path}"
+    return dict(tables), 1 + int(known[-1]), (), origin
   if not text:
     logging.warning(
       "%s: the labels are %d numbers from %d to %d; each of them is a class,"
       " and those between are none",
       path, len(known), known[0], known[-1],
     )  # fmt: skip
-  number = lambda rows: np.searchsorted(known, rows).astype(np.int32)
-  numbers = {
-    split: number(rows) if text else np.where(rows < 0, NOT_ASKED, number(rows))
-    for split, rows in labels.items()
-  }
+
+  def numbered(table: Table) -> Table:
+    numbers = np.searchsorted(known, table.labels).astype(np.int32)
+    if not text:
+      numbers = np.where(table.labels < 0, NOT_ASKED, numbers)
+    return dataclasses.replace(table, labels=numbers)
+
   origin = f"the {len(known)} different labels in {path}"
-  return numbers, len(known), tuple(map(str, known)), origin
+  found = {split: numbered(table) for split, table in tables.items()}
+  return found, len(known), tuple(map(str, known)), origin
 
 
 def _vocabulary(
@@ -258,46 +270,59 @@ def _vocabulary(
   return max(2, 1 + largest), origin
 
 
-def _warn_of_unseen(path: str, tables: Mapping[str, Table]) -> None:
-  """Logs how many labels do not occur in training, and so cannot be learned."""
-  known = tables["train"].labels
-  for split in ("validation", "test"):
-    labels = tables[split].labels
-    unseen = ~np.isin(labels, known)
-    if labels.dtype.kind != "U":
-      unseen &= labels >= 0
-    if unseen.any():
-      logging.warning(
-        "%s: %d of %d labels of %s are none of training's, such as %r; an"
-        " answer to them can only be wrong",
-        path, unseen.sum(), unseen.size, split, str(labels[unseen][0]),
-      )  # fmt: skip
+def _check(
+  path: str, split: str, tables: Mapping[str, Table], length: int
+) -> None:
+  """Raises DataError if a table cannot be used when it is cut to a length."""
+  try:
+    tables[split].check(length)
+  except DataError as error:
+    where = path if split == ALL else f"{path}: {split}"
+    raise DataError(f"{where}: {error}") from None
 
 
-def _check(path: str, tables: Mapping[str, Table], length: int) -> None:
-  """Raises DataError, or warns, about the tables cut to a length."""
-  for split, table in tables.items():
-    try:
-      table.check(length)
-    except DataError as error:
-      where = path if split == ALL else f"{path}: {split}"
-      raise DataError(f"{where}: {error}") from None
-  longest = max(table.lengths.max() for table in tables.values())
+def _warn_of_cut(path: str, tables: Mapping[str, Table], length: int) -> None:
+  longest = max(table.lengths.max() for table in _whole(tables).values())
   if longest > length:
     logging.warning(
       "%s has rows of %d tokens; they are cut to length %d",
       path, longest, length,
     )  # fmt: skip
-  splits = {split: tables[split] for split in SPLITS if split in tables}
-  if not splits:
-    return
-  _warn_of_unseen(path, splits)
-  said = splitting.uneven(splits) if ALL in tables else []
+
+
+def _compare(
+  path: str,
+  splits: Mapping[str, Table],
+  names: Sequence[str],
+  length: int,
+  *,
+  by_seed: bool,
+) -> None:
+  """Warns of what is wrong with the splits beside each other."""
+  _warn_of_unseen(path, splits, names)
+  said = splitting.uneven(splits) if by_seed else []
   for message in said + splitting.overlaps(splits, length):
     logging.warning("%s: %s", path, message)
 
 
-def _examples(table: Table, labels: np.ndarray, length: int) -> Examples:
+def _warn_of_unseen(
+  path: str, splits: Mapping[str, Table], names: Sequence[str]
+) -> None:
+  """Logs how many labels do not occur in training, and so cannot be learned."""
+  known = splits["train"].labels
+  for split in ("validation", "test"):
+    labels = splits[split].labels
+    unseen = labels[~np.isin(labels, known) & (labels >= 0)]
+    if unseen.size:
+      logging.warning(
+        "%s: %d of %d labels of %s are none of training's, such as %r; an"
+        " answer to them can only be wrong",
+        path, unseen.size, labels.size, split,
+        names[unseen[0]] if names else str(unseen[0]),
+      )  # fmt: skip
+
+
+def _examples(table: Table, length: int) -> Examples:
   def make(i: int) -> Example:
     if table.questions:
       example = layout.place(
@@ -307,18 +332,13 @@ def _examples(table: Table, labels: np.ndarray, length: int) -> Examples:
       example = {}
       for text, suffix in zip(table.texts, ("", "2"), strict=False):
         example |= tokens(text.ids[i], length, suffix, text.mask[i])
-    label = labels[i]
+    label = table.labels[i]
     if table.head == "causal_lm":
       asked = fit(label, length, NOT_ASKED)
       label = np.where(example["mask"], asked, NOT_ASKED)
     return example | {"label": np.asarray(label, np.int32)}
 
   return Examples(len(table), make)
-
-
-def _asked(table: Table, labels: np.ndarray, length: int) -> np.ndarray:
-  """The class numbers [q] of what is asked at a length."""
-  return Table(table.texts, labels, table.questions).asked(length)
 
 
 def _majority(train: np.ndarray, labels: np.ndarray) -> float:

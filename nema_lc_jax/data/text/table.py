@@ -5,6 +5,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from nema_lc_jax.data.layout import require_room
 from nema_lc_jax.data.types import DataError
 
 
@@ -94,12 +95,8 @@ class Table:
       DataError: if a question leaves no room for its document, a row has no
         token left, or there is no question left.
     """
-    longest = self.questions.lengths.max() if self.questions else 0
-    if longest >= length:
-      raise DataError(
-        f"a question has {longest} bytes with its line feed, and is not"
-        f" cut; length must be at least {longest + 1}, got {length}"
-      )
+    if self.questions:
+      require_room(self.questions.lengths.max(), length)
     for name, text in zip(("inputs", "inputs2"), self.texts, strict=False):
       for row, mask in enumerate(text.mask):
         if not mask[:length].any():
