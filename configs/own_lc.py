@@ -41,7 +41,7 @@ def _fit(c: ConfigDict, path: str) -> ConfigDict:
   c.model.pool = {"classify": "mean", "match": "slots"}.get(found.kind, "last")
   if found.byte_level:
     c.model.conv_kernel_size = 5  # about one word
-  while c.train.batch_size > max(found.rows, 1):
+  while c.train.batch_size > found.rows:
     c.train.batch_size //= 2
   steps = EPOCHS * found.rows // c.train.batch_size
   c.train.steps = min(max(steps, 200), 2000)

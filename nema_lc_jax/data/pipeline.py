@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import grain
 import numpy as np
+from absl import logging
 
 from nema_lc_jax.data.types import (
   DataError,
@@ -31,7 +32,9 @@ def train_iterator(
   """This process's rows of an endless sequence of shuffled training batches.
 
   Every epoch is shuffled anew, and the rows of a batch are distinct examples.
-  Examples that do not fill a batch are left out of their epoch. `get_state` and
+  Examples that do not fill a batch are left out of their epoch. Where a batch
+  has more rows than there are examples, epoch follows epoch in it, which is
+  logged. `get_state` and
   `set_state` resume bit for bit, even on another number of processes: the
   batches of all processes together are the same, and positions count batches.
 
@@ -44,20 +47,22 @@ def train_iterator(
       each batch's rows, [batch_size / count, ...].
 
   Raises:
-    DataError: if there are fewer examples than a batch has rows, or a batch
-      cannot be split evenly.
+    DataError: if a batch cannot be split evenly.
   """
   require_at_least(1, batch_size=batch_size, length=length)
   require_seed(seed)
   first, rows = _own_rows(batch_size, shard)
   examples = dataset.train(length, seed).seed(seed).shuffle()
-  batches = len(examples) // batch_size
-  if not batches:
-    raise DataError(
-      f"batch_size {batch_size} is larger than the {len(examples)} training "
-      f"examples of {dataset.name}"
-    )
-  stream = examples[: batches * batch_size].repeat()
+  whole = len(examples) // batch_size * batch_size
+  if not whole:
+    # Each stage of a curriculum begins anew.
+    logging.log_first_n(
+      logging.WARNING,
+      "config.train.batch_size=%d is more than the %d training examples of %s:"
+      " a batch has examples more than once",
+      1, batch_size, len(examples), dataset.name,
+    )  # fmt: skip
+  stream = examples[: whole or None].repeat()
   own = lambda i: stream[i // rows * batch_size + first + i % rows]
   return iter(
     # `repeat` sets the largest length possible; half of it keeps grain's sums

@@ -18,6 +18,9 @@ from nema_lc_jax.runs.config_json import (
   read_config,
 )
 
+# The (path, value) of each given field of a config.
+Fields = list[tuple[str, str | None]]
+
 # Where a command's config comes from: the file named by --config, or the run in
 # the folder named by --workdir. --config.FIELD=VALUE changes either.
 FROM_FILE, FROM_RUN = "file", "run"
@@ -129,6 +132,7 @@ class Parser(argparse.ArgumentParser):
       config = read_config(args.workdir)
     else:
       config = parse_config(args.config)
+      _require_data_once(args.config, config, fields)
     self._refuse(others, config)
     args.config = override(config, fields)
     args.given = tuple(path.partition("[")[0] for path, _ in fields)
@@ -181,12 +185,25 @@ def parse_config(spec: str | None, arguments: Sequence[str] = ()) -> ConfigDict:
   fields, others = split_fields(arguments)
   if others:
     raise ConfigError(f"unknown argument {others[0]!r}; see --help.")
-  return override(load_file(spec), fields)
+  config = load_file(spec)
+  _require_data_once(spec, config, fields)
+  return override(config, fields)
 
 
-def split_fields(
-  arguments: Sequence[str],
-) -> tuple[list[tuple[str, str | None]], list[str]]:
+def _require_data_once(spec: str, config: ConfigDict, fields: Fields) -> None:
+  """Raises ConfigError if fields change the data that a variant names."""
+  file, _, variant = spec.partition(":")
+  if not variant or variant != config.data.get("path"):
+    return
+  for path, value in fields:
+    if path in ("data.name", "data.path"):
+      raise ConfigError(
+        f"{spec} chooses sizes for its data, and --config.{path}={value} would"
+        f" change these: give the data once, --config={file}:FILE."
+      )
+
+
+def split_fields(arguments: Sequence[str]) -> tuple[Fields, list[str]]:
   """(path, value) of each --config.PATH, and all other arguments.
 
   The value is None if none follows.

@@ -45,14 +45,15 @@ class Stream:
     task = restore.read_task_spec(workdir)
     fields = model_fields(config, task)
     self.functions = make_stream(**fields)
-    reader = make_reader(config, task)
+    empty = lambda: self.functions.init(seed, num_slots)
+    reader = make_reader(config, task, jax.eval_shape(empty))
     # Moved off the mesh they were restored to: states would follow them there
     # after the first push, and programs would be compiled twice.
     params = restore.restore_best(reader, workdir).params
     self.params = jax.tree.map(jnp.asarray, jax.device_get(params))
     self.task = task
     self.length = config.data.length  # at which its questions were asked
-    self.state: StreamState = self.functions.init(seed, num_slots)
+    self.state: StreamState = empty()
     self.block = CHUNKS * config.model.chunk_length
     self._model = params_sha256(self.params)
     self._push = jax.jit(self.functions.push)

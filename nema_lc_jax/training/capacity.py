@@ -38,13 +38,13 @@ class Needed(NamedTuple):
 
 
 def held(tree: Any) -> dict[str, Needed]:
-  """The arrays of a tree of abstract, sharded arrays, by name."""
-  return {
-    name: Needed(
-      x.shape, x.dtype.itemsize * math.prod(x.sharding.shard_shape(x.shape))
-    )
-    for name, x in named_leaves(tree).items()
-  }
+  """The arrays of a tree of abstract arrays, by name."""
+
+  def of(x: jax.ShapeDtypeStruct) -> Needed:
+    local = x.sharding.shard_shape(x.shape) if x.sharding else x.shape
+    return Needed(x.shape, x.dtype.itemsize * math.prod(local))
+
+  return {name: of(x) for name, x in named_leaves(tree).items()}
 
 
 def of_params(template: TrainState) -> dict[str, Needed]:
@@ -77,9 +77,9 @@ def of_training(
   )
 
 
-def of_a_text(config: ConfigDict, dataset: Dataset) -> dict[str, Needed]:
-  """What a device holds of a single text."""
-  rows, slots = jax.device_count(), config.memory.num_slots
+def of_evaluation(config: ConfigDict, dataset: Dataset) -> dict[str, Needed]:
+  """What a device holds of a batch of evaluation, at data.length."""
+  rows, slots = rows_at(config, 1), config.memory.num_slots
   return _of_batch(config, dataset, rows, config.data.length, slots)
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Callable
+from typing import Any
 
 import grain
 import jax
@@ -219,7 +220,7 @@ def make_experiment(
   experiment = _assemble(config, stages, dataset, task)
   capacity.require_fits(
     capacity.of_params(experiment.steps.template)
-    | capacity.of_a_text(config, dataset),
+    | capacity.of_evaluation(config, dataset),
     dataset,
   )
   return experiment
@@ -231,10 +232,17 @@ def model_fields(config: ConfigDict, task: TaskSpec) -> dict[str, object]:
   return sizes | dict(config.model) | dict(config.memory)
 
 
-def make_reader(config: ConfigDict, task: TaskSpec) -> Experiment:
+def make_reader(
+  config: ConfigDict, task: TaskSpec, state: Any = ()
+) -> Experiment:
   """Builds a trained model without its data set, for other input.
 
   Its parameters are not sharded, even if they were in training.
+
+  Args:
+    config: with the fields of configs/default.py.
+    task: the spec of the trained model.
+    state: abstract arrays that are to fit in memory, too.
 
   Raises:
     ValueError: in one line, on an invalid config.
@@ -242,7 +250,9 @@ def make_reader(config: ConfigDict, task: TaskSpec) -> Experiment:
   config = config.copy_and_resolve_references()
   config.train.fsdp = 1
   experiment = _assemble(config, (), None, task)
-  capacity.require_fits(capacity.of_params(experiment.steps.template), None)
+  params = experiment.steps.template.params
+  needed = capacity.held({"params": params, "state": state})
+  capacity.require_fits(needed, None)
   return experiment
 
 

@@ -198,12 +198,30 @@ def test_errors_are_raised_at_the_call(pytext, error_of):
   assert "shard 2 of 2 does not exist" in error_of(
     data.train_iterator, toy, seed=0, shard=(2, 2), **settings
   )
-  size = pytext.num_examples["train"]
-  assert f"larger than the {size} training examples of pytext" in error_of(
-    data.train_iterator, pytext, batch_size=size + 1, seed=0, length=256
-  )
   assert "batch_size 4 must be a multiple of the number of processes, 3" in (
     error_of(data.train_iterator, toy, seed=0, shard=(0, 3), **settings)
   )
   with pytest.raises(IndexError):
     toy.evaluation("test", 16)[2048]
+
+
+def test_a_batch_larger_than_the_data_has_all_of_them(tmp_path, caplog, equal):
+  path = tmp_path / "few.npz"
+  inputs, labels = np.arange(1, 29).reshape(14, 2), np.arange(14) % 2
+  np.savez(path, inputs=inputs, labels=labels)
+  few = data.load("file", path=str(path))
+  assert few.num_examples["train"] == 12
+  make = lambda shard=(0, 1): data.train_iterator(
+    few, batch_size=20, seed=0, length=2, shard=shard
+  )
+  stream = make()
+  seen = np.concatenate([next(stream)["inputs"][:, 0] for _ in range(3)])
+  for epoch in seen.reshape(5, 12):
+    assert len(set(epoch)) == 12
+  assert len({tuple(epoch) for epoch in seen.reshape(5, 12)}) > 1
+  restored = make()
+  restored.set_state(stream.get_state())
+  assert equal(next(restored), next(stream))
+  parts = [next(make((i, 2)))["inputs"][:, 0] for i in range(2)]
+  assert np.concatenate(parts).tolist() == seen[:20].tolist()
+  assert caplog.text.count("batch_size=20 is more than the 12 training") == 1

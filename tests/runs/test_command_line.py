@@ -264,3 +264,19 @@ def test_a_field_may_have_the_name_of_a_method(name):
   assert config["data"][name] == 3
   with pytest.raises(ConfigError, match=f"config.data.{name} must be a whole"):
     config_json.override(config, [(f"data.{name}", "x")])
+
+
+@pytest.mark.parametrize("field", ["data.path=b.tsv", "data.name=toy"])
+def test_a_config_made_for_a_file_is_for_no_other(tmp_path, field, capsys):
+  file = tmp_path / "a.tsv"
+  file.write_text("".join(f"{i % 2}\ttext {i}\n" for i in range(30)))
+  spec = f"configs/own_lc.py:{file}"
+  assert parse_config(spec, ["--config.seed=3"]).data.path == str(file)
+  parser = command_line.Parser("m", "P.", "", config=command_line.FROM_FILE)
+  for parse in (
+    lambda: parse_config(spec, [f"--config.{field}"]),
+    lambda: parser.parse([f"--config={spec}", f"--config.{field}"]),
+  ):
+    with pytest.raises(ConfigError, match="give the data once") as error:
+      parse()
+    assert f"--config.{field} would" in str(error.value)

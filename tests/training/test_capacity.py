@@ -34,7 +34,7 @@ def error_of(config, function=build):
   [
     ("model.width", 2_000_000, "qkv.kernel [2000000, 6000000] with"),
     ("data.noise_vocab", 2**20, "embedding.token.embedding [1048584, 40000]"),
-    ("memory.num_slots", 2**30, "memory [1, 1073741824, 8] with 32.0 GiB."),
+    ("memory.num_slots", 2**30, "memory [4, 1073741824, 8] with 128.0 GiB."),
     ("memory.controller.hidden", 2**31 - 1, "2147483647"),
     ("train.batch_size", 2**28, "token vectors [67108864, 80, 8] with"),
     ("train.eval_batch_size", 2**28, "token vectors [67108864, 160, 8]"),
@@ -105,6 +105,22 @@ def test_training_needs_the_state_the_gradients_and_a_batch():
   assert len(moments) == 2 * len(params)
   assert arrays["logits"].shape[1:] == (4,)
   assert arrays["memory"].shape[2:] == (8,)
+
+
+def test_readers_hold_the_state_of_a_stream(monkeypatch):
+  monkeypatch.setattr(capacity, "device_bytes", lambda: 2**20)
+  config, task = tiny_config("toy"), TaskSpec("classify", 37, 4)
+  state = {"memory": jax.ShapeDtypeStruct((10**6, 8), "float32")}
+  text = error_of(config, lambda config: make_reader(config, task, state))
+  assert "its largest array is state.memory [1000000, 8]" in text
+
+
+def test_evaluation_needs_a_batch_of_long_texts(monkeypatch):
+  monkeypatch.setattr(capacity, "device_bytes", lambda: 2**24)
+  config = tiny_config("toy")
+  make_experiment(config)
+  config.data.length *= 2**12
+  assert "token vectors [" in error_of(config, make_experiment)
 
 
 @pytest.mark.parametrize("fsdp", [1, 4])

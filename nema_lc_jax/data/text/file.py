@@ -58,7 +58,8 @@ MANY_IDS, IDS_PER_TOKEN = 10_000, 10
 def load(*, seed: int = 0, path: str | None = None) -> Dataset:
   """The data set at `path`; `seed` splits a single file.
 
-  Rows are cut or padded to the requested length.
+  Rows are cut or padded to the requested length. The numbers of tokens and
+  classes are those of whole rows: a longer evaluation reads more of them.
 
   Raises:
     DataError: if a file is missing or malformed; names the file, and the line
@@ -125,13 +126,19 @@ class Measures(NamedTuple):
 
 
 def measure(path: str) -> Measures:
-  """Measures the data at a path; raises DataError as `load` does."""
+  """Measures the data at a path.
+
+  Raises:
+    DataError: as `load` does, or if a single file cannot be split.
+  """
   tables, paths, _ = _read(path, seed=0)
   every = list(_whole(tables).values())
+  if "train" not in tables:
+    raise DataError(_cannot_be_split(path, every[0]))
   asked = [table.questions.lengths for table in every if table.questions]
   return Measures(
     kind=every[0].kind,
-    rows=len(tables.get("train", ())),
+    rows=len(tables["train"]),
     lengths=np.concatenate([table.lengths for table in every]),
     longest_question=int(max((x.max() for x in asked), default=0)),
     byte_level=_byte_level(paths),
@@ -211,6 +218,14 @@ def _read_file(path: Path) -> Table:
     )
   if not path.is_file():
     raise DataError(f"{path}: no such file")
+  found = path.stat()
+  return _read_once(path, found.st_mtime_ns, found.st_size)
+
+
+# A config measures a file before it is loaded.
+@functools.lru_cache(maxsize=len(SPLITS))
+def _read_once(path: Path, *version: int) -> Table:
+  """The table of a file, whose `version` changes when it is written."""
   return READERS[path.suffix](path)
 
 

@@ -3,6 +3,7 @@ import pytest
 from absl import logging
 
 from nema_lc_jax import data
+from nema_lc_jax.data.text import file
 
 
 def save(path, **arrays):
@@ -263,3 +264,26 @@ def test_wrong_paths_say_what_was_expected(tmp_path, error_of):
   assert "void.npz: not an npz file of arrays" in error_of(
     load, tmp_path / "void.npz"
   )
+
+
+def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
+  read = []
+
+  def count(path, read_npz=file.READERS[".npz"]):
+    read.append(path)
+    return read_npz(path)
+
+  monkeypatch.setitem(file.READERS, ".npz", count)
+  path = save(tmp_path / "a.npz", inputs=np.eye(9, dtype=int), labels=[0] * 9)
+  assert data.measure(path).rows == 7
+  assert load(path).num_examples["all"] == 9
+  assert len(read) == 1
+  save(tmp_path / "a.npz", inputs=np.eye(8, dtype=int), labels=[0] * 8)
+  assert load(path).num_examples["all"] == 8
+  assert len(read) == 2
+
+
+def test_what_cannot_be_split_is_not_measured(tmp_path):
+  path = save(tmp_path / "a.npz", inputs=[[1], [2]], labels=[0, 1])
+  with pytest.raises(data.DataError, match="can't be split in three"):
+    data.measure(path)
