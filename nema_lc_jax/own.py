@@ -35,6 +35,10 @@ def find(
   place, _, attribute = name.rpartition(":")
   path = Path(place).expanduser()
   in_file = path.suffix == ".py"
+  # Python would say that it cannot import from a package that is not known.
+  is_module = place and not place.startswith(".") and "/" not in place
+  if not attribute or not (in_file or is_module):
+    raise error(f"{what} {name!r} must have the form {FORMS}.")
   if in_file and not path.is_file():
     raise error(f"{what} {name!r}: there is no file {path.absolute()}.")
   try:

@@ -85,6 +85,10 @@ RECALL = "--config=configs/lifecycle_lc.py:recall"
       ["config.eval.length_multipliers must be a tuple", "got '2'"],
     ),
     (
+      (RECALL, "--config.eval.length_multipliers=(nan,)"),
+      ["multipliers must be a tuple such as (1, 2), each of them a whole numb"],
+    ),
+    (
       (RECALL, f"--config.train.steps={'9' * 5000}"),
       ["config.train.steps must be a whole number"],
     ),

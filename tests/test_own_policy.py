@@ -104,6 +104,12 @@ def test_its_options_are_its_own():
     ("mine_of_nema", {}, ["unknown policy 'mine_of_nema'", "module:function"]),
     ("mine_of_nema:", {}, ["'mine_of_nema:'"]),
     (":my_policy", {}, ["':my_policy'"]),
+    (
+      "./:x",
+      {},
+      ["'./:x' must have the form module:function or FILE.py:function."],
+    ),
+    ("./mine_of_nema:my_policy", {}, ["must have the form", "FILE.py:func"]),
     ("mine_of_nema:NUMBER", {}, ["'mine_of_nema:NUMBER'"]),
   ],
 )

@@ -110,6 +110,7 @@ def test_it_is_trained_evaluated_and_inspected(tmp_path, capsys):
     ("mine_of_data", ["unknown data set 'mine_of_data'", "module:function"]),
     ("mine_of_data:", ["'mine_of_data:'"]),
     (":load", ["':load'"]),
+    ("..:load", ["data set '..:load' must have the form module:function or"]),
     ("mine_of_data:NUMBER", ["'mine_of_data:NUMBER' is no function, but 70"]),
     ("mine_of_data:nothing", ["is no Dataset, but 70"]),
   ],

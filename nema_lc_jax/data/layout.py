@@ -17,11 +17,11 @@ def question_ids(question: bytes) -> np.ndarray:
   return encode(SEPARATOR + question)
 
 
-def require_room(size: int, length: int) -> None:
+def require_room(size: int, length: int, what: str = "a question") -> None:
   """Raises DataError unless a question of `size` ids leaves room for a text."""
   if size >= length:
     raise DataError(
-      f"a question has {size} bytes with its line feed, and is not cut; length"
+      f"{what} has {size} bytes with its line feed, and is not cut; length"
       f" must be at least {size + 1}, got {length}"
     )
 

@@ -39,13 +39,19 @@ class Range(NamedTuple):
   def _usual_high(self) -> bool:
     return self.high == (MAX_WHOLE if self.whole else MAX_REAL)
 
-  def require(self, name: str, value: Any) -> None:
-    """Raises ValueError, which names the field, unless the value is allowed."""
+  def require(self, name: str, value: Any, form: str = "") -> None:
+    """Raises ValueError, which names the field, unless the value is allowed.
+
+    Args:
+      name: of the field.
+      value: to check.
+      form: words about a field of which the value is a part.
+    """
     if value not in self:
       kind = "a whole number" if self.whole else "a number"
       none = "None or " * self.optional
       raise ValueError(
-        f"{name} must be {none}{kind}, {self.words()}, got {value!r}."
+        f"{name} must be {form}{none}{kind}, {self.words()}, got {value!r}."
       )
 
 

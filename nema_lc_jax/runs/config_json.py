@@ -198,7 +198,7 @@ def override(
     ):  # fmt: skip
       got = "no value" if None in values else repr(values[-1])
       raise ConfigError(
-        f"config.{field} must be {_kind(config, field)}, got {got}."
+        f"config.{field} must be {kind_of(config, field)}, got {got}."
       ) from None
   return config
 
@@ -229,7 +229,7 @@ def _set(
   return holder.value
 
 
-def _kind(config: ConfigDict, path: str) -> str:
+def kind_of(config: ConfigDict, path: str) -> str:
   """The allowed values of a field, in words."""
   section, name = locate(config, path)
   if isinstance(section[name], ConfigDict):

@@ -15,9 +15,9 @@ from ml_collections import ConfigDict
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.models import BASELINES
 from nema_lc_jax.models.policies import policy_options
-from nema_lc_jax.runs.config_json import require_field
+from nema_lc_jax.runs.config_json import kind_of, require_field
 from nema_lc_jax.training import matching
-from nema_lc_jax.training.checks import RANGES, require_numbers
+from nema_lc_jax.training.checks import RANGES, require_number, require_numbers
 from nema_lc_jax.training.experiment import load_data, task_spec
 from nema_lc_jax.training.given import settle
 
@@ -139,9 +139,11 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
     require_field(own, field)
     try:
       own.update_from_flattened_dict({field: value})
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-      why = " ".join(str(error).split())
-      raise ConfigError(f"config.{field} cannot be {value!r}: {why}") from None
+    except (KeyError, TypeError, AttributeError, ValueError):
+      require_number(field, value)  # Says which numbers are allowed.
+      raise ConfigError(
+        f"config.{field} must be {kind_of(own, field)}, got {value!r}."
+      ) from None
   return own
 
 

@@ -13,6 +13,7 @@ from nema_lc_jax.runs.config_json import field_names, locate
 
 # Fields of several numbers in one range.
 TUPLES = ("config.eval.length_multipliers",)
+EACH = "a tuple such as (1, 2), each of them "
 SAVE_ERRORS = ("stop", "continue")
 
 LOSSES = ("write", "forget", "stability")
@@ -90,9 +91,17 @@ def require_numbers(config: ConfigDict) -> None:
   """Raises ConfigError unless every number of a config is in its range."""
   for path in field_names(config):
     section, last = locate(config, path)
-    name = path.removeprefix("memory.controller.")
-    known = ranges.CONTROLLER if name != path else RANGES
-    _require_in_range(f"config.{path}", section[last], known.get(name))
+    require_number(path, section[last])
+
+
+def require_number(path: str, value: Any) -> None:
+  """Raises ConfigError unless a field's value, if a number, is in its range.
+
+  The value of a field that has a range of its own must be a number.
+  """
+  name = path.removeprefix("memory.controller.")
+  known = ranges.CONTROLLER if name != path else RANGES
+  _require_in_range(f"config.{path}", value, known.get(name))
 
 
 def _require_in_range(name: str, value: Any, allowed: Range | None) -> None:
@@ -106,7 +115,7 @@ def _require_in_range(name: str, value: Any, allowed: Range | None) -> None:
     # An option of a data set or a policy, which has a range of its own.
     allowed = ANY_WHOLE if isinstance(value, int) else ANY_REAL
   try:
-    allowed.require(name, value)
+    allowed.require(name, value, EACH * (name in TUPLES))
   except ValueError as error:
     raise ConfigError(str(error)) from None
 

@@ -343,10 +343,28 @@ def test_an_own_policy_is_a_policy(config):
     ({"seeds": "-1"}, "--seeds must be a number, a range such as 10-14, o"),
     ({"grid": ["memory.slots=1"]}, "no field config.memory.slots; "),
     ({"grid": ["memory.budget.x=1"]}, "no field config.memory.budget.x; "),
-    ({"grid": ["memory=1"]}, "config.memory cannot be 1: "),
-    ({"ablate": ["memory.budget=two"]}, "config.memory.budget cannot be 'two'"),
-    ({"grid": ["memory.budget=1.5"]}, "config.memory.budget cannot be 1.5"),
-    ({"grid": ["train.curriculum=3"]}, "config.train.curriculum cannot be 3"),
+    ({"grid": ["memory=1"]}, "config.memory must be given field by field: bud"),
+    (
+      {"ablate": ["memory.budget=two"]},
+      "config.memory.budget must be a whole number, at least 0 and at most"
+      " 2147483647, got 'two'.",
+    ),
+    (
+      {"grid": ["train.learning_rate=1e-3,nan"]},
+      "config.train.learning_rate must be a number, above 0 and at most 1e+38,"
+      " got 'nan'.",
+    ),
+    (
+      {"grid": ["eval.length_multipliers=(nan,)"]},
+      "config.eval.length_multipliers must be a tuple such as (1, 2), each of"
+      " them a whole number, at least 1 and at most 2147483647, got '(nan,)'.",
+    ),
+    ({"grid": ["memory.budget=1.5"]}, "at most 2147483647, got 1.5."),
+    ({"grid": ["data.num_eval=nan"]}, "must be a whole number, got 'nan'."),
+    (
+      {"grid": ["train.curriculum=3"]},
+      "config.train.curriculum must be a tuple such as (1, 2), got 3.",
+    ),
     ({"grid": ["seed=1,2"]}, "config.seed is set by --seeds."),
     (
       {"ablate": ["config.memory.policy=lru"]},

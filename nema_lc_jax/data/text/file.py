@@ -78,7 +78,7 @@ def load(*, seed: int = 0, path: str | None = None) -> Dataset:
     lambda n: _compare(path, splits, names, n, by_seed=ALL in tables)
   )
 
-  def examples(split: str, length: int) -> Examples:
+  def require(split: str, length: int) -> None:
     if split != ALL:
       require_split(split)
     if split not in tables:
@@ -86,12 +86,16 @@ def load(*, seed: int = 0, path: str | None = None) -> Dataset:
     # The whole file comes first, since errors name its rows.
     for name in (ALL,) if split == ALL else tables:
       check(name, length)
+
+  def examples(split: str, length: int) -> Examples:
+    require(split, length)
     warn_of_cut(length)
     if split != ALL:
       compare(length)
     return _examples(tables[split], length)
 
   def baselines(split: str, length: int) -> dict[str, float]:
+    require(split, length)
     known = tables[ALL if split == ALL else "train"].asked(length)
     return {"majority": _majority(known, tables[split].asked(length))}
 
@@ -238,7 +242,7 @@ def _numbered(
   unless that would be many more classes than there are labels.
   """
   every = np.unique(np.concatenate([t.labels.ravel() for t in tables.values()]))
-  text = every.dtype.kind == "U"
+  text = every.dtype.kind == "O"
   known = every if text else every[every >= 0]
   if not text and known[-1] < SPARSE * len(known):
     origin = f"the largest label, {known[-1]}, in {path}"
@@ -314,27 +318,10 @@ def _compare(
   by_seed: bool,
 ) -> None:
   """Warns of what is wrong with the splits beside each other."""
-  _warn_of_unseen(path, splits, names)
-  said = splitting.uneven(splits) if by_seed else []
+  said = splitting.unseen(splits, names, length)
+  said += splitting.uneven(splits) if by_seed else []
   for message in said + splitting.overlaps(splits, length):
     logging.warning("%s: %s", path, message)
-
-
-def _warn_of_unseen(
-  path: str, splits: Mapping[str, Table], names: Sequence[str]
-) -> None:
-  """Logs how many labels do not occur in training, and so cannot be learned."""
-  known = splits["train"].labels
-  for split in ("validation", "test"):
-    labels = splits[split].labels
-    unseen = labels[~np.isin(labels, known) & (labels >= 0)]
-    if unseen.size:
-      logging.warning(
-        "%s: %d of %d labels of %s are none of training's, such as %r; an"
-        " answer to them can only be wrong",
-        path, unseen.size, labels.size, split,
-        names[unseen[0]] if names else str(unseen[0]),
-      )  # fmt: skip
 
 
 def _examples(table: Table, length: int) -> Examples:

@@ -65,10 +65,11 @@ def _texts(path: Path, arrays: dict[str, np.ndarray], suffix: str) -> Texts:
     raise DataError(f"{path}: {name} must be [n, L], got shape {ids.shape}")
   if not ids.size:
     raise DataError(f"{path}: {name} is empty, its shape is {ids.shape}")
-  if ids.min() < 0 or ids.max() >= MAX_ID:
+  wrong = (ids < 0) | (ids >= MAX_ID)
+  if wrong.any():
+    row, value = _first(ids, wrong)
     raise DataError(
-      f"{path}: {name} must be in 0..{MAX_ID - 1}, got values from "
-      f"{ids.min()} to {ids.max()}"
+      f"{path}: {name} must be in 0..{MAX_ID - 1}, row {row} has {value}"
     )
   mask = arrays.get(mask_name, ids != 0)
   if mask.shape != ids.shape or mask.dtype.kind not in "bui":
@@ -104,12 +105,23 @@ def _labels(path: Path, arrays: dict[str, np.ndarray]) -> np.ndarray:
       f"{path}: labels must not be negative, row {int(labels.argmin())} has "
       f"{labels.min()}; only labels [n, L] may, where nothing is asked"
     )
-  if labels.max() < 0 or labels.max() > MAX_LABEL:
+  if labels.max() > MAX_LABEL:
+    row, value = _first(labels, labels > MAX_LABEL)
     raise DataError(
-      f"{path}: labels need a largest value in 0..{MAX_LABEL}, got "
-      f"{labels.max()}"
+      f"{path}: labels must be at most {MAX_LABEL}, row {row} has {value}"
     )
-  return labels.astype(np.int32)
+  if labels.max() < 0:
+    raise DataError(
+      f"{path}: labels must be at least 0 where something is asked, and the"
+      f" largest of them is {labels.max()}"
+    )
+  # Far below 0, 32 bits would wrap to a class.
+  return np.where(labels < 0, -1, labels.astype(np.int32))
+
+
+def _first(array: np.ndarray, wrong: np.ndarray) -> tuple[int, int]:
+  """The row and the value of the first wrong element."""
+  return int(np.argwhere(wrong)[0][0]), int(array[wrong][0])
 
 
 def _require_integers(path: Path, name: str, array: np.ndarray) -> None:
@@ -126,13 +138,12 @@ def read_tsv(path: Path) -> Table:
   if sorted(names) == sorted(FIELDS):
     order = [names.index(field) for field in FIELDS]
     return _questions(path, _ordered(rows[1:], order), first=2)
-  order = _header(names)
-  first = 1
+  order = _header(path, names)
+  first, columns = 1, len(names)
   if order:
     rows, first = _ordered(rows[1:], order), 2
     if not rows:
       raise DataError(f"{path}: there is no row after the header")
-  columns = len(rows[0])
   labels = []
   for number, row in enumerate(rows, first):
     if len(row) != columns or columns not in COLUMNS:
@@ -147,18 +158,28 @@ def read_tsv(path: Path) -> Table:
   _warn_of_labels(path, labels, COLUMNS[columns], header=bool(order))
   _, *texts = zip(*rows, strict=True)
   return Table(
-    tuple(map(_bytes_as_texts, texts)), np.array(labels), header=bool(order)
+    tuple(map(_bytes_as_texts, texts)), _strings(labels), header=bool(order)
   )
 
 
-def _header(names: Sequence[str]) -> list[int] | None:
+def _header(path: Path, names: Sequence[str]) -> list[int] | None:
   """The order of the columns in which the label comes first; None: no header.
 
-  A header has the name of a label and, in all other columns, of texts.
+  A header has the name of a label and, in one or two other columns, of texts.
+
+  Raises:
+    DataError: if there are such names, and others beside them.
   """
   labels = [i for i, name in enumerate(names) if name in LABEL_NAMES]
   texts = [i for i, name in enumerate(names) if name in TEXT_NAMES]
-  if len(labels) != 1 or not texts or len(texts) != len(names) - 1:
+  complete = len(labels) == 1 and len(texts) == len(names) - 1
+  if not complete or len(names) not in COLUMNS:
+    if (labels and texts) or len({*names} & {*FIELDS}) > 1:
+      raise DataError(
+        f"{path}:1: the header must name the columns {COLUMNS[2]}; or"
+        f" {COLUMNS[3]}; or {', '.join(FIELDS)}, and no others; got"
+        f" {', '.join(names)[:80]}"
+      )
     return None
   # text1 comes before text2, wherever it is in the file.
   return labels + sorted(texts, key=lambda i: re.findall(r"\d+$", names[i]))
@@ -238,7 +259,7 @@ def _questions(
   labels = [_label(path, n, answer) for n, answer in enumerate(answers, first)]
   _warn_of_labels(path, labels, ", ".join(FIELDS), header=True)
   asked = _as_texts([question_ids(question) for question in questions])
-  return Table((_bytes_as_texts(documents),), np.array(labels), asked)
+  return Table((_bytes_as_texts(documents),), _strings(labels), asked)
 
 
 def _label(path: Path, number: int, label: bytes) -> str:
@@ -249,6 +270,11 @@ def _label(path: Path, number: int, label: bytes) -> str:
   if not text:
     raise DataError(f"{path}:{number}: the label is empty")
   return text
+
+
+def _strings(labels: Sequence[str]) -> np.ndarray:
+  # As objects: fixed widths lose NUL at the end, and are all as the longest.
+  return np.array(labels, object)
 
 
 def _bytes_as_texts(column: Sequence[bytes]) -> Texts:

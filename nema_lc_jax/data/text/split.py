@@ -70,6 +70,26 @@ def _balanced(sizes: np.ndarray, order: np.ndarray) -> np.ndarray:
   return part
 
 
+def unseen(
+  tables: Mapping[str, Table], names: Sequence[str], length: int
+) -> list[str]:
+  """Says how many labels are never given in training, and cannot be learned."""
+  known = tables["train"].asked(length)
+  counts, found = [], []
+  for split in ("validation", "test"):
+    labels = tables[split].asked(length)
+    others = labels[~np.isin(labels, known)]
+    if others.size:
+      counts.append(f"{others.size} of {labels.size} labels of {split}")
+      found.append(names[others[0]] if names else str(others[0]))
+  if not counts:
+    return []
+  return [
+    f"{' and '.join(counts)} are none of training's, such as {found[0]!r}; an"
+    " answer to them can only be wrong"
+  ]
+
+
 def uneven(tables: Mapping[str, Table]) -> list[str]:
   """Says which splits are far from their shares of the rows."""
   total = sum(map(len, tables.values()))

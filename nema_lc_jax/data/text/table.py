@@ -45,7 +45,7 @@ class Table:
   """The examples of a file: one or two texts per row, and labels."""
 
   texts: tuple[Texts, ...]
-  labels: np.ndarray  # [n] ints or strings, or [n, L] ints
+  labels: np.ndarray  # [n] ints or str objects, or [n, L] ints
   questions: Texts | None = None  # about the first text
   # Whether the file began with the names of the label's and texts' columns.
   header: bool = False
@@ -96,7 +96,9 @@ class Table:
         token left, or there is no question left.
     """
     if self.questions:
-      require_room(self.questions.lengths.max(), length)
+      longest = max(self.questions.ids, key=len)
+      text = bytes((longest[1:] - 1).tolist()).decode(errors="replace")
+      require_room(len(longest), length, f"the question {text[:40]!r}")
     for name, text in zip(("inputs", "inputs2"), self.texts, strict=False):
       for row, mask in enumerate(text.mask):
         if not mask[:length].any():

@@ -92,7 +92,7 @@ def test_labels_per_token_predict_and_padding_is_not_asked(tmp_path):
   assert (dataset.head, dataset.num_classes) == ("causal_lm", 3)
   first, second = rows_of(dataset, "test", 4)
   assert first["label"].tolist() == [-1, 2, -1, -1]
-  assert second["label"].tolist() == [1, -5, 2, -1]
+  assert second["label"].tolist() == [1, -1, 2, -1]
   assert second["label"].dtype == np.int32
   # Training has 2 most often, right in 2 of the 3 that are asked of the test:
   # the label on padding does not count.
@@ -179,12 +179,16 @@ ONES = np.ones((4, 3), int)
     ({"labels": np.ones(4)}, "labels must be integers, got float64"),
     ({"inputs": np.ones(4, int)}, "inputs must be [n, L], got shape (4,)"),
     ({"inputs": ONES[:0]}, "inputs is empty, its shape is (0, 3)"),
-    ({"inputs": -ONES}, "inputs must be in 0..1073741823, got values from -1"),
-    ({"inputs": ONES * 2**31}, "inputs must be in 0..1073741823"),
+    ({"inputs": -ONES}, "inputs must be in 0..1073741823, row 0 has -1"),
+    ({"inputs": ONES * 2**31}, "in 0..1073741823, row 0 has 2147483648"),
     ({"labels": np.ones(3, int)}, "labels must be [n] or [n, L] with inputs"),
     ({"labels": np.ones((4, 2), int)}, "with inputs (4, 3), got shape (4, 2)"),
     ({"labels": np.array([0, -1, 1, 1])}, "not be negative, row 1 has -1"),
-    ({"labels": -ONES}, "labels need a largest value in 0..2147483646"),
+    ({"labels": -ONES}, "at least 0 where something is asked, and the large"),
+    (
+      {"labels": ONES * 2**31},
+      "must be at most 2147483646, row 0 has 21474836",
+    ),
     ({"inputs2": ONES[:3]}, "inputs has 4 rows, inputs2 has 3"),
     ({"inputs2": ONES, "labels": ONES}, "labels must be [n] when there is inp"),
     ({"mask": ONES[:, :2] > 0}, "mask must be booleans of the shape of inputs"),
@@ -216,6 +220,12 @@ def test_a_wrong_npz_says_what_is_wrong(tmp_path, changes, message, error_of):
       "a.tsv:2: expected columns between tabs: label, text1, tex",
     ),
     ("a\tb\na\t\n", "a.tsv:2: a text is empty"),
+    ("text\tlabel\na\tb\tc\n", "a.tsv:2: expected columns between tabs: labe"),
+    (
+      "text\tid\tlabel\na\tb\tc\n",
+      "a.tsv:1: the header must name the columns label, text; or label, text1,"
+      " text2; or document, question, answer, and no others; got text, id, lab",
+    ),
     ("a\tb\n\udcff\tb\n", "a.tsv:2: the label is not UTF-8"),
     ("a\tb\n \tb\n", "a.tsv:2: the label is empty"),
   ],

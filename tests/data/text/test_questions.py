@@ -80,8 +80,8 @@ def test_questions_longer_than_the_length_are_an_error(tmp_path, error_of):
   dataset = load(write_questions(tmp_path / "a.jsonl"))
   rows_of(dataset, "train", 17)
   assert error_of(dataset.evaluation, "train", 16).endswith(
-    "a.jsonl: a question has 16 bytes with its line feed, and is not cut;"
-    " length must be at least 17, got 16"
+    "a.jsonl: the question 'What did it do?' has 16 bytes with its line feed,"
+    " and is not cut; length must be at least 17, got 16"
   )
 
 
@@ -141,6 +141,16 @@ QUESTION = '{"document": "a", "question": "b", "answer": "c"}\n'
     ("a.jsonl", QUESTION.replace("b", "\udcff"), "a.jsonl:1: expected a JSON"),
     ("a.jsonl", QUESTION.replace('"b"', '" "'), "a.jsonl:1: the question is e"),
     ("a.tsv", HEADER, "a.tsv: there is no row after the header"),
+    (
+      "a.tsv",
+      "document\tquestion\tanswer\tid\na\tb\tc\t1\n",
+      "and no others; got document, question, answer, id",
+    ),
+    (
+      "a.tsv",
+      "document\tquestion\na\tb\n",
+      "a.tsv:1: the header must name the",
+    ),
     ("a.tsv", HEADER + "a\tb\n", "a.tsv:2: expected columns between tabs: doc"),
     ("a.tsv", HEADER + "a\tb\tc\na\tb\t\n", "a.tsv:3: the answer is empty"),
     ("a.tsv", HEADER + "a\tb\t\udcff\n", "a.tsv:2: the label is not UTF-8"),

@@ -104,6 +104,27 @@ def test_what_given_splits_share_is_counted_after_the_cut(tmp_path, caplog):
   assert "the text of 1 of 2 rows of validation is in train" in said[1]
 
 
+def test_labels_that_training_has_not_are_one_line_after_the_cut(
+  tmp_path, caplog
+):
+  labels = {
+    "train": [[0, 9, 8]],
+    "validation": [[1, -1, 8], [0, 0, -1]],
+    "test": [[-1, 7, 8]],
+  }
+  for number, (split, rows) in enumerate(labels.items(), 1):
+    inputs = np.full((len(rows), 3), number)
+    np.savez(tmp_path / f"{split}.npz", inputs=inputs, labels=rows)
+  dataset = data.load("file", path=str(tmp_path))
+  caplog.clear()
+  with caplog.at_level(logging.WARNING):
+    dataset.evaluation("train", 2)
+  assert [r.getMessage() for r in caplog.records][1:] == [
+    f"{tmp_path}: 1 of 3 labels of validation and 1 of 1 labels of test are"
+    " none of training's, such as '1'; an answer to them can only be wrong"
+  ]
+
+
 def test_a_split_far_from_its_share_is_said(tmp_path, caplog):
   path = tmp_path / "a.tsv"
   rows = ["x\tbig"] * 50 + ["y\tbig too"] * 49 + ["x\tsmall"]
