@@ -37,7 +37,7 @@ def error_of(config, function=build):
     ("memory.num_slots", 2**30, "memory [4, 1073741824, 8] with 128.0 GiB."),
     ("memory.controller.hidden", 2**31 - 1, "2147483647"),
     ("train.batch_size", 2**28, "token vectors [67108864, 80, 8] with"),
-    ("train.eval_batch_size", 2**28, "token vectors [67108864, 160, 8]"),
+    ("train.eval_batch_size", 2**28, "token vectors [67108864, 80, 8]"),
     ("eval.length_multipliers", (1, 2**20), "[1, 83886080, 8] with 2.5 GiB."),
   ],
 )
