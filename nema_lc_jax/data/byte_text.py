@@ -26,6 +26,12 @@ def encode(text: bytes) -> np.ndarray:
   return np.frombuffer(text, np.uint8).astype(np.int32) + 1
 
 
+def decode(ids: np.ndarray) -> str:
+  """The text of token ids, without padding."""
+  whole = (ids[ids > 0] - 1).astype(np.uint8).tobytes()
+  return whole.decode("utf-8", errors="replace")
+
+
 def fit(row: np.ndarray, length: int, fill: int = 0) -> np.ndarray:
   """`row` cut to `length`, or padded with `fill`; its dtype stays."""
   fitted = np.full(length, fill, row.dtype)

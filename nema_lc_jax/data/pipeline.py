@@ -32,11 +32,11 @@ def train_iterator(
   """This process's rows of an endless sequence of shuffled training batches.
 
   Every epoch is shuffled anew, and the rows of a batch are distinct examples.
-  Examples that do not fill a batch are left out of their epoch. Where a batch
-  has more rows than there are examples, epoch follows epoch in it, which is
-  logged. `get_state` and
-  `set_state` resume bit for bit, even on another number of processes: the
-  batches of all processes together are the same, and positions count batches.
+  Examples that do not fill a batch are left out of their epoch. A batch with
+  more rows than there are examples has several epochs, which is logged.
+  `get_state` and `set_state` resume bit for bit, even on another number of
+  processes: the batches of all processes together are the same, and positions
+  count batches.
 
   Args:
     dataset: whose training examples.

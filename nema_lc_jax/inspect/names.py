@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nema_lc_jax.data import Dataset
+from nema_lc_jax.data.byte_text import decode
 
 
 class Names(NamedTuple):
@@ -25,10 +26,3 @@ def names_of(dataset: Dataset) -> Names:
     return Names(decode, label)
   name = tokens.__getitem__ if tokens else str
   return Names(lambda ids: " ".join(map(name, ids)), label)
-
-
-def decode(ids: np.ndarray) -> str:
-  """The text of byte ids, without padding."""
-  ids = np.asarray(ids)
-  whole = (ids[ids > 0] - 1).astype(np.uint8).tobytes()
-  return whole.decode("utf-8", errors="replace")

@@ -250,9 +250,11 @@ def make_reader(
   config = config.copy_and_resolve_references()
   config.train.fsdp = 1
   experiment = _assemble(config, (), None, task)
-  params = experiment.steps.template.params
-  needed = capacity.held({"params": params, "state": state})
-  capacity.require_fits(needed, None)
+  capacity.require_fits(
+    capacity.of_params(experiment.steps.template)
+    | capacity.held({"state": state}),
+    None,
+  )
   return experiment
 
 

@@ -267,7 +267,7 @@ def test_a_field_may_have_the_name_of_a_method(name):
 
 
 @pytest.mark.parametrize("field", ["data.path=b.tsv", "data.name=toy"])
-def test_a_config_made_for_a_file_is_for_no_other(tmp_path, field, capsys):
+def test_a_config_made_for_a_file_is_for_no_other(tmp_path, field):
   file = tmp_path / "a.tsv"
   file.write_text("".join(f"{i % 2}\ttext {i}\n" for i in range(30)))
   spec = f"configs/own_lc.py:{file}"

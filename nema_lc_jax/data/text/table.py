@@ -5,6 +5,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from nema_lc_jax.data.byte_text import decode
 from nema_lc_jax.data.layout import require_room
 from nema_lc_jax.data.types import DataError
 
@@ -97,8 +98,8 @@ class Table:
     """
     if self.questions:
       longest = max(self.questions.ids, key=len)
-      text = bytes((longest[1:] - 1).tolist()).decode(errors="replace")
-      require_room(len(longest), length, f"the question {text[:40]!r}")
+      text = decode(longest[1:])[:40]  # without its line feed
+      require_room(len(longest), length, f"the question {text!r}")
     for name, text in zip(("inputs", "inputs2"), self.texts, strict=False):
       for row, mask in enumerate(text.mask):
         if not mask[:length].any():
