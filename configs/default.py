@@ -30,9 +30,9 @@ def get_config() -> ConfigDict:
 
   # The data set. Configs add options of their own data sets.
   c.data = ConfigDict()
-  # Data set: aan, babi, cifar10, delayed_qa, file, forgetting_mqar, imdb,
-  # listops, mqar, pathfinder, pressure, pytext, rebind, recall, revoke, toy;
-  # or your own as FILE.py:function or module:function.
+  # Data set: aan, babi, cifar10, delayed_qa, file, forgetting_mqar, gather,
+  # imdb, listops, mqar, pathfinder, pressure, pytext, rebind, recall, revoke,
+  # toy; or your own as FILE.py:function or module:function.
   c.data.name = ""
   # Folder of the data set's files, or, for pytext, of its prepared data. None:
   # the data set's default.
@@ -77,6 +77,9 @@ def get_config() -> ConfigDict:
   c.model.dtype = "float32"
   # Norm of read queries, above 0; it bounds what content adds to a read logit.
   c.model.query_norm = 5.0
+  # Weights of a chunk's tokens in a candidate: sigmoid (each token's own) or
+  # softmax (tokens compete).
+  c.model.candidate_weights = "sigmoid"
   # Consecutive reads (hops) of the last chunk, at least 1 and at most 100; more
   # than 1 needs pool=last.
   c.model.num_hops = 1
@@ -119,6 +122,12 @@ def get_config() -> ConfigDict:
   # (the least recently used).
   c.memory.controller.eviction = "strength"
   c.memory.controller.allow_update = True  # whether slots may be updated
+  # What an update makes of slot and candidate: gated_delta (learned) or, for
+  # ablations, mean.
+  c.memory.controller.update_rule = "gated_delta"
+  # What training does beyond executed updates: soft (a candidate moves all
+  # slots that it may be about) or, for ablations, straight_through or none.
+  c.memory.controller.update_relaxation = "soft"
   # Whether slots may be forgotten and lose strength.
   c.memory.controller.allow_forget = True
   # Input that is hidden from the controller, for ablations: content, age, usage

@@ -26,7 +26,7 @@ SUMMARY = Summary(
   git_commit="abc",
   config={
     "data": {"length": 4000},
-    "model": {"encoder": "memory"},
+    "model": {"encoder": "memory", "candidate_weights": "sigmoid"},
     "train": {"learning_rate": 2e-3},
   },
   best_step=40,

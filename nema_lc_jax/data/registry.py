@@ -7,6 +7,7 @@ from typing import Any
 from nema_lc_jax import own
 from nema_lc_jax.data.lifecycle import (
   delayed_qa,
+  gather,
   mqar,
   pressure,
   rebind,
@@ -32,6 +33,7 @@ _LOADERS = {
   "delayed_qa": delayed_qa.load,
   "file": file.load,
   "forgetting_mqar": mqar.load_forgetting,
+  "gather": gather.load,
   "imdb": imdb.load,
   "listops": listops.load,
   "mqar": mqar.load,

@@ -62,10 +62,12 @@ class Dataset:
   ground_truth int8 [L]: 0 noise, 1 a fact that an ideal memory keeps, 2 a fact
     that is asked about; absent if it is not known.
 
-  Lifecycle tasks add three arrays, which are -1 where they do not apply:
+  Lifecycle tasks add four arrays, which are -1 where they do not apply:
 
   invalidates int32 [L]: at an item, the position of the fact that it makes
     invalid;
+  updates int32 [L]: at an item, the position of the newest fact about the same
+    thing;
   answer_position int32 [L]: at a question, the position of the fact that
     answers it;
   stale int32 [S], or [L, S] for causal_lm: labels that were right earlier in

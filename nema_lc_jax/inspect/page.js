@@ -41,8 +41,9 @@ function ofChunk(n) {
 function writesOf(n) {
   return D.write_strength[n].flatMap((strength, k) => {
     if (!D.candidates[n][k]) return [];
-    const m = D.source[n].indexOf(k);
-    const where = m < 0 ? "not written" : `written to slot ${m}`;
+    const m = D.source[n].indexOf(k), u = D.update_source[n].indexOf(k);
+    const where = m >= 0 ? `written to slot ${m}`
+      : u >= 0 ? `updates slot ${u}` : "not stored";
     return [[`candidate ${k}`, `strength ${number(strength)}, ${where}`]];
   });
 }
@@ -80,12 +81,18 @@ function fate(end, m) {
   return `forgotten in step ${n}`;
 }
 
-function ofItem(n, m) {
-  const {born, end} = lifeOf(n, m);
-  const updates = [];
-  for (let i = born + 1; i <= n; i++) {
-    if (D.operation[i][m] === UPDATED) updates.push(i);
+// The chunks that a slot holds after a step: the one that was written, and
+// those that updated it since.
+function chunksOf(n, m) {
+  const born = D.born[n][m], held = born < 0 ? [] : [born];
+  for (let i = born + 1; born >= 0 && i <= n; i++) {
+    if (D.operation[i][m] === UPDATED) held.push(i);
   }
+  return held;
+}
+
+function ofItem(n, m) {
+  const {born, end} = lifeOf(n, m), [, ...updates] = chunksOf(n, m);
   const rows = [
     ["written", born === n ? "in this step" : `${steps(n - born)} ago`],
     ["age", D.age[n][m]],
@@ -94,12 +101,15 @@ function ofItem(n, m) {
   ];
   const k = D.source[born][m];
   rows.push(["write strength", `${number(D.write_strength[born][k])} (candidate ${k})`]);
-  if (updates.length) rows.push(["updated in", updates.join(", ")]);
+  if (updates.length) rows.push(["updates", updates.length]);
   rows.push(["then", fate(end, m)]);
   const more = ofChunk(born).filter((x) => x !== "gives the answer");
   const note = more.length ? ` (${more.join("; ")})` : "";
   return [
-    make("h3", {}, `Holds chunk ${born}${note}`), passage(born), facts(rows),
+    make("h3", {}, `Holds chunk ${born}${note}`), passage(born),
+    ...updates.flatMap((i) => [
+      make("h3", {}, `Updated by chunk ${i}`), passage(i)]),
+    facts(rows),
   ];
 }
 
@@ -279,8 +289,8 @@ function writeRemoval() {
   // In the order of read mass.
   const order = [...a.mass.keys()].sort((i, j) => a.mass[j] - a.mass[i]);
   for (const m of order) {
-    const born = read >= 0 ? D.born[read][m] : -1;
-    let text = born < 0 ? "free" : `${born}: ${D.texts[born]}`;
+    const held = read >= 0 ? chunksOf(read, m) : [];
+    let text = held.map((i) => `${i}: ${D.texts[i]}`).join(" · ") || "free";
     if (text.length > 90) text = text.slice(0, 88) + "…";
     const line = row("slot", `slot ${m}`, percent(a.mass[m]), m + 1, text);
     line.addEventListener("click", () => choose({n: Math.max(read, 0), m}));

@@ -26,6 +26,7 @@ CELLS = (
   "usage",
   "born",
   "source",
+  "update_source",
   "alive_before",
   "action_probs",
   "attention",

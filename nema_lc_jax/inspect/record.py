@@ -19,7 +19,7 @@ from nema_lc_jax.memory.types import (
   Params,
   StepOutput,
 )
-from nema_lc_jax.models import ground_truth_of
+from nema_lc_jax.models.memory_layer import TRUTH_FIELDS, ground_truth_of
 from nema_lc_jax.runs import trace
 from nema_lc_jax.training.experiment import Experiment
 
@@ -45,6 +45,8 @@ class Record:
   born: np.ndarray  # [N, M]
   # Index of the candidate written in the step; -1: none.
   source: np.ndarray  # [N, M]
+  # Index of the candidate that updated the slot in the step; -1: none.
+  update_source: np.ndarray  # [N, M]
   # Slots alive before the step; the policy decides only on these.
   alive_before: np.ndarray  # [N, M]
   forgets: np.ndarray  # [N, M]
@@ -184,7 +186,7 @@ def record(
   chunked = {
     k: v[0].reshape(-1, T)
     for k, v in batch.items()
-    if k in ("inputs", "mask", "ground_truth", "invalidates")
+    if k in ("inputs", "mask", *TRUTH_FIELDS)
   }
   asked = token // T
   pooled = config.model.pool == "slots" and head != "causal_lm"
@@ -260,8 +262,9 @@ def life(steps: StepOutput, state: MemoryState) -> dict[str, np.ndarray]:
   alive = strength > 0
   written = steps.allocation.source >= 0
   # `steps.usage` includes the read of the step: it holds after the step, unless
-  # the slot was written or freed, or the chunk is padding.
-  usage = np.where(written, FRESH_USAGE, np.where(alive, steps.usage, 0.0))
+  # the slot was written, updated or freed, or the chunk is padding.
+  fresh = written | steps.allocation.update
+  usage = np.where(fresh, FRESH_USAGE, np.where(alive, steps.usage, 0.0))
   for n in np.flatnonzero(~steps.active):
     usage[n] = usage[n - 1] if n else 0.0
   chunk = np.arange(len(alive))[:, None]
@@ -273,6 +276,7 @@ def life(steps: StepOutput, state: MemoryState) -> dict[str, np.ndarray]:
     "usage": usage.astype(np.float32),
     "born": np.where(alive, born, -1),
     "source": steps.allocation.source,
+    "update_source": steps.allocation.update_source,
     "alive_before": steps.alive,
     "forgets": steps.allocation.forget,
     "action_probs": steps.action_probs,

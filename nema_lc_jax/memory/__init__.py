@@ -26,6 +26,7 @@ from nema_lc_jax.memory.types import (
   Policy,
   Scores,
   StepOutput,
+  Updates,
   decayed_usage,
 )
 
@@ -43,6 +44,7 @@ __all__ = [
   "Policy",
   "Scores",
   "StepOutput",
+  "Updates",
   "allocate",
   "commit",
   "decayed_usage",

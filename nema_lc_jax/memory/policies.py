@@ -18,6 +18,7 @@ from nema_lc_jax.memory.types import (
   MemoryState,
   Policy,
   Scores,
+  Updates,
   decayed_usage,
 )
 
@@ -30,7 +31,6 @@ def retain_all(
   actions = jax.nn.one_hot(jnp.full(state.strength.shape, RETAIN), 3)
   return Scores(
     action_probs=actions,
-    proposal=state.content,
     write_priority=jnp.full((K,), jnp.inf),
     write_strength=jnp.ones((K,)),
     retention_priority=retention_priority,
@@ -115,11 +115,12 @@ def random(*, width: int) -> Policy:
 
 
 def oracle(*, width: int) -> Policy:
-  """Uses the ground truth: writes the facts and frees invalid ones.
+  """Uses the ground truth: stores the facts and frees invalid ones.
 
-  An upper bound for policies that see only the past. The strength of an invalid
-  fact drops to the floor, so that the next write takes its slot, or a forget
-  frees it if the budget allows one; no other slot is replaced.
+  An upper bound for policies that see only the past. A fact updates the slot
+  whose newest chunk is about the same thing. The strength of an invalid fact
+  drops to the floor, so that the next write takes its slot, or a forget frees
+  it if the budget allows one; no other slot is replaced.
 
   Raises:
     ValueError: on scoring a chunk without `Chunk.ground_truth`.
@@ -130,11 +131,24 @@ def oracle(*, width: int) -> Policy:
     del params, key, train
     if chunk.ground_truth is None:
       raise ValueError("policy 'oracle' needs a task with ground truth.")
-    invalid = state.age + 1 == chunk.ground_truth.invalidates
+    truth, age = chunk.ground_truth, state.age + 1
+    invalid = age == truth.invalidates
     retained = jnp.where(invalid, STRENGTH_FLOOR, state.strength)
     scores = retain_all(state, chunk, retention_priority=retained)
-    rank = jnp.where(chunk.ground_truth.fact > 0, 0.5, -jnp.inf)
+    rank = jnp.where(truth.fact > 0, 0.5, -jnp.inf)
     rank = jnp.broadcast_to(rank, scores.write_priority.shape)
-    return scores.replace(write_priority=rank, retained_strength=retained)
+    about = state.alive & (age == truth.updates)
+    content = chunk.candidates.content.astype(jnp.float32)
+    M, (K, D) = about.shape[0], content.shape
+    updates = Updates(
+      slot=jnp.full(K, jnp.where(about.any(), jnp.argmax(about), -1)),
+      prob=jnp.broadcast_to(about[:, None].astype(jnp.float32), (M, K)),
+      content=jnp.broadcast_to(content, (M, K, D)),
+      strength=jnp.ones((M, K)),
+      stored=scores.write_strength,
+    )
+    return scores.replace(
+      write_priority=rank, retained_strength=retained, updates=updates
+    )
 
   return Policy(_init, score)

@@ -63,24 +63,25 @@ def memory_step(
     lambda new, old: jnp.where(active, new, old), new_state, state
   )
   allocation = allocation.replace(
-    update=allocation.update & active,
+    update_source=jnp.where(active, allocation.update_source, -1),
     forget=allocation.forget & active,
     source=jnp.where(active, allocation.source, -1),
     evict=allocation.evict & active,
   )
-  written = allocation.source >= 0
+  write, updates = allocation.write, scores.updates
   out = StepOutput(
     read=attention @ state.content,
-    writes=written.sum(dtype=jnp.int32),
+    writes=write.sum(dtype=jnp.int32),
     updates=allocation.update.sum(dtype=jnp.int32),
     forgets=allocation.forget.sum(dtype=jnp.int32),
-    evictions=allocation.evict.sum(dtype=jnp.int32),
+    evictions=(allocation.evict & write).sum(dtype=jnp.int32),
     active=active,
     attention=token_mean(attention, chunk.valid),
     action_probs=scores.action_probs,
     write_strength=scores.write_strength,
+    stored=scores.write_strength if updates is None else updates.stored,
     candidates=chunk.candidates.valid & active,
-    kept=live & ~written & ~allocation.forget,
+    kept=live & (allocation.source < 0) & ~allocation.forget,
     allocation=allocation,
     age=state.age,
     usage=current.usage,

@@ -22,7 +22,7 @@ STRENGTH_FLOOR = 1e-3
 # Reads treat older slots as having this age. Otherwise the age bias would hide
 # an old item, however strong it is.
 MAX_READ_AGE = 15
-# Usage of a slot after the step that wrote it.
+# Usage of a slot after a step that wrote or updated it.
 FRESH_USAGE = 1.0
 # Factor of the usage per step.
 USAGE_DECAY = 0.9
@@ -36,12 +36,16 @@ class MemoryState:
 
   # Vector of the item; zeros when the slot is free.
   content: Array  # [M, D] f32
-  # Steps since the slot was written, 0 in the step that wrote it.
+  # Steps since the slot was written or updated, 0 in the step that did.
   age: Array  # [M] i32
   # Recent use of the slot, as `Policy.update_usage` defines it.
   usage: Array  # [M] f32
   # Weight of the item in reads and against eviction; exactly 0 when free.
   strength: Array  # [M] f32 in [0, 1]
+  # In training: what the strength would be without soft eviction. Through it an
+  # item's place among the others has a gradient that does not grow with the
+  # number of steps. Otherwise None.
+  claim: Array | None = None  # [M] f32 in [0, 1]
 
   @property
   def alive(self) -> Array:
@@ -70,6 +74,8 @@ class GroundTruth:
   fact: Array  # [] i32
   # This chunk makes the fact of that many chunks ago invalid; 0: none.
   invalidates: Array  # [] i32
+  # The newest fact about the same thing is that many chunks old; 0: none.
+  updates: Array  # [] i32
 
 
 @struct.dataclass
@@ -90,13 +96,31 @@ class Chunk:
 
 
 @struct.dataclass
+class Updates:
+  """The slots that candidates are about, for a policy that updates slots."""
+
+  # The live slot that each candidate would update; -1: it would be written.
+  slot: Array  # [K] i32
+  # Probability that a candidate updates a slot, and how far it moves it.
+  prob: Array  # [M, K] f32 in [0, 1]
+  # The content of a slot after a full update.
+  content: Array  # [M, K, D] f32
+  # The strength that a full update raises a weaker slot to.
+  strength: Array  # [M, K] f32 in [0, 1]
+  # Probability that a candidate is stored, in a new slot or in a known one.
+  stored: Array  # [K] f32 in (0, 1]
+  # For training. "soft": each candidate moves all slots by `prob`, executed or
+  # not, and one that updates a slot is written as well, with its write
+  # strength. "straight_through": only the gradient of that. "none": neither.
+  relaxation: str = struct.field(pytree_node=False, default="none")
+
+
+@struct.dataclass
 class Scores:
   """A policy's scores of every slot and every candidate."""
 
   # Probabilities of retain, update and forget.
   action_probs: Array  # [M, 3] f32
-  # The content that an update moves the slot towards.
-  proposal: Array  # [M, D] f32
   # Rank of each candidate; +inf always wins, -inf is never executed.
   write_priority: Array  # [K] f32
   # Strength in (0, 1] of the candidate once it is written.
@@ -106,20 +130,35 @@ class Scores:
   # Strength of a live slot after this step if it is retained (`commit` applies
   # the floor); None: strengths stay as they are.
   retained_strength: Array | None = None  # [M] f32
+  # The same without soft eviction; None: as the strength.
+  retained_claim: Array | None = None  # [M] f32
+  # Which candidates update slots; None: all of them would be written.
+  updates: Updates | None = None
 
 
 @struct.dataclass
 class Allocation:
   """The operations of one step, as integers and booleans only."""
 
-  # Slots whose content is moved towards the proposal.
-  update: Array  # [M] bool
+  # Index of the candidate that updates the slot; -1: none.
+  update_source: Array  # [M] i32
   # Slots that the policy frees; the same step may write them again.
   forget: Array  # [M] bool
   # Index of the candidate written into the slot; -1: none.
   source: Array  # [M] i32
   # Live slots that a write replaces.
   evict: Array  # [M] bool
+
+  @property
+  def update(self) -> Array:
+    """The slots that a candidate updates [M] bool."""
+    return self.update_source >= 0
+
+  @property
+  def write(self) -> Array:
+    """The slots written as an operation [M] bool, not as a soft update."""
+    copied = self.source[..., None] == self.update_source[..., None, :]
+    return (self.source >= 0) & ~copied.any(-1)
 
 
 @struct.dataclass
@@ -142,9 +181,11 @@ class StepOutput:
   # From the policy's `Scores`.
   action_probs: Array  # [M, 3] f32
   write_strength: Array  # [K] f32
+  # Probability that a candidate is stored: written, or part of an update.
+  stored: Array  # [K] f32
   # The valid candidates.
   candidates: Array  # [K] bool
-  # Slots that hold the same item before and after the step.
+  # Slots that hold the same item before and after the step, updated or not.
   kept: Array  # [M] bool
   # The executed operation of each slot.
   allocation: Allocation

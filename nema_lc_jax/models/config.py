@@ -14,6 +14,7 @@ CHOICES = {
   "pool": ("last", "mean", "slots"),
   "sequence_mixer": ("attention", "ssm"),
   "position_embedding": ("learned", "rotary"),
+  "candidate_weights": ("sigmoid", "softmax"),
   "dtype": ("float32", "bfloat16"),
 }
 
@@ -61,6 +62,8 @@ class ModelConfig:
   # Norm of read queries, the most that content can add to a read logit. A small
   # norm makes strengths matter in reads, so that they are learned.
   query_norm: float = 5.0
+  # Weights of a chunk's tokens in a candidate: "sigmoid", or "softmax".
+  candidate_weights: str = "sigmoid"
   # Successive reads of the last chunk; each query depends on the read before,
   # see `ReadHop`. More than 1 needs pool "last".
   num_hops: int = 1

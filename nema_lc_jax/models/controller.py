@@ -16,8 +16,6 @@ from nema_lc_jax.memory.types import Array, Chunk, MemoryState, token_mean
 AGE_SCALE = 8.0
 # Scales the match up, since it is one input among many.
 MATCH_SCALE = 4.0
-# Inverse temperature of the softmax over the similarities of candidates.
-PROPOSAL_SHARPNESS = 8.0
 # Inputs that may be hidden from a controller, for ablations.
 ABLATED_INPUTS = ("", "content", "age", "usage", "context")
 
@@ -25,6 +23,18 @@ ABLATED_INPUTS = ("", "content", "age", "usage", "context")
 def chunk_context(chunk: Chunk) -> Array:
   """The mean of the chunk's valid queries [D] f32."""
   return token_mean(chunk.query, chunk.valid)
+
+
+def identity(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
+  """An initialiser of square kernels."""
+  del key
+  return jnp.eye(*shape, dtype=dtype)
+
+
+def normalised(x: Array) -> Array:
+  """Vectors [..., D] with mean 0 and variance 1, as contents have."""
+  x -= x.mean(-1, keepdims=True)
+  return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + 1e-6)
 
 
 def _unit(x: Array) -> Array:
@@ -74,7 +84,7 @@ class WriteGate(nn.Module):
 
 
 class SlotActions(nn.Module):
-  """The logits of retain, update and forget for each slot.
+  """The logits of retain and forget for each slot.
 
   The match tells a slot whether the chunk is about its item: it is the cosine
   of slot and candidate after a learned projection, which can select the part
@@ -82,12 +92,12 @@ class SlotActions(nn.Module):
   """
 
   hidden: int
-  biases: tuple[float, float, float]
+  biases: tuple[float, float]
   ablate_input: str = ""  # a hidden input, see ABLATED_INPUTS
 
   @nn.compact
   def __call__(self, state: MemoryState, chunk: Chunk) -> Array:
-    """Logits [M, 3]."""
+    """Logits [M, 2]."""
     show = lambda name, x: jnp.zeros_like(x) if name == self.ablate_input else x
     age = state.age.astype(jnp.float32)
     log_strength = read_bias(state)
@@ -119,24 +129,69 @@ class SlotActions(nn.Module):
       MATCH_SCALE * match[:, None]
     )
     return nn.Dense(
-      3,
+      2,
       kernel_init=nn.initializers.normal(0.02),
       bias_init=lambda *_: jnp.array(self.biases, jnp.float32),
       name="logits",
     )(nn.gelu(h))
 
 
-def propose(state: MemoryState, chunk: Chunk) -> Array:
-  """The content [M, D] that an update would move each slot towards.
+class Match(nn.Module):
+  """The logits that a candidate is about the item of a slot.
 
-  It is the mean of the valid candidates, weighted by their similarity to the
-  slot, or the slot's own content if there are none.
+  They stand against logit 0 of an item that no slot holds. At first contents
+  are compared as they are; what is learned selects the part that names the
+  item.
   """
-  content = chunk.candidates.content.astype(jnp.float32)
-  weights = jax.nn.softmax(
-    PROPOSAL_SHARPNESS * similarities(state, chunk), axis=-1
-  )
-  weights = jnp.where(chunk.candidates.valid, weights, 0.0)
-  weights /= jnp.maximum(weights.sum(-1, keepdims=True), 1e-6)
-  mixed = weights @ content
-  return jnp.where(chunk.candidates.valid.any(), mixed, state.content)
+
+  scale: float
+  bias: float
+  ablate_input: str = ""  # a hidden input, see ABLATED_INPUTS
+
+  @nn.compact
+  def __call__(self, state: MemoryState, chunk: Chunk) -> Array:
+    """Logits [M, K]; -inf unless alive and valid."""
+    candidates = chunk.candidates.content.astype(jnp.float32)
+    D = candidates.shape[-1]
+    name = nn.Dense(D, use_bias=False, kernel_init=identity, name="name")
+    cosines = _cosines(name(state.content), name(candidates), state, chunk)
+    if self.ablate_input == "content":
+      cosines = jnp.zeros_like(cosines)
+    scale = self.param("scale", nn.initializers.constant(self.scale), ())
+    bias = self.param("bias", nn.initializers.constant(self.bias), ())
+    exists = state.alive[:, None] & chunk.candidates.valid
+    # A weak slot hardly counts as holding its item.
+    log_strength = jnp.log(jnp.where(state.alive, state.strength, 1.0))
+    logits = scale * cosines + bias + log_strength[:, None]
+    return jnp.where(exists, logits, -jnp.inf)
+
+
+class GatedDelta(nn.Module):
+  """The content of a slot after it is updated by a candidate.
+
+  In a learned basis each number moves from the slot's towards the candidate's,
+  by a gate that depends on both. At first the basis is the identity and each
+  gate 1/2, so that the result is the mean. It is a gated form of the delta rule
+  of Schlag et al. 2021, "Linear Transformers Are Secretly Fast Weight
+  Programmers".
+  """
+
+  hidden: int
+
+  @nn.compact
+  def __call__(self, slots: Array, candidates: Array) -> Array:
+    """Contents [M, D] and [K, D] -> [M, K, D]."""
+    D = slots.shape[-1]
+    basis = nn.Dense(D, use_bias=False, kernel_init=identity, name="basis")
+    back = nn.Dense(D, use_bias=False, kernel_init=identity, name="back")
+    h = nn.Dense(self.hidden, name="candidate")(candidates)[None]
+    h += nn.Dense(self.hidden, use_bias=False, name="slot")(slots)[:, None]
+    small = nn.initializers.normal(0.02)
+    gate = nn.sigmoid(nn.Dense(D, kernel_init=small, name="gate")(nn.gelu(h)))
+    delta = basis(candidates)[None] - basis(slots)[:, None]
+    return normalised(slots[:, None] + back(gate * delta))
+
+
+def mean_content(slots: Array, candidates: Array) -> Array:
+  """The mean of slot and candidate [M, K, D], in place of `GatedDelta`."""
+  return normalised(slots[:, None] + candidates[None])

@@ -15,6 +15,7 @@ from nema_lc_jax.memory import MemoryState, read_weights, temporal_links
 from nema_lc_jax.memory.types import Array
 from nema_lc_jax.models.attention import attend, rotate
 from nema_lc_jax.models.config import ModelConfig
+from nema_lc_jax.models.controller import identity
 from nema_lc_jax.models.ssm import StateSpaceBlock
 
 
@@ -28,25 +29,26 @@ class Block(nn.Module):
     """x [..., T, D], valid [..., T] -> [..., T, D]."""
     c, D, dtype = self.config, x.shape[-1], x.dtype
     drop = nn.Dropout(c.dropout, deterministic=not train)
-    dense = lambda width, name, bias=True: nn.Dense(
-      width, use_bias=bias, dtype=dtype, name=name
-    )
+    dense = functools.partial(nn.Dense, dtype=dtype)
+    # At first a layer is the identity: it does not delay what is learned from
+    # the tokens themselves.
+    residual = functools.partial(dense, D, kernel_init=nn.initializers.zeros)
     h = nn.LayerNorm(dtype=dtype, name="norm_attention")(x)
     # No biases: that of the keys has no effect on the softmax, so its gradient
     # would be rounding errors, which Adam amplifies.
-    qkv = dense(3 * D, "qkv", bias=False)(h)
+    qkv = dense(3 * D, use_bias=False, name="qkv")(h)
     qkv = qkv.reshape(*x.shape[:-1], 3, c.num_heads, D // c.num_heads)
     q, k, v = jnp.moveaxis(qkv, -3, 0)
     if c.position_embedding == "rotary":
       q, k = rotate(q), rotate(k)
     h = attend(q, k, v, valid, causal=c.causal)
-    x = x + drop(dense(D, "out")(h.reshape(x.shape)))
+    x = x + drop(residual(name="out")(h.reshape(x.shape)))
     h = nn.LayerNorm(dtype=dtype, name="norm_mlp")(x)
     hidden = int(c.mlp_ratio * D)
-    up = nn.gelu(dense(hidden, "up")(h))
+    up = nn.gelu(dense(hidden, name="up")(h))
     if c.gated_mlp:
-      up *= dense(hidden, "gate")(h)
-    return x + drop(dense(D, "down")(up))
+      up *= dense(hidden, name="gate")(h)
+    return x + drop(residual(name="down")(up))
 
 
 class Stack(nn.Module):
@@ -150,15 +152,12 @@ class Encoder(nn.Module):
     )
 
 
-def _identity(key, shape, dtype=jnp.float32):
-  del key
-  return jnp.eye(*shape, dtype=dtype)
-
-
 class MemoryInterface(nn.Module):
   """The read queries, write candidates and age bias of each chunk.
 
-  Each of the K candidates pools the chunk's tokens with a learned query.
+  Each of the K candidates pools the chunk's tokens with a learned query. With
+  sigmoid weights tokens do not compete, so that a candidate can hold both what
+  a sentence is about and what it says.
   """
 
   config: ModelConfig
@@ -171,7 +170,7 @@ class MemoryInterface(nn.Module):
     unit = nn.LayerNorm(use_scale=False, use_bias=False)
     # Initialised as the identity, so that a token finds the slots whose chunks
     # contain it before queries and contents have been learned.
-    dense = functools.partial(nn.Dense, D, kernel_init=_identity)
+    dense = functools.partial(nn.Dense, D, kernel_init=identity)
     query = unit(dense(use_bias=False, name="query")(x))
     query *= self.config.query_norm * D**-0.5
     pool = self.param("pool", nn.initializers.normal(1.0), (K, D))
@@ -179,7 +178,9 @@ class MemoryInterface(nn.Module):
     pool = nn.Dense(D, use_bias=False, name="key")(pool)
     logits = jnp.einsum("kd,ntd->nkt", pool, x) * D**-0.5
     logits = jnp.where(valid[:, None], logits, -1e9)
-    pooled = dense(name="value")(jax.nn.softmax(logits, axis=-1) @ x)
+    weigh = {"sigmoid": jax.nn.sigmoid, "softmax": jax.nn.softmax}
+    weights = weigh[self.config.candidate_weights](logits)
+    pooled = dense(name="value")(weights @ x)
     # Contents have a fixed norm, so that only strength scales a slot.
     content = unit(pooled)
     # Small at first: if age alone told which item is current, the policy would
@@ -231,7 +232,7 @@ class ReadHop(nn.Module):
     # contents are similar, at any time.
     zeros = nn.initializers.zeros
     dense = functools.partial(nn.Dense, D, use_bias=False)
-    query = dense(kernel_init=_identity, name="chain")(content)
+    query = dense(kernel_init=identity, name="chain")(content)
     query += dense(name="query")(h)
     unit = nn.LayerNorm(use_scale=False, use_bias=False)
     query = unit(query) * c.query_norm * D**-0.5

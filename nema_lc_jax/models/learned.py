@@ -8,10 +8,7 @@ import jax.numpy as jnp
 from nema_lc_jax.memory import policies as heuristics
 from nema_lc_jax.memory.state import init_state
 from nema_lc_jax.memory.types import (
-  FORGET,
   FRESH_USAGE,
-  RETAIN,
-  STRENGTH_FLOOR,
   Array,
   Candidates,
   Chunk,
@@ -22,6 +19,16 @@ from nema_lc_jax.memory.types import (
 )
 from nema_lc_jax.models import controller, pure
 from nema_lc_jax.models.ranges import require_options
+from nema_lc_jax.models.soft_eviction import (
+  log_strength,
+  soft_eviction,
+  straight_through,
+)
+from nema_lc_jax.models.updates import (
+  UPDATE_RELAXATIONS,
+  UPDATE_RULES,
+  Updater,
+)
 
 # Retention priority by eviction rule. Write priorities lie in (0, 1), so they
 # always exceed the last two, which lie below 0.
@@ -36,9 +43,6 @@ USAGE_RULES = {
   "fifo": decayed_usage,
   "lru": heuristics.least_recent_access,
 }
-# Width of the soft edge between retained and evicted slots, in the units of the
-# eviction rule: log strength, or steps.
-SOFTNESS = 0.25
 GRADIENT_ESTIMATORS = ("continuous", "straight_through")
 
 
@@ -62,11 +66,6 @@ def _check_choice(option: str, value: str, known: Iterable[str]) -> None:
     )
 
 
-def _straight_through(forward: Array, backward: Array) -> Array:
-  """The value of `forward` with the gradient of `backward`."""
-  return forward + backward - jax.lax.stop_gradient(backward)
-
-
 def _write_scores(
   key: Array, logits: Array, train: bool, threshold: float, noise: float
 ) -> tuple[Array, Array]:
@@ -80,42 +79,6 @@ def _write_scores(
     logits += noise * jax.random.logistic(key, logits.shape)
   priority = jax.nn.sigmoid(logits)
   return jnp.where(priority > threshold, priority, -jnp.inf), strength
-
-
-def _soft_eviction(
-  state: MemoryState,
-  retained: Array,
-  priority: Array,
-  *,
-  capacity: int,
-  decay: float,
-) -> Array:
-  """Decays the strengths [M] of all but the best `capacity` slots.
-
-  A relaxation of eviction, for training with overprovisioned slots. An evicted
-  item gets no gradient, but one that decays does, for as long as it is read.
-  The edge is soft: the distance of an item's priority from the edge has a
-  gradient too, so that retention and eviction learn from the same reads.
-
-  Args:
-    state: the memory.
-    retained: [M], strengths before the decay.
-    priority: [M], retention priorities; the edge is SOFTNESS wide.
-    capacity: the number of slots outside of training.
-    decay: factor per step of a strength that is clearly beyond the edge.
-  """
-  live = state.alive
-  if capacity >= live.shape[0]:
-    return retained
-  value = jnp.where(live, priority, -1e9)
-  # The edge is the mean of the worst retained and the best evicted slot. It is
-  # computed with a mask, since the gradient of a sort is slow.
-  _, order = jax.lax.top_k(jax.lax.stop_gradient(value), capacity + 1)
-  edge = 0.5 * jax.nn.one_hot(order[-2:], value.shape[0]) @ value
-  edge = edge.sum()
-  outside = jax.nn.sigmoid((edge - value) / SOFTNESS)
-  outside = jnp.where(live.sum() > capacity, outside, 0.0)
-  return retained * decay**outside
 
 
 def write_gate(
@@ -162,7 +125,7 @@ def write_gate(
       write_priority=write_priority, write_strength=write_strength
     )
     if train and capacity is not None:
-      retained = _soft_eviction(
+      retained = soft_eviction(
         state,
         state.strength,
         retention,
@@ -185,10 +148,11 @@ def learned(
   allow_forget: bool = True,
   max_decay: float = 0.9,
   write_bias: float = 1.0,
-  update_bias: float = 0.0,
   write_threshold: float = 0.02,
   noise: float = 0.3,
   soft_eviction_decay: float = 0.02,
+  update_rule: str = "gated_delta",
+  update_relaxation: str = "soft",
   ablate_input: str = "",
   gradient_estimator: str = "continuous",
 ) -> Policy:
@@ -198,9 +162,14 @@ def learned(
   by 1 - max_decay * p_forget, and reads weight slots by it. Each decision thus
   has a gradient through all later reads.
 
+  Each candidate has one choice: to be written, or to update the slot of the
+  item that it is about.
+
   Args:
     width: D.
-    capacity: of the memory when slots are overprovisioned; None: all slots.
+    capacity: the number of slots outside of training, if slots are scarce in
+      training; there may be more of them, whose items decay. None: no slot is
+      scarce.
     hidden: width of the controller.
     eviction: the rule for which slot a write replaces: "strength" (the weakest
       one), "fifo" or "lru".
@@ -208,10 +177,15 @@ def learned(
     allow_forget: whether slots may be forgotten, and decay.
     max_decay: the largest share of its strength that a slot loses in a step.
     write_bias: initial bias of the write logit.
-    update_bias: initial bias of the update logit.
-    write_threshold: only write priorities above it are written.
-    noise: scale of the exploration noise of write priorities in training.
+    write_threshold: only write priorities above it are executed.
+    noise: scale of the exploration noise of write priorities, and of choices
+      between slots, in training.
     soft_eviction_decay: factor per training step of strengths beyond capacity.
+    update_rule: what an update makes of slot and candidate: "gated_delta", or,
+      for ablations, their "mean".
+    update_relaxation: in training each candidate moves all slots that it may
+      be about, and is written, too ("soft"); for ablations only the gradient
+      of these moves ("straight_through"), or "none".
     ablate_input: an input hidden from the controller, for ablations: "content"
       of the slots, "age", "usage" or "context".
     gradient_estimator: "continuous" uses strengths as they are.
@@ -226,52 +200,74 @@ def learned(
   _check_choice("ablate_input", ablate_input, controller.ABLATED_INPUTS)
   _check_choice("eviction", eviction, EVICTION_RULES)
   _check_choice("gradient_estimator", gradient_estimator, GRADIENT_ESTIMATORS)
+  _check_choice("update_rule", update_rule, UPDATE_RULES)
+  _check_choice("update_relaxation", update_relaxation, UPDATE_RELAXATIONS)
   gate = controller.WriteGate(hidden, write_bias, ablate_input)
-  # Retain is likely at first, and forget probable enough (0.045) to have a
+  # Retain is likely at first, and forget probable enough (0.047) to have a
   # gradient.
-  slots = controller.SlotActions(hidden, (3.0, update_bias, 0.0), ablate_input)
-  # Columns as in `Scores.action_probs`.
-  allowed = [True, allow_update, allow_forget]
+  slots = controller.SlotActions(hidden, (3.0, 0.0), ablate_input)
+  updater = Updater(
+    width=width,
+    rule=update_rule,
+    relaxation=update_relaxation,
+    noise=noise,
+    ablate_input=ablate_input,
+  )
 
   def init(key, *, num_slots, num_candidates):
     example = _example(num_slots, num_candidates, width)
     gate_key, slots_key = jax.random.split(key)
-    return {
+    params = {
       "gate": pure.init(gate, gate_key, *example),
       "slots": pure.init(slots, slots_key, *example),
     }
+    if allow_update:
+      key = jax.random.fold_in(key, 1)
+      params["updates"] = updater.init(key, *example)
+    return params
 
   def score(params, key, state: MemoryState, chunk: Chunk, *, train):
-    logits = pure.apply(slots, params["slots"], state, chunk)
-    logits = jnp.where(jnp.array(allowed), logits, -jnp.inf)
-    action_probs = jax.nn.softmax(logits, axis=-1)
-    retained = state.strength * (1.0 - max_decay * action_probs[:, FORGET])
     logits = pure.apply(gate, params["gate"], state, chunk)
-    write_priority, write_strength = _write_scores(
+    priority, strength = _write_scores(
       key, logits, train, write_threshold, noise
     )
+    logits = pure.apply(slots, params["slots"], state, chunk)
+    p_forget = jax.nn.softmax(logits)[:, 1] * allow_forget
+    kept = 1.0 - max_decay * p_forget
+    updates, p_update = None, jnp.zeros(state.strength.shape)
+    if allow_update:
+      key = jax.random.fold_in(key, 1)
+      updates, new = updater(
+        params["updates"], key, state, chunk, strength, kept, train=train
+      )
+      strength = strength * new
+      p_update = jnp.minimum(updates.prob.sum(1), 1.0)
+    # What is updated is not forgotten.
+    p_forget *= 1.0 - p_update
+    p_retain = 1.0 - p_update - p_forget
+    retained = state.strength * kept
+    claim = None if state.claim is None else state.claim * kept
     retention = EVICTION_RULES[eviction](state, retained)
     if train and capacity is not None:
-      priority = retention
+      value = retention
       if eviction == "strength":
-        # Reads compare strengths by their ratio.
-        priority = jnp.log(jnp.maximum(retention, STRENGTH_FLOOR))
-      retained = _soft_eviction(
-        state, retained, priority, capacity=capacity, decay=soft_eviction_decay
+        value = log_strength(retained, claim)
+      retained = soft_eviction(
+        state, retained, value, capacity=capacity, decay=soft_eviction_decay
       )
     if gradient_estimator == "straight_through":
-      ones = jnp.ones_like(write_strength)
-      write_strength = _straight_through(ones, write_strength)
-      retained = _straight_through(state.strength, retained)
+      strength = straight_through(jnp.ones_like(strength), strength)
+      retained = straight_through(state.strength, retained)
       if eviction == "strength":
-        retention = action_probs[:, RETAIN]
+        retention = p_retain
     return Scores(
-      action_probs=action_probs,
-      proposal=controller.propose(state, chunk),
-      write_priority=write_priority,
-      write_strength=write_strength,
+      action_probs=jnp.stack([p_retain, p_update, p_forget], axis=-1),
+      write_priority=priority,
+      write_strength=strength,
       retention_priority=retention,
       retained_strength=retained,
+      retained_claim=claim,
+      updates=updates,
     )
 
   return Policy(init, score, USAGE_RULES[eviction])

@@ -23,6 +23,10 @@ from nema_lc_jax.models.config import ModelConfig
 from nema_lc_jax.models.encoder import Reading
 from nema_lc_jax.models.policies import make_policy, policy_options
 
+# Fields of an example from which `ground_truth_of` is made; only the first has
+# to be there.
+TRUTH_FIELDS = ("ground_truth", "invalidates", "updates")
+
 
 class Mode(NamedTuple):
   """The static settings of one call of a model."""
@@ -33,21 +37,20 @@ class Mode(NamedTuple):
 
 
 class SlotPolicies(NamedTuple):
-  """A policy, and its variant for training with overprovisioned slots."""
+  """A policy, and its variant for training with too few slots."""
 
   base: Policy
-  # capacity -> the policy whose strengths decay beyond that many slots; None if
-  # the policy has no option `capacity`, or no slots are overprovisioned.
-  overprovisioned: Callable[[int], Policy] | None
+  # capacity -> the policy for training where slots are scarce, in which
+  # strengths decay beyond that many; None if the policy has no such option.
+  scarce: Callable[[int], Policy] | None
   overprovisioned_slots: int
 
   def for_training(self, chunks: int, num_slots: int) -> tuple[Policy, int]:
     """The policy and the number of slots to train with on `chunks` chunks."""
     # With a slot for each chunk nothing needs to be evicted.
-    if num_slots >= chunks or self.overprovisioned is None:
+    if num_slots >= chunks or self.scarce is None:
       return self.base, num_slots
-    slots = num_slots + self.overprovisioned_slots
-    return self.overprovisioned(num_slots), slots
+    return self.scarce(num_slots), num_slots + self.overprovisioned_slots
 
 
 def slot_policies(c: ModelConfig) -> SlotPolicies:
@@ -67,21 +70,27 @@ def slot_policies(c: ModelConfig) -> SlotPolicies:
   known = policy_options(c.policy)
   options = {k: v for k, v in c.controller.items() if k in known}
   make = functools.partial(make_policy, c.policy, width=c.width, **options)
-  overprovisioned = None
-  if c.overprovisioned_slots > 0 and "capacity" in known:
-    overprovisioned = lambda capacity: make(capacity=capacity)
-  return SlotPolicies(make(), overprovisioned, c.overprovisioned_slots)
+  scarce = None
+  if "capacity" in known:
+    scarce = lambda capacity: make(capacity=capacity)
+  return SlotPolicies(make(), scarce, c.overprovisioned_slots)
 
 
 def ground_truth_of(chunked: Mapping[str, Array]) -> GroundTruth:
   """The ground truth of each chunk [N], from that of its tokens [N, T]."""
-  fact = chunked["ground_truth"].max(1).astype(jnp.int32)
   N, T = chunked["ground_truth"].shape
-  if "invalidates" not in chunked:
-    return GroundTruth(fact=fact, invalidates=jnp.zeros(N, jnp.int32))
-  position = chunked["invalidates"].max(1)
-  age = jnp.arange(N) - position // T
-  return GroundTruth(fact=fact, invalidates=jnp.where(position >= 0, age, 0))
+
+  def chunks_ago(name: str) -> Array:
+    if name not in chunked:
+      return jnp.zeros(N, jnp.int32)
+    position = chunked[name].max(1)
+    return jnp.where(position >= 0, jnp.arange(N) - position // T, 0)
+
+  return GroundTruth(
+    fact=chunked["ground_truth"].max(1).astype(jnp.int32),
+    invalidates=chunks_ago("invalidates"),
+    updates=chunks_ago("updates"),
+  )
 
 
 def chunks_of(
@@ -158,6 +167,8 @@ def run_memory(
     bptt_chunks=c.bptt_chunks,
   )
   state, start = initial or (init_state(num_slots=M, width=c.width), 0)
+  if mode.train:
+    state = state.replace(claim=state.strength)
   if removed is None and c.num_hops == 1:
     return MemoryResult(*scan(state, chunks, start=start), None)
   # The last chunk is scanned on its own, since the memory that it reads is

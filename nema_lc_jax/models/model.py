@@ -18,6 +18,7 @@ from nema_lc_jax.models import encoder as enc
 from nema_lc_jax.models import pure
 from nema_lc_jax.models.config import ModelConfig
 from nema_lc_jax.models.memory_layer import (
+  TRUTH_FIELDS,
   MemoryResult,
   Mode,
   SlotPolicies,
@@ -30,7 +31,7 @@ from nema_lc_jax.models.memory_layer import (
 from nema_lc_jax.models.recurrent import RecurrentChunk, scan_recurrent
 
 # Fields of a batch that describe a text.
-TEXT_FIELDS = ("inputs", "mask", "ground_truth", "invalidates")
+TEXT_FIELDS = ("inputs", "mask", *TRUTH_FIELDS)
 
 
 @struct.dataclass
@@ -53,8 +54,8 @@ class Model(NamedTuple):
         all_pairs=False, gather=None, removed=None) -> ModelOutput
     keys [B]: one per example, for dropout, exploration and random policies.
     batch: `inputs` [B, L] ids and `mask` [B, L]; for the head match also
-      `inputs2` and `mask2`; optionally `ground_truth` and `invalidates` [B, L],
-      see data.Dataset.
+      `inputs2` and `mask2`; optionally `ground_truth`, `invalidates` and
+      `updates` [B, L], see data.Dataset.
     num_slots, budget: override the model's own; budget 0 turns the memory off.
     all_pairs: match every first text with every second text of the batch, or
       with those that `gather` [B, D] -> [B', D] returns.

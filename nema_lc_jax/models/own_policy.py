@@ -36,7 +36,8 @@ def check(policy: Any, name: str, *, width: int) -> None:
 
   key = jax.random.key(0)
   state = init_state(num_slots=M, width=width)
-  truth = GroundTruth(fact=jnp.ones((), int), invalidates=jnp.zeros((), int))
+  one, none = jnp.ones((), int), jnp.zeros((), int)
+  truth = GroundTruth(fact=one, invalidates=none, updates=none)
   chunk = Chunk(
     query=jnp.zeros((T, width)),
     candidates=Candidates(jnp.zeros((K, width)), jnp.ones(K, bool)),
@@ -55,7 +56,6 @@ def check(policy: Any, name: str, *, width: int) -> None:
       )
     for field, shape in {
       "action_probs": (M, 3),
-      "proposal": (M, width),
       "write_priority": (K,),
       "write_strength": (K,),
       "retention_priority": (M,),
@@ -64,13 +64,28 @@ def check(policy: Any, name: str, *, width: int) -> None:
       array = getattr(scores, field)
       if array is not None or field != "retained_strength":
         _require_array(array, shape, f"{field} of policy {name!r}")
+    if scores.updates is not None:
+      for field, shape in {
+        "slot": (K,),
+        "prob": (M, K),
+        "content": (M, K, width),
+        "stored": (K,),
+      }.items():
+        _require_array(
+          getattr(scores.updates, field),
+          shape,
+          f"updates.{field} of policy {name!r}",
+          "int32" if field == "slot" else "float32",
+        )
 
 
-def _require_array(array: Any, shape: tuple[int, ...], what: str) -> None:
-  """Raises ValueError unless an abstract array is float32 of that shape."""
-  wanted = f"float32{list(shape)}"
-  dtype, found = getattr(array, "dtype", None), getattr(array, "shape", ())
-  got = f"{dtype}{list(found)}" if dtype is not None else repr(array)
+def _require_array(
+  array: Any, shape: tuple[int, ...], what: str, dtype: str = "float32"
+) -> None:
+  """Raises ValueError unless an abstract array has that shape and type."""
+  wanted = f"{dtype}{list(shape)}"
+  of, found = getattr(array, "dtype", None), getattr(array, "shape", ())
+  got = f"{of}{list(found)}" if of is not None else repr(array)
   if got != wanted:
     raise ValueError(
       f"{what} must be {wanted} for {M} slots and {K} candidates, got {got}."

@@ -75,7 +75,6 @@ CONTROLLER = {
   "soft_eviction_decay": real(0, 1, above=True),
   "noise": real(0),
   "write_bias": ANY_REAL,
-  "update_bias": ANY_REAL,
   "capacity": whole(1, optional=True),
 }
 # Of the fields of a model, by their names in a run's config.

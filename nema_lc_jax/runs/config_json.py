@@ -48,6 +48,8 @@ FIXED = {
   "memory.controller.update_bias": 0.0,
   "memory.controller.write_bias": 1.0,
 }
+# Newer fields, with what models did before.
+ADDED = {"model.candidate_weights": "softmax"}
 # Fields that may be None; JSON does not keep their types.
 UNSET = {"data.dir": str, "data.path": str, "model.bptt_chunks": int}
 
@@ -76,6 +78,9 @@ def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
     section, name = locate(values, path)
     if section.get(name) == value:
       del section[name]
+  for path, value in ADDED.items():
+    section, name = locate(values, path)
+    section.setdefault(name, value)
   return values
 
 

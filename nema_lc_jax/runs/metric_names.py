@@ -46,6 +46,8 @@ METRICS = {
   "churn": Metric(SLOTS, "Items lost per live slot", "churn / slot", "replace"),
   "write_precision": Metric(TRUTH, "Writes with a fact"),
   "write_recall": Metric(TRUTH, "Facts written"),
+  "update_precision": Metric(TRUTH, "Updates of the right slot"),
+  "update_recall": Metric(TRUTH, "Facts that update their slot"),
   "premature_forget_rate": Metric(TRUTH, "Facts lost before use"),
   "stale_read_rate": Metric(TRUTH, "Stale answers"),
   "mean_error": Metric(BY_TASK, "Mean error over tasks"),

@@ -136,8 +136,9 @@ def mask_rows(steps: StepOutput, rows: Array) -> StepOutput:
 def lifecycle_sums(steps: StepOutput) -> Sums:
   """The write, forget and stability losses, as (sum, count).
 
-  write_loss: a smooth count of writes, the mean of s / (s + WRITE_COUNT_SCALE)
-    over the write strengths s of valid candidates. A mean of s itself would
+  write_loss: a smooth count of what is stored, the mean of
+    s / (s + WRITE_COUNT_SCALE) over the probabilities s of valid candidates to
+    be written or part of an update. A mean of s itself would
     mostly penalise strong candidates, the facts, and hardly weak ones, noise.
   forget_loss: mean p_forget * phi over the slots alive before the step, where
     phi = (exp(-age / 8) + usage / (1 + usage)) / 2 is larger for young and for
@@ -159,7 +160,7 @@ def lifecycle_sums(steps: StepOutput) -> Sums:
   same = steps.kept[:, :-1] & active[:, :-1] & active[:, 1:]
   return {
     "write_loss": masked(
-      steps.write_strength / (steps.write_strength + WRITE_COUNT_SCALE),
+      steps.stored / (steps.stored + WRITE_COUNT_SCALE),
       steps.candidates,
     ),
     "forget_loss": masked(
@@ -173,21 +174,21 @@ def dynamics_sums(steps: StepOutput, *, budget: int) -> Sums:
   """Rates of memory operations, as (sum, count), over steps with a valid token.
 
   memory_utilisation: share of slots alive after the step.
-  memory_age: steps since the live slots were written.
+  memory_age: steps since the live slots were written or updated.
   write_rate: writes per valid candidate; update_rate, forget_rate: operations
   per slot alive before the step; churn: share of those slots that lost their
   item, forgotten or replaced; budget_used: operations over the budget.
   """
   active = steps.active[..., None]
-  written = (steps.allocation.source >= 0) & active
+  written = steps.allocation.write & active
   occupied = steps.alive & active
   kept = steps.kept & active
   per_slot = lambda done: masked(done.astype(jnp.float32), occupied)
   operations = steps.writes + steps.updates + steps.forgets
-  live = (kept | written).astype(jnp.float32)
+  live = kept | ((steps.allocation.source >= 0) & active)
   return {
-    "memory_utilisation": masked(live, active),
-    "memory_age": masked(jnp.where(kept, steps.age + 1.0, 0.0), kept | written),
+    "memory_utilisation": masked(live.astype(jnp.float32), active),
+    "memory_age": masked(jnp.where(kept, steps.age + 1.0, 0.0), live),
     "write_rate": (
       written.sum(dtype=jnp.float32),
       steps.candidates.sum(dtype=jnp.float32),
@@ -199,68 +200,6 @@ def dynamics_sums(steps: StepOutput, *, budget: int) -> Sums:
       operations / max(budget, 1), steps.active & (budget > 0)
     ),
   }
-
-
-def slot_provenance(steps: StepOutput) -> Array:
-  """The chunk whose item each slot holds after each step [N, M]; -1: none.
-
-  An update assigns the slot to the updating chunk.
-  """
-
-  def body(origin, numbered):
-    n, kept, changed = numbered
-    origin = jnp.where(changed, n, jnp.where(kept, origin, -1))
-    return origin, origin
-
-  N, M = steps.kept.shape
-  active = steps.active[:, None]
-  changed = steps.allocation.update | (steps.allocation.source >= 0)
-  _, holds = jax.lax.scan(
-    body,
-    jnp.full(M, -1),
-    (jnp.arange(N), steps.kept | ~active, changed & active),
-  )
-  return holds
-
-
-def _truth_sums(steps: StepOutput) -> Sums:
-  """`truth_sums` of one text, leaves [N, ...]."""
-  N = steps.active.shape[0]
-  chunks, holds = jnp.arange(N), slot_provenance(steps)
-  # A fact is needed until it is invalidated or the last chunk asks. Writes of
-  # the last chunk are never read, so they are not counted.
-  last = jnp.max(jnp.where(steps.active, chunks, 0))
-  fact = (steps.ground_truth.fact > 0) & steps.active & (chunks < last)
-  stored = fact & (holds == chunks[:, None]).any(1)
-  invalidated = jnp.where(
-    steps.ground_truth.invalidates > 0,
-    chunks - steps.ground_truth.invalidates,
-    N,
-  )
-  until = jnp.full(N, last).at[invalidated].min(chunks, mode="drop")
-  retained = (holds[until - 1] == chunks[:, None]).any(1)
-  count = lambda mask: mask.sum(dtype=jnp.float32)
-  writes = jnp.where(chunks < last, steps.writes, 0).astype(jnp.float32)
-  return {
-    "write_precision": (jnp.where(fact, writes, 0).sum(), writes.sum()),
-    "write_recall": (count(stored), count(fact)),
-    "premature_forget_rate": (count(stored & ~retained), count(stored)),
-  }
-
-
-def truth_sums(steps: StepOutput) -> Sums:
-  """Memory operations compared with the ground truth, as (sum, count).
-
-  write_precision: share of writes from a chunk with a fact.
-  write_recall: share of facts stored by a write or an update.
-  premature_forget_rate: share of stored facts that no slot held any more while
-  they were still needed. The last chunk is not counted.
-
-  Args:
-    steps: leaves [B, N, ...], of a task with ground truth.
-  """
-  sums = jax.vmap(_truth_sums)(steps)
-  return jax.tree.map(lambda x: x.sum(0), sums)
 
 
 def total_loss(

@@ -12,9 +12,9 @@ from nema_lc_jax import data
 from nema_lc_jax.memory import Candidates, Chunk, init_state, scan_chunks
 from nema_lc_jax.memory.policies import oracle
 from nema_lc_jax.memory.types import Array
-from nema_lc_jax.models import ground_truth_of
+from nema_lc_jax.models.memory_layer import TRUTH_FIELDS, ground_truth_of
 from nema_lc_jax.training import distributed
-from nema_lc_jax.training.losses import slot_provenance
+from nema_lc_jax.training.truth import slot_contents
 
 
 def accuracy(
@@ -37,8 +37,8 @@ def accuracy(
   for batch in batches:
     if "answer_position" not in batch:
       return None
-    names = ("mask", "ground_truth", "invalidates", "answer_position")
-    share = held_share({name: batch[name] for name in names})
+    names = {"mask", "answer_position", *TRUTH_FIELDS}
+    share = held_share({name: batch[name] for name in names & {*batch}})
     held += float(np.sum(share * batch["weight"]))
     count += float(np.sum(batch["weight"]))
   held, count = distributed.total((held, count))
@@ -75,12 +75,12 @@ def _held(
     policy=oracle(width=1),
     budget=budget,
   )
-  # A chunk reads what was held before it.
-  before = jnp.roll(slot_provenance(steps), 1, axis=0)
   source = chunked["answer_position"]
   here = jnp.arange(N)[:, None]
-  fact = source // T
-  held = (before[:, None, :] == fact[:, :, None]).any(-1) | (fact == here)
+  fact = jnp.maximum(source // T, 0)
+  # A chunk reads what was held before it.
+  before = jnp.broadcast_to(jnp.maximum(here - 1, 0), fact.shape)
+  held = slot_contents(steps).held(fact, before).any(-1) | (fact == here)
   asked = source >= 0
   share = (held & asked).sum() / jnp.maximum(asked.sum(), 1)
   return jnp.where(asked.any(), share, 1.0)

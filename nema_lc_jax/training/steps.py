@@ -14,7 +14,7 @@ from flax import struct
 
 from nema_lc_jax.memory.types import Array, Params
 from nema_lc_jax.models import Model, ModelOutput
-from nema_lc_jax.training import losses, metrics
+from nema_lc_jax.training import losses, metrics, truth
 from nema_lc_jax.training.collectives import WHOLE_BATCH, Collectives
 
 # Arrays of a batch that an evaluation returns for each row.
@@ -78,7 +78,7 @@ def _sums(
     sums |= losses.lifecycle_sums(output.steps)
     sums |= losses.dynamics_sums(output.steps, budget=budget)
     if output.steps.ground_truth is not None:
-      sums |= losses.truth_sums(output.steps)
+      sums |= truth.truth_sums(output.steps)
   if "stale" in batch:
     sums |= losses.stale_sums(output.logits, batch)
   return sums

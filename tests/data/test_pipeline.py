@@ -42,6 +42,7 @@ def test_shapes_and_types_are_the_contract(name, pytext):
   if name not in ("toy", "pytext"):
     shapes |= {
       "invalidates": (np.int32, (8, LENGTH)),
+      "updates": (np.int32, (8, LENGTH)),
       "answer_position": (np.int32, (8, LENGTH)),
       "stale": (np.int32, (8, 8)),
     }

@@ -8,6 +8,7 @@ from nema_lc_jax import data
 TASKS = (
   "delayed_qa",
   "forgetting_mqar",
+  "gather",
   "mqar",
   "pressure",
   "rebind",
@@ -19,9 +20,9 @@ TASKS = (
 def test_unknown_names_list_the_known(error_of):
   assert error_of(data.load, "mnist") == (
     "unknown data set 'mnist'; known: aan, babi, cifar10, delayed_qa, file,"
-    " forgetting_mqar, imdb, listops, mqar, pathfinder, pressure, pytext,"
-    " rebind, recall, revoke, toy; one of your own is written module:function"
-    " or FILE.py:function"
+    " forgetting_mqar, gather, imdb, listops, mqar, pathfinder, pressure,"
+    " pytext, rebind, recall, revoke, toy; one of your own is written"
+    " module:function or FILE.py:function"
   )
 
 

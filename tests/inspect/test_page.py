@@ -179,6 +179,7 @@ def made_up(N, M, K=2):
     usage=rng.random((N, M)),
     born=np.where(live, born, -1),
     source=np.where(fresh, rng.integers(K, size=(N, M)), -1),
+    update_source=np.where(operation == trace.UPDATED, 0, -1),
     alive=np.vstack([np.zeros((1, M), bool), live[:-1]]),
     forgets=np.isin(operation, (trace.FORGOTTEN, trace.RENEWED)),
     action_probs=share,

@@ -17,7 +17,10 @@ from tests.inspect.untrained import data_of, texts_config, untrained
 
 @pytest.fixture(scope="module")
 def recall():
-  return untrained(tiny_config())
+  """A memory that writes, updates and evicts."""
+  experiment, params = untrained(tiny_config())
+  params["policy"]["updates"]["match"]["bias"] = np.float32(-11)
+  return experiment, params
 
 
 # What is recorded.
@@ -38,15 +41,16 @@ def test_the_page_says_what_the_memory_did(recall):
   done = steps.allocation
   assert done.source.max() >= 0
   assert done.evict.any()
+  assert done.update.any()
   for name in ("strength", "age", "usage"):
     # After a step is before the next, of which the usage counts the read.
     np.testing.assert_allclose(page[name][-1], getattr(state, name), atol=1e-4)
     if name != "usage":
       after = np.array(page[name])[:-1]
       np.testing.assert_allclose(after, getattr(steps, name)[1:], atol=1e-4)
-  usage, kept = np.array(page["usage"]), steps.kept
+  usage, kept = np.array(page["usage"]), steps.kept & ~done.update
   np.testing.assert_allclose(usage[kept], steps.usage[kept], atol=1e-4)
-  assert (usage[done.source >= 0] == 1).all()
+  assert (usage[(done.source >= 0) | done.update] == 1).all()
   operation = np.array(page["operation"])
   np.testing.assert_array_equal(operation == REPLACED, done.evict)
   np.testing.assert_array_equal(
@@ -101,12 +105,17 @@ def test_the_trace_is_of_the_longest_text_without_its_padding(
   assert len(trace["strength"]) == len(trace["operation"]) == 3
 
 
-def test_a_slot_holds_the_chunk_that_was_written_age_steps_ago(recall):
+def test_a_slot_was_written_or_updated_age_steps_ago(recall):
   experiment, params = recall
   found = record(experiment, params, example_of(experiment, "test", 1))
   live = found.strength > 0
   chunk = np.arange(len(live))[:, None]
-  np.testing.assert_array_equal(found.born[live], (chunk - found.age)[live])
+  written, updated = found.source >= 0, found.update_source >= 0
+  newest = np.where(written | updated, chunk, -1)
+  newest = np.maximum.accumulate(newest)
+  np.testing.assert_array_equal(newest[live], (chunk - found.age)[live])
+  born = np.maximum.accumulate(np.where(written, chunk, -1))
+  np.testing.assert_array_equal(found.born[live], born[live])
   assert (found.born[~live] == -1).all()
 
 

@@ -17,27 +17,38 @@ def number(value):
   return NOTHING if value != value else value
 
 
+def chosen_slot(k, slot, prob, alive):
+  """The slot that candidate k would update; None: it would be written."""
+  m = int(slot[k])
+  if 0 <= m < len(alive) and alive[m] > 0 and number(prob[m][k]) > 0:
+    return m
+  return None
+
+
 def slot_wish(actions, alive):
-  """(utility, operation) of one slot: what it asks for, and how loudly."""
+  """How loudly one slot asks to be forgotten; NOTHING: not at all."""
   retain, update, forget = (number(p) for p in actions)
   if not alive > 0:
-    return NOTHING, None
-  if alive <= FLOOR:
-    return forget, "forget"
-  if update > retain and update >= forget:
-    return update, "update"
-  if forget > retain and forget > update:
-    return forget, "forget"
-  return NOTHING, None
+    return NOTHING
+  if alive <= FLOOR or (forget > retain and forget > update):
+    return forget
+  return NOTHING
 
 
-def candidate_wish(rank, strength, valid):
-  """Utility of writing one candidate."""
-  return number(rank) if valid and number(strength) > 0 else NOTHING
-
-
-def allocate(actions, write, strength, keep, alive, valid, *, budget):
-  """Update [M], forget [M], source [M] and evict [M], one decision at a time.
+def allocate(
+  actions,
+  write,
+  strength,
+  keep,
+  alive,
+  valid,
+  slot,
+  prob,
+  *,
+  budget,
+  copies=False,
+):
+  """Update and forget, source and evict [M], one decision at a time.
 
   Args:
     actions: [M, 3], probability of retain, update and forget.
@@ -46,54 +57,68 @@ def allocate(actions, write, strength, keep, alive, valid, *, budget):
     keep: [M], what a rank must beat to replace the slot.
     alive: [M], strength of the slots, 0 where free.
     valid: [K], whether the candidate exists.
+    slot: [K], which slot it would update; another number: none.
+    prob: [M, K], how far.
     budget: the most operations.
+    copies: whether a candidate that updates a slot is written, too.
   """
   M, K = len(alive), len(valid)
-  wishes = [slot_wish(actions[m], np.float32(alive[m])) for m in range(M)]
-  wishes += [
-    (candidate_wish(write[k], strength[k], valid[k]), "write") for k in range(K)
-  ]
+  alive = [np.float32(x) for x in alive]
+  wishes = {}  # (utility, operation, slot) of a slot m, or candidate M + k
+  for k in range(K):
+    if not valid[k] or number(write[k]) == NOTHING:
+      continue
+    m = chosen_slot(k, slot, prob, alive)
+    if m is None and number(strength[k]) > 0:
+      wishes[M + k] = (number(write[k]), "write", None)
+    if m is None:
+      continue
+    rival = next((i for i, w in wishes.items() if w[2] == m), None)
+    if rival is None or number(write[k]) > wishes[rival][0]:
+      wishes.pop(rival, None)
+      wishes[M + k] = (number(write[k]), "update", m)
+  taken = {wish[2] for wish in wishes.values()}
+  for m in range(M):
+    utility = slot_wish(actions[m], alive[m])
+    if m not in taken and utility != NOTHING:
+      wishes[m] = (utility, "forget", m)
 
   # The budget goes to the loudest wish, again and again; of equals the first.
   chosen = []
-  while len(chosen) < budget:
-    best = None
-    for i in range(M + K):
-      if i in chosen or wishes[i][0] == NOTHING:
-        continue
-      if best is None or wishes[i][0] > wishes[best][0]:
-        best = i
-    if best is None:
-      break
-    chosen.append(best)
+  while len(chosen) < budget and len(chosen) < len(wishes):
+    rest = sorted(i for i in wishes if i not in chosen)
+    chosen.append(max(rest, key=lambda i: wishes[i][0]))
 
-  update, forget, evict = [False] * M, [False] * M, [False] * M
-  source = [-1] * M
+  update, source = [-1] * M, [-1] * M
+  forget, evict = [False] * M, [False] * M
   free = [not alive[m] > 0 for m in range(M)]
   for i in chosen:
-    if wishes[i][1] == "update":
-      update[i] = True
-    elif wishes[i][1] == "forget":
-      forget[i] = free[i] = True
+    _, operation, m = wishes[i]
+    if operation == "update":
+      update[m] = i - M
+    elif operation == "forget":
+      forget[m] = free[m] = True
 
-  # `chosen` is in order of utility: the best write comes first.
+  writes = {i: wishes[i][0] for i in chosen if wishes[i][1] == "write"}
   for i in chosen:
-    if wishes[i][1] != "write":
-      continue
-    slot = next((m for m in range(M) if free[m] and source[m] < 0), None)
-    if slot is None:
+    left = number(strength[i - M]) if i >= M else NOTHING
+    if copies and i not in writes and left > FLOOR:
+      writes[i] = left
+  for i in sorted(writes, key=lambda i: (-writes[i], i)):
+    place = next((m for m in range(M) if free[m] and source[m] < 0), None)
+    if place is None:
       for m in range(M):
-        if update[m] or forget[m] or source[m] >= 0:
+        if update[m] >= 0 or forget[m] or source[m] >= 0:
           continue
-        if slot is None or number(keep[m]) < number(keep[slot]):
-          slot = m
-      if slot is None or not wishes[i][0] > number(keep[slot]):
+        if place is None or number(keep[m]) < number(keep[place]):
+          place = m
+      if place is None or not writes[i] > number(keep[place]):
         continue
-      evict[slot] = True
-    source[slot] = i - M
+      evict[place] = True
+    source[place] = i - M
 
   return (
-    np.array(update, bool),
+    np.array(update, np.int32),
     np.array(forget, bool),
     np.array(source, np.int32),
     np.array(evict, bool),

@@ -20,6 +20,7 @@ from nema_lc_jax.memory import (
   scan_chunks,
 )
 from nema_lc_jax.models import make_policy
+from nema_lc_jax.models.policies import policy_options
 
 D, M, K, T, N = 4, 3, 2, 3, 6
 BUDGET = 2
@@ -50,6 +51,7 @@ def make_chunks(seed=0, *, num=N, dtype=jnp.float32, padded=(), lead=()):
     ground_truth=GroundTruth(
       fact=jnp.asarray(rng.integers(0, 3, (*lead, num)), jnp.int32),
       invalidates=jnp.asarray(rng.integers(0, 4, (*lead, num)), jnp.int32),
+      updates=jnp.asarray(rng.integers(0, 4, (*lead, num)), jnp.int32),
     ),
   )
 
@@ -81,6 +83,9 @@ def empty():
 
 @functools.cache
 def policy_of(name, **options):
+  """A policy; one with a capacity is that of scarce slots, but none decays."""
+  if "capacity" in policy_options(name):
+    options = {"capacity": 99} | options
   return make_policy(name, width=D, **options)
 
 
@@ -158,7 +163,11 @@ def stack(trees):
 
 def lively(name):
   """Parameters with which the learned policies do all they can do."""
-  return params_of(policy_of(name), scale=1.5)
+  params = params_of(policy_of(name), scale=1.5)
+  if "updates" in params:
+    # A candidate is about the most similar slot if the cosine is above 0.
+    params["updates"]["match"]["bias"] = jnp.zeros(())
+  return params
 
 
 def assert_same(a, b, *, atol=1e-6):

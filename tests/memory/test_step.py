@@ -55,10 +55,11 @@ def assert_within_budget(after, out, budget):
   done = out.allocation
   written = done.source >= 0
   assert not (done.update & (done.forget | written)).any()
-  np.testing.assert_array_equal(out.writes, written.sum(-1))
+  np.testing.assert_array_equal(out.writes, done.write.sum(-1))
   np.testing.assert_array_equal(out.updates, done.update.sum(-1))
   np.testing.assert_array_equal(out.forgets, done.forget.sum(-1))
-  np.testing.assert_array_equal(out.evictions, done.evict.sum(-1))
+  evicted = done.evict & done.write
+  np.testing.assert_array_equal(out.evictions, evicted.sum(-1))
   assert not (done.evict & ~written).any()
   chex.assert_tree_all_finite(after)
   assert after.strength.min() >= 0
@@ -80,7 +81,7 @@ def test_learned_does_all_operations_on_these_states():
   # Otherwise the battery would prove nothing of them.
   _, out = step_of("learned", "vmap")(lively("learned"), *rows())
   for count in (out.writes, out.updates, out.forgets, out.evictions):
-    assert count.sum() > 10
+    assert count.sum() > 5
 
 
 def test_budget_zero_is_no_memory(policy):

@@ -138,7 +138,8 @@ def test_gated_units_are_zero_where_their_gate_is():
   block = encoder.Block(config)
   x, valid = draw((1, 6, 8)), jnp.ones((1, 6), bool)
   params = block.init(jax.random.key(0), x, valid, False)["params"]
-  params["out"] = jax.tree.map(jnp.zeros_like, params["out"])
+  params["down"] = jax.tree.map(jnp.ones_like, params["down"])
+  params["down"]["bias"] *= 0.0
   assert np.abs(block.apply({"params": params}, x, valid, False) - x).max() > 0
   params["gate"] = jax.tree.map(jnp.zeros_like, params["gate"])
   np.testing.assert_allclose(

@@ -30,10 +30,12 @@ def model_of(**fields):
   return build_model(**(FIELDS | fields))
 
 
-# Where a policy starts; all other biases are 0 and scales 1.
+# Where a policy starts, but that updates are frequent; all other biases are 0
+# and scales 1.
 STARTS = {
   "['policy']['gate']['logit']['bias']": [1.0],
-  "['policy']['slots']['logits']['bias']": [3.0, 0.0, 0.0],
+  "['policy']['slots']['logits']['bias']": [3.0, 0.0],
+  "['policy']['updates']['match']['scale']": 12.0,
   "['interface']['age_bias']": -2.0,
 }
 

@@ -223,7 +223,7 @@ def test_every_field_is_described(spec):
 
 def test_descriptions_name_all_allowed_values():
   from nema_lc_jax import data
-  from nema_lc_jax.models import POLICIES, learned
+  from nema_lc_jax.models import POLICIES, learned, updates
   from nema_lc_jax.models import config as models
   from nema_lc_jax.models.controller import ABLATED_INPUTS
   from nema_lc_jax.training import checks, sharding
@@ -235,6 +235,8 @@ def test_descriptions_name_all_allowed_values():
     "memory.controller.ablate_input": ABLATED_INPUTS,
     "memory.controller.eviction": learned.EVICTION_RULES,
     "memory.controller.gradient_estimator": learned.GRADIENT_ESTIMATORS,
+    "memory.controller.update_relaxation": updates.UPDATE_RELAXATIONS,
+    "memory.controller.update_rule": updates.UPDATE_RULES,
     "pretrain.objective": ("masked_lm", "causal_lm"),
     "train.on_save_error": checks.SAVE_ERRORS,
     "train.parallel": sharding.KINDS,

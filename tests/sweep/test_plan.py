@@ -411,7 +411,10 @@ def test_an_own_policy_is_a_policy(config):
     ),
     # Without a layer there is no MLP to widen.
     (
-      {"encoders": ["full"], "grid": ["model.num_layers_after=0"]},
+      {
+        "encoders": ["full"],
+        "grid": ["model.num_layers=0", "model.num_layers_after=0"],
+      },
       "'full' has 17,224 parameters at the nearest size; the memory",
     ),
   ],

@@ -116,7 +116,7 @@ def test_every_number_of_the_default_config_has_a_range():
   assert set(numeric_fields(config)) <= ranged
   # And no range is of a field that does not exist.
   of_models = {"model.vocab_size", "model.num_classes"}
-  of_python = {"noise", "write_bias", "update_bias", "capacity"}
+  of_python = {"noise", "write_bias", "capacity"}
   of_models |= {f"memory.controller.{name}" for name in of_python}
   assert ranged - of_models == set(numeric_fields(config))
 

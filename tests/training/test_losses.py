@@ -32,11 +32,16 @@ def hand_steps() -> StepOutput:
         ]
       ]
     ),
-    write_strength=jnp.array([[[0.8], [0.4], [0.9]]]),
+    write_strength=jnp.array([[[0.7], [0.3], [0.9]]]),
+    stored=jnp.array([[[0.8], [0.4], [0.9]]]),
     candidates=jnp.array([[[True], [True], [False]]]),
     kept=jnp.array([[[False, False], [True, False], [True, True]]]),
     allocation=Allocation(
-      update=none.at[0, 1, 0].set(True), forget=none, source=source, evict=none
+      # By another candidate than the one that is written in this step.
+      update_source=jnp.full(shape, -1).at[0, 1, 0].set(1),
+      forget=none,
+      source=source,
+      evict=none,
     ),
     age=jnp.array([[[0, 0], [0, 0], [1, 0]]]),
     usage=jnp.array([[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]]),

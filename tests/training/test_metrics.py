@@ -4,7 +4,7 @@ import jax
 
 from nema_lc_jax import data
 from nema_lc_jax.runs.metric_names import METRICS, of_kind
-from nema_lc_jax.training import losses, metrics
+from nema_lc_jax.training import losses, metrics, truth
 from tests.helpers import tiny_config
 from tests.inspect.untrained import untrained
 
@@ -19,19 +19,20 @@ def test_what_is_summed_up_is_what_is_named():
     keys = jax.random.split(jax.random.key(0), 2)
     steps = experiment.model.apply(params, keys, batch).steps
     does = losses.lifecycle_sums(steps) | losses.dynamics_sums(steps, budget=2)
-    return does, losses.truth_sums(steps)
+    return does, truth.truth_sums(steps)
 
-  lifecycle, truth = jax.eval_shape(sums_of, params, batch)
+  lifecycle, known = jax.eval_shape(sums_of, params, batch)
   assert set(lifecycle) == set(metrics.LIFECYCLE)
-  assert {*truth, "stale_read_rate"} == set(metrics.TRUTH)
+  assert {*known, "stale_read_rate"} == set(metrics.TRUTH)
 
 
 def test_the_log_has_the_metrics_in_the_order_of_all_versions():
   assert " ".join(metrics.TRAIN_NAMES) == (
     "loss task_loss accuracy write_loss forget_loss stability_loss"
     " memory_utilisation memory_age write_rate update_rate forget_rate"
-    " budget_used churn write_precision write_recall premature_forget_rate"
-    " stale_read_rate learning_rate grad_norm"
+    " budget_used churn write_precision write_recall update_precision"
+    " update_recall premature_forget_rate stale_read_rate learning_rate"
+    " grad_norm"
   )
 
 

@@ -7,15 +7,24 @@ import pytest
 
 from nema_lc_jax.memory import GroundTruth, scan_chunks
 from nema_lc_jax.memory.types import Allocation, StepOutput
-from nema_lc_jax.training import losses
-from tests.memory.streams import empty, lively, make_chunks, policy_of
+from nema_lc_jax.training import losses, truth
+from tests.memory.streams import M, empty, lively, make_chunks, policy_of
 
 TEXTS, STEPS = 24, 14
-NAMES = ("write_precision", "write_recall", "premature_forget_rate")
+NAMES = (
+  "write_precision",
+  "write_recall",
+  "update_precision",
+  "update_recall",
+  "premature_forget_rate",
+)
 
 
 def random_chunks(seed):
-  """Texts [B, N] with facts, some of them voided, and padding at the end."""
+  """Texts [B, N] with facts, some of them voided, and padding at the end.
+
+  Some facts are about the same thing as an earlier chunk.
+  """
   rng = np.random.default_rng(seed)
   shape = TEXTS, STEPS
   chunks = make_chunks(seed, num=STEPS, lead=(TEXTS,))
@@ -26,11 +35,13 @@ def random_chunks(seed):
   # How long ago: at most to the first chunk, and 0 often.
   ago = rng.integers(0, np.arange(STEPS) + 1, shape)
   invalidates = ago * (rng.random(shape) < 0.5) * text
+  updates = rng.integers(0, np.arange(STEPS) + 1, shape) * text
   return chunks.replace(
     valid=chunks.valid & text[..., None],
     ground_truth=GroundTruth(
       fact=jnp.asarray(fact, jnp.int32),
       invalidates=jnp.asarray(invalidates, jnp.int32),
+      updates=jnp.asarray(updates, jnp.int32),
     ),
   )
 
@@ -47,7 +58,7 @@ def run(name, seed, budget=2):
 
 
 def held_after(steps):
-  """For each step of one text [N, ...]: slot to the chunk that it holds."""
+  """For each step of one text [N, ...]: slot to the chunks that it holds."""
   slots, history = {}, []
   for n in range(len(steps.active)):
     done = jax.tree.map(lambda x, n=n: x[n].tolist(), steps.allocation)
@@ -56,8 +67,10 @@ def held_after(steps):
         break
       if done.forget[m]:
         slots.pop(m)
-      if source >= 0 or done.update[m]:
-        slots[m] = n
+      if source >= 0:
+        slots[m] = [n]
+      if done.update_source[m] >= 0:
+        slots[m] = [*slots[m], n]
     history.append(dict(slots))
   return history
 
@@ -65,20 +78,33 @@ def held_after(steps):
 def expected_sums(steps):
   """(sum, count) of each metric over all texts, from the definition."""
   sums = {name: [0, 0] for name in NAMES}
+
+  def count(name, hit, of=1):
+    sums[name][0] += hit
+    sums[name][1] += of
+
   for b in range(len(steps.active)):
     text = jax.tree.map(lambda x, b=b: np.asarray(x[b]), steps)
     history = held_after(text)
     last = max(n for n in range(len(history)) if text.active[n])
-    for n in range(last):  # What the last chunk writes, nothing reads.
+    for n in range(last):  # What the last chunk stores, nothing reads.
       fact, writes = text.ground_truth.fact[n] > 0, int(text.writes[n])
-      sums["write_precision"][0] += writes * fact
-      sums["write_precision"][1] += writes
+      count("write_precision", writes * fact, writes)
+      before = history[n - 1] if n else {}
+      ago = int(text.ground_truth.updates[n])
+      # The slots that hold the newest fact about the same thing.
+      known = {
+        m for m, held in before.items() if fact and ago and n - ago in held
+      }
+      updated = {*np.flatnonzero(text.allocation.update_source[n] >= 0)}
+      count("update_precision", len(updated & known), len(updated))
+      if known:
+        count("update_recall", bool(updated & known))
       if not fact:
         continue
-      taken = n in history[n].values()
-      sums["write_recall"][0] += taken
-      sums["write_recall"][1] += 1
-      if taken:
+      holds = [any(n in held for held in now.values()) for now in history]
+      count("write_recall", holds[n])
+      if holds[n]:
         voiding = [
           v
           for v in range(n + 1, last + 1)
@@ -87,9 +113,8 @@ def expected_sums(steps):
         ]
         # In the chunk that makes it void, or asks, it must be there to be read.
         use = min([*voiding, last])
-        lost = any(n not in history[t].values() for t in range(n, use))
-        sums["premature_forget_rate"][0] += lost
-        sums["premature_forget_rate"][1] += 1
+        lost = not all(holds[n:use])
+        count("premature_forget_rate", lost)
   return sums
 
 
@@ -98,34 +123,42 @@ def expected_sums(steps):
 )
 def test_sums_equal_a_loop_over_random_streams(name):
   steps = run(name, seed=3)
-  found = losses.truth_sums(steps)
+  found = truth.truth_sums(steps)
   assert set(found) == set(NAMES)
   expected = expected_sums(steps)
   for metric in NAMES:
     assert [float(x) for x in found[metric]] == expected[metric], metric
   assert expected["write_recall"][1] > 50
   assert expected["premature_forget_rate"][1] > 20
-  if name == "learned":
+  if name in ("oracle", "learned"):
     assert steps.updates.sum() > 20
+    right, updates = expected["update_precision"]
+    assert right == updates if name == "oracle" else 0 < right < updates
+    assert expected["update_recall"][0] > 0
+  if name == "learned":
     assert steps.forgets.sum() > 10
   if name in ("fifo", "lru", "random"):
     assert expected["premature_forget_rate"][0] > 10
 
 
-def test_origins_equal_a_loop_over_random_streams():
+def test_contents_equal_a_loop_over_random_streams():
   steps = run("learned", seed=4)
-  found = np.asarray(jax.vmap(losses.slot_provenance)(steps))
+  assert steps.updates.sum() > 20
   for b in range(TEXTS):
     text = jax.tree.map(lambda x, b=b: x[b], steps)
-    slots = found.shape[-1]
-    expected = [
-      [held.get(m, -1) for m in range(slots)] for held in held_after(text)
-    ]
-    assert found[b].tolist() == expected
+    contents = truth.slot_contents(text)
+    for t, slots in enumerate(held_after(text)):
+      born = [slots[m][0] if m in slots else -1 for m in range(M)]
+      assert contents.born[t].tolist() == born
+      held = contents.held(np.arange(STEPS), np.full(STEPS, t))
+      expected = [
+        [n in slots.get(m, ()) for m in range(M)] for n in range(STEPS)
+      ]
+      assert held.tolist() == expected
 
 
 def test_no_policy_that_writes_nothing_has_a_recall():
-  sums = losses.truth_sums(run("none", seed=5))
+  sums = truth.truth_sums(run("none", seed=5))
   assert float(sums["write_recall"][0]) == 0
   assert float(sums["write_recall"][1]) > 50
   assert [float(x) for x in sums["write_precision"]] == [0, 0]
@@ -135,7 +168,7 @@ def test_no_policy_that_writes_nothing_has_a_recall():
 # By hand.
 
 
-def table(rows, facts, invalidates, active=None):
+def table(rows, facts, invalidates, updates=None, active=None):
   """One text of 2 slots from (what is done to slot 0, to slot 1) per step.
 
   "w" write, "e" write that replaces, "u" update, "f" forget, "." nothing.
@@ -162,10 +195,11 @@ def table(rows, facts, invalidates, active=None):
     attention=None,
     action_probs=None,
     write_strength=None,
+    stored=None,
     candidates=None,
     kept=np.array(kept),
     allocation=Allocation(
-      update=of("u"),
+      update_source=np.where(of("u"), 0, -1),
       forget=of("f"),
       source=np.where(of("we"), 0, -1),
       evict=of("e"),
@@ -174,7 +208,9 @@ def table(rows, facts, invalidates, active=None):
     usage=None,
     strength=np.array(occupied, np.float32),
     ground_truth=GroundTruth(
-      fact=np.array(facts), invalidates=np.array(invalidates)
+      fact=np.array(facts),
+      invalidates=np.array(invalidates),
+      updates=np.array(updates or [0] * N),
     ),
   )
   return jax.tree.map(lambda x: jnp.asarray(x)[None], steps)
@@ -216,15 +252,18 @@ HAND = {
     ["w", "..", "f", ".."], [1, 0, 0, 0], [0, 1, 0, 0],
     [[0, -1], [0, -1], [-1, -1], [-1, -1]], (1, 1), (1, 1), (0, 1),
   ),
-  # An update passes the slot on: it is taken in, without a write, and what
-  # the slot held is lost.
+  # An updated slot holds both chunks.
   "updated": (
     ["w", "u", ".."], [1, 1, 0], [0, 0, 0],
-    [[0, -1], [1, -1], [1, -1]], (1, 1), (2, 2), (1, 2),
+    [[0, -1], [0, -1], [0, -1]], (1, 1), (2, 2), (0, 2),
   ),
-  "updated by what makes it void": (
-    ["w", "u", ".."], [1, 1, 0], [0, 1, 0],
-    [[0, -1], [1, -1], [1, -1]], (1, 1), (2, 2), (0, 2),
+  "updated, then evicted": (
+    ["w", "u", "e", ".."], [1, 1, 1, 0], [0, 0, 0, 0],
+    [[0, -1], [0, -1], [2, -1], [2, -1]], (2, 2), (3, 3), (2, 3),
+  ),
+  "updated after both chunks are void": (
+    ["w", "u", "u", ".."], [1, 1, 1, 0], [0, 1, 1, 0],
+    [[0, -1], [0, -1], [0, -1], [0, -1]], (1, 1), (3, 3), (0, 3),
   ),
   # In the chunk that asks nothing is needed any more, and no write is wrong.
   "replaced by the question": (
@@ -237,32 +276,58 @@ HAND = {
 @pytest.mark.parametrize("case", HAND)
 @pytest.mark.parametrize("padding", [0, 2])
 def test_truth_sums_equal_a_table_by_hand(case, padding):
-  rows, facts, invalidates, slot_provenance, precision, recall, premature = (
-    HAND[case]
-  )
+  rows, facts, invalidates, born, precision, recall, premature = HAND[case]
   N = len(rows)
   steps = table(
     rows + [".."] * padding,
     facts + [0] * padding,
     invalidates + [0] * padding,
-    [True] * N + [False] * padding,
+    active=[True] * N + [False] * padding,
   )
-  held = losses.slot_provenance(jax.tree.map(lambda x: x[0], steps))
-  assert held.tolist() == slot_provenance + [slot_provenance[-1]] * padding
-  sums = losses.truth_sums(steps)
+  contents = truth.slot_contents(jax.tree.map(lambda x: x[0], steps))
+  assert contents.born.tolist() == born + [born[-1]] * padding
+  sums = truth.truth_sums(steps)
   found = {k: tuple(float(x) for x in v) for k, v in sums.items()}
+  updates = sum(row.count("u") for row in rows)
   assert found == {
     "write_precision": precision,
     "write_recall": recall,
+    "update_precision": (0, updates),
+    "update_recall": (0, 0),
     "premature_forget_rate": premature,
   }
+
+
+@pytest.mark.parametrize(
+  ("rows", "updates", "precision", "recall"),
+  [
+    # Slot 0 holds chunk 0, slot 1 chunk 1.
+    (["w", ".w", "u", ".."], [0, 0, 2, 0], (1, 1), (1, 1)),
+    (["w", ".w", ".u", ".."], [0, 0, 2, 0], (0, 1), (0, 1)),
+    (["w", ".w", "..", ".."], [0, 0, 1, 0], (0, 0), (0, 1)),
+    # Chunk 2 is the newest about the thing, and in the same slot.
+    (["w", ".w", "u", "u", ".."], [0, 0, 2, 1, 0], (2, 2), (2, 2)),
+    # The slot was written anew: it does not hold chunk 0 any more.
+    (["w", "e", "u", ".."], [0, 0, 2, 0], (0, 1), (0, 0)),
+    # In the last chunk nothing counts.
+    (["w", ".w", "u"], [0, 0, 2], (0, 0), (0, 0)),
+  ],
+)
+def test_updates_are_right_if_their_slot_holds_the_fact(
+  rows, updates, precision, recall
+):
+  N = len(rows)
+  steps = table(rows, [1] * N, [0] * N, updates)
+  sums = truth.truth_sums(steps)
+  assert tuple(map(float, sums["update_precision"])) == precision
+  assert tuple(map(float, sums["update_recall"])) == recall
 
 
 def test_sums_add_up_over_texts():
   one = table(["w", "e", ".."], [1, 1, 0], [0, 0, 0])
   two = table(["w", ".w", ".."], [0, 1, 0], [0, 0, 0])
   both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), one, two)
-  found = losses.truth_sums(both)
+  found = truth.truth_sums(both)
   assert [float(x) for x in found["write_precision"]] == [3, 4]
   assert [float(x) for x in found["write_recall"]] == [3, 3]
   assert [float(x) for x in found["premature_forget_rate"]] == [1, 3]

@@ -33,6 +33,8 @@ class Item(NamedTuple):
   is_fact: bool = False
   # The block of the fact that the item makes invalid; -1: none.
   invalidates: int = -1
+  # The block of the newest fact about the same thing; -1: none.
+  updates: int = -1
 
 
 class Script(NamedTuple):
@@ -166,6 +168,7 @@ class Facts:
     inputs[:size] = rng.integers(self.noise_from, self.vocab_size, size)
     truth = np.zeros(length, np.int8)
     invalidates = np.full(length, -1, np.int32)
+    updates = np.full(length, -1, np.int32)
     source = np.full(length, -1, np.int32)
     offsets = rng.random(len(script.items))
     for item, offset in zip(script.items, offsets, strict=True):
@@ -176,6 +179,8 @@ class Facts:
         truth[at] = 2 if item.block == script.source else 1
       if item.invalidates >= 0:
         invalidates[at] = item.invalidates * T
+      if item.updates >= 0:
+        updates[at] = item.updates * T
     at = slice(size - len(script.question), size)
     inputs[at] = script.question
     if script.source >= 0:
@@ -188,6 +193,7 @@ class Facts:
       "label": np.int32(script.label),
       "ground_truth": truth,
       "invalidates": invalidates,
+      "updates": updates,
       "answer_position": source,
       "stale": stale,
     }

@@ -161,6 +161,7 @@ def _draw(
   inputs = rng.integers(*noise, length, np.int32)
   truth = np.zeros(length, np.int8)
   invalidates = np.full(length, -1, np.int32)
+  updates = np.full(length, -1, np.int32)
   source = np.full(length, -1, np.int32)
   label = np.full(length, -1, np.int32)
   stale = np.full((length, 1), -1, np.int32)
@@ -182,7 +183,7 @@ def _draw(
     inputs[at : at + 2] = keys[i], half + values[i]
     truth[newest[i] : newest[i] + 2] = 1
     truth[at : at + 2] = 2
-    invalidates[at : at + 2] = newest[i]
+    invalidates[at : at + 2] = updates[at : at + 2] = newest[i]
     newest[i] = at
   questions = 2 * (P + asked)
   inputs[questions], label[questions] = keys, values
@@ -195,6 +196,7 @@ def _draw(
     "label": label,
     "ground_truth": truth,
     "invalidates": invalidates,
+    "updates": updates,
     "answer_position": source,
     "stale": stale,
   }

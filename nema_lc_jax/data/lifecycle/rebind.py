@@ -64,7 +64,7 @@ class Rebind(Facts):
       before = values[k][-1] if values[k] else rng.integers(V)
       values[k].append((before + step) % V)
       tokens = (MARK, names[k], self.first_value + values[k][-1])
-      items.append(Item(place, tokens, True, held[k]))
+      items.append(Item(place, tokens, True, held[k], updates=held[k]))
       held[k] = place
     asked = rng.integers(K)
     label = values[asked][-1]

@@ -118,6 +118,7 @@ def test_a_script_is_written_where_it_says():
   expected = {
     "inputs": [1, 3, 11, 1, 3, 12, 13, 13, 13, 1, 4, 11, 13, 2, 3],
     "ground_truth": [1, 1, 1, 2, 2, 2, 0, 0, 0, 1, 1, 1, 0, 0, 0],
+    "updates": [-1] * 15,
     "invalidates": [-1] * 3 + [0] * 3 + [-1] * 9,
     "answer_position": [-1] * 13 + [3, 3],
     "stale": [0, -1],

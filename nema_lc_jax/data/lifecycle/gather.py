@@ -1,0 +1,153 @@
+"""Statements about a few entities; the newest value of an attribute is asked.
+
+a statement   [MARK, entity, value]   the values of each attribute are its own
+the question  [ASK, entity, attribute]
+"""
+
+import dataclasses
+
+import numpy as np
+
+from nema_lc_jax.data.lifecycle.facts import (
+  Facts,
+  Item,
+  Script,
+  loader,
+)
+from nema_lc_jax.data.types import (
+  MAX_TOKENS,
+  DataError,
+  require_at_least,
+  require_between,
+)
+
+MARK, ASK = 1, 2
+FIRST_ATTRIBUTE = 3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gather(Facts):
+  """Each text has `num_live` entities with `num_attributes` attributes each.
+
+  In a share `fact_rate` of the blocks one attribute of one entity gets a new
+  value, different from the one that it has. The question is about an attribute
+  that has a value. Chance is 1/num_values, since the question names the
+  attribute. A memory with a slot for each entity has accuracy 1 if it gathers
+  there what several statements say; without updates it would need a slot for
+  each attribute that has a value, see `limit_without_updates`.
+  """
+
+  num_live: int = 4
+  num_attributes: int = 3
+  fact_rate: float = 0.75
+
+  name = "gather"
+  summary = "the newest value of an entity's attribute, said piece by piece"
+
+  @property
+  def commands(self) -> tuple[str, ...]:
+    """MARK, ASK, and a token per attribute."""
+    return ("MARK", "ASK", *(f"a{i}" for i in range(self.num_attributes)))
+
+  @property
+  def num_classes(self) -> int:
+    """All values of all attributes."""
+    return self.num_attributes * self.num_values
+
+  @property
+  def first_noise(self) -> int:
+    """The lowest token id that is only noise."""
+    return self.first_value + self.num_classes
+
+  @property
+  def label_names(self) -> tuple[str, ...]:
+    """The values, by attribute."""
+    A, V = self.num_attributes, self.num_values
+    return tuple(f"a{a}v{v}" for a in range(A) for v in range(V))
+
+  @property
+  def token_names(self) -> tuple[str, ...]:
+    """How each token id is written."""
+    keys = (f"k{i}" for i in range(self.num_keys))
+    noise = ["n"] * self.noise_vocab
+    return ("pad", *self.commands, *keys, *self.label_names, *noise)
+
+  @property
+  def min_blocks(self) -> int:
+    """A statement and the question."""
+    return 2
+
+  def check(self) -> None:
+    """Raises DataError for options out of their range."""
+    super().check()
+    require_at_least(1, num_live=self.num_live)
+    require_at_least(1, most=MAX_TOKENS, num_attributes=self.num_attributes)
+    require_between(0, 1, fact_rate=self.fact_rate)
+    if self.num_keys < self.num_live:
+      raise DataError(
+        f"num_live {self.num_live} is above num_keys {self.num_keys}"
+      )
+
+  def write(self, rng: np.random.Generator, blocks: int) -> Script:
+    """Draws the items and the question of a text of so many blocks."""
+    A, V = self.num_attributes, self.num_values
+    facts = max(1, rng.binomial(blocks - 1, self.fact_rate))
+    places = np.sort(rng.permutation(blocks - 1)[:facts])
+    names = self.first_key + rng.permutation(self.num_keys)[: self.num_live]
+    entities = rng.integers(self.num_live, size=facts)
+    attributes = rng.integers(A, size=facts)
+    steps = rng.integers(1, V, size=facts)
+    values: dict[tuple[int, int], list[int]] = {}
+    held, newest, items = {}, {}, []
+    drawn = zip(places, entities, attributes, steps, strict=True)
+    for place, entity, attribute, step in drawn:
+      cell = entity, attribute
+      said = values.setdefault(cell, [])
+      before = said[-1] if said else rng.integers(V)
+      said.append((before + step) % V)
+      value = self.first_value + attribute * V + said[-1]
+      items.append(
+        Item(
+          place,
+          (MARK, names[entity], value),
+          True,
+          held.get(cell, -1),
+          newest.get(entity, -1),
+        )
+      )
+      held[cell] = newest[entity] = place
+    cells = sorted(values)
+    entity, attribute = cell = cells[rng.integers(len(cells))]
+    labels = [attribute * V + value for value in values[cell]]
+    return Script(
+      items=items,
+      question=(ASK, names[entity], FIRST_ATTRIBUTE + attribute),
+      label=labels[-1],
+      source=held[cell],
+      stale=sorted({*labels} - {labels[-1]}),
+    )
+
+  def limit_without_updates(self, blocks: int, num_slots: int) -> float:
+    """The best accuracy at so many blocks if each slot holds one statement.
+
+    Which attributes will be asked for cannot be known, so that with F of them
+    `num_slots` are held, and the others are guessed.
+    """
+    cells = self.num_live * self.num_attributes
+    # Number of statements: at least 1, else binomial. Of distinct cells: each
+    # statement is about one that had a value with probability F/cells.
+    count = np.zeros(blocks)
+    count[0] = 1.0
+    for _ in range(blocks - 1):
+      count = (1 - self.fact_rate) * count + self.fact_rate * np.roll(count, 1)
+    count[1] += count[0]
+    known = np.arange(cells + 1) / cells
+    distinct, share = np.eye(cells + 1)[0], 0.0
+    held = np.minimum(1.0, num_slots / np.maximum(np.arange(cells + 1), 1))
+    for weight in count[1:]:
+      distinct = distinct * known + np.roll(distinct * (1 - known), 1)
+      share += weight * (distinct @ held)
+    return float(share + (1 - share) / self.num_values)
+
+
+load = loader(Gather)
