@@ -133,12 +133,18 @@ def written(folder, body):
 # Lines 1 to 6 of the file; `mine` is in 7, and its body in 8.
 HEAD = """
 import jax.numpy as jnp
-from nema_lc_jax.memory import Policy
+from nema_lc_jax.memory import Policy, Updates
 from nema_lc_jax.memory.policies import oldest_first, retain_all
 init = lambda key, *, num_slots, num_candidates: ()
 
 """
 SCORE = "Policy(init, lambda params, key, state, chunk, *, train: {})"
+UPDATES = (
+  "Updates(slot=jnp.zeros(2, int), prob=jnp.zeros((5, 2)),"
+  " content=jnp.zeros((5, 2, width)), strength=jnp.zeros(5),"
+  " stored=jnp.ones(2))"
+)
+SCORES = "retain_all(state, chunk, state.strength)"
 WRONG = {
   "pass": "must return a Policy, got None.",
   "return init, init": "must return a Policy, got (<function",
@@ -160,6 +166,14 @@ WRONG = {
   f"return {SCORE.format('retain_all(state, chunk, 3)')}": (
     "retention_priority of policy {} must be float32[5] for 5 slots and 2"
     " candidates, got int32[]."
+  ),
+  f"return {SCORE.format(f'{SCORES}.replace(updates={UPDATES})')}": (
+    "updates.strength of policy {} must be float32[5, 2] for 5 slots and 2"
+    " candidates, got float32[5]."
+  ),
+  f"return {SCORE.format(f'{SCORES}.replace(retained_claim=jnp.ones(2))')}": (
+    "retained_claim of policy {} must be float32[5] for 5 slots and 2"
+    " candidates, got float32[2]."
   ),
   "return Policy(init, None, lambda state, attention, valid: attention)": (
     "update_usage of policy {} must be float32[5] for 5 slots and 2"

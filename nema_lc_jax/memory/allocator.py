@@ -18,6 +18,7 @@ from nema_lc_jax.memory.types import (
   MemoryState,
   Scores,
   Updates,
+  straight_through,
 )
 
 
@@ -152,7 +153,7 @@ def _moves(updates: Updates, allocation: Allocation) -> Array:
     return updates.prob / jnp.maximum(updates.prob.sum(1, keepdims=True), 1.0)
   # Their value is 0, their gradient that of the soft one.
   others = jnp.where(executed, 0.0, updates.prob)
-  return done + others - jax.lax.stop_gradient(others)
+  return straight_through(done, others)
 
 
 def commit(

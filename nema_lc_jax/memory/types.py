@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import chex
+import jax
 import jax.numpy as jnp
 from flax import struct
 
@@ -207,6 +208,11 @@ def token_mean(values: Array, valid: Array) -> Array:
   mask = valid.reshape(-1, *[1] * (values.ndim - 1))
   total = jnp.where(mask, values, 0).astype(jnp.float32).sum(0)
   return total / jnp.maximum(valid.sum(), 1)
+
+
+def straight_through(forward: Array, backward: Array) -> Array:
+  """`forward` with the gradient of `backward` added to its own."""
+  return forward + backward - jax.lax.stop_gradient(backward)
 
 
 def decayed_usage(state: MemoryState, attention: Array, valid: Array) -> Array:

@@ -159,11 +159,9 @@ class Match(nn.Module):
       cosines = jnp.zeros_like(cosines)
     scale = self.param("scale", nn.initializers.constant(self.scale), ())
     bias = self.param("bias", nn.initializers.constant(self.bias), ())
-    exists = state.alive[:, None] & chunk.candidates.valid
-    # A weak slot hardly counts as holding its item.
-    log_strength = jnp.log(jnp.where(state.alive, state.strength, 1.0))
-    logits = scale * cosines + bias + log_strength[:, None]
-    return jnp.where(exists, logits, -jnp.inf)
+    # A weak slot hardly counts as holding its item, and a free one not at all.
+    logits = scale * cosines + bias + read_bias(state)[:, None]
+    return jnp.where(chunk.candidates.valid, logits, -jnp.inf)
 
 
 class GatedDelta(nn.Module):

@@ -16,14 +16,11 @@ from nema_lc_jax.memory.types import (
   Policy,
   Scores,
   decayed_usage,
+  straight_through,
 )
 from nema_lc_jax.models import controller, pure
 from nema_lc_jax.models.ranges import require_options
-from nema_lc_jax.models.soft_eviction import (
-  log_strength,
-  soft_eviction,
-  straight_through,
-)
+from nema_lc_jax.models.soft_eviction import log_strength, soft_eviction
 from nema_lc_jax.models.updates import (
   UPDATE_RELAXATIONS,
   UPDATE_RULES,

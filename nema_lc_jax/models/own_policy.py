@@ -60,15 +60,17 @@ def check(policy: Any, name: str, *, width: int) -> None:
       "write_strength": (K,),
       "retention_priority": (M,),
       "retained_strength": (M,),
+      "retained_claim": (M,),
     }.items():
       array = getattr(scores, field)
-      if array is not None or field != "retained_strength":
+      if array is not None or not field.startswith("retained_"):
         _require_array(array, shape, f"{field} of policy {name!r}")
     if scores.updates is not None:
       for field, shape in {
         "slot": (K,),
         "prob": (M, K),
         "content": (M, K, width),
+        "strength": (M, K),
         "stored": (K,),
       }.items():
         _require_array(

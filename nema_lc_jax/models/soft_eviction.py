@@ -3,16 +3,16 @@
 import jax
 import jax.numpy as jnp
 
-from nema_lc_jax.memory.types import STRENGTH_FLOOR, Array, MemoryState
+from nema_lc_jax.memory.types import (
+  STRENGTH_FLOOR,
+  Array,
+  MemoryState,
+  straight_through,
+)
 
 # Width of the soft edge between retained and evicted slots, in the units of the
 # eviction rule: log strength, or steps.
 SOFTNESS = 0.1
-
-
-def straight_through(forward: Array, backward: Array) -> Array:
-  """The value of `forward` with the gradient of `backward`."""
-  return forward + backward - jax.lax.stop_gradient(backward)
 
 
 def log_strength(strength: Array, claim: Array | None) -> Array:

@@ -26,7 +26,7 @@ class Updater:
     noise: float,
     ablate_input: str,
   ):
-    self._width, self._noise = width, noise
+    self._noise = noise
     self._match = controller.Match(MATCH_SCALE, MATCH_BIAS, ablate_input)
     self._delta = controller.GatedDelta(2 * width)
     self._is_mean = rule == "mean"

@@ -88,9 +88,14 @@ class Facts:
     return self.first_key + self.num_keys
 
   @property
+  def num_value_ids(self) -> int:
+    """The number of token ids of values."""
+    return self.num_values
+
+  @property
   def first_noise(self) -> int:
     """The lowest token id that is only noise."""
-    return self.first_value + self.num_values
+    return self.first_value + self.num_value_ids
 
   @property
   def noise_from(self) -> int:
@@ -105,19 +110,24 @@ class Facts:
   @property
   def num_classes(self) -> int:
     """The number of labels: the values, and other answers of a task."""
-    return self.num_values
+    return self.num_value_ids
+
+  @property
+  def value_names(self) -> tuple[str, ...]:
+    """How each value is written."""
+    return tuple(f"v{i}" for i in range(self.num_values))
 
   @property
   def token_names(self) -> tuple[str, ...]:
     """How each token id is written."""
     keys = (f"k{i}" for i in range(self.num_keys))
-    values = (f"v{i}" for i in range(self.num_values))
-    return ("pad", *self.commands, *keys, *values, *["n"] * self.noise_vocab)
+    noise = ["n"] * self.noise_vocab
+    return ("pad", *self.commands, *keys, *self.value_names, *noise)
 
   @property
   def label_names(self) -> tuple[str, ...]:
     """How each label is written."""
-    return tuple(f"v{i}" for i in range(self.num_values))
+    return self.value_names
 
   @property
   def chance(self) -> float:

@@ -50,27 +50,15 @@ class Gather(Facts):
     return ("MARK", "ASK", *(f"a{i}" for i in range(self.num_attributes)))
 
   @property
-  def num_classes(self) -> int:
+  def num_value_ids(self) -> int:
     """All values of all attributes."""
     return self.num_attributes * self.num_values
 
   @property
-  def first_noise(self) -> int:
-    """The lowest token id that is only noise."""
-    return self.first_value + self.num_classes
-
-  @property
-  def label_names(self) -> tuple[str, ...]:
+  def value_names(self) -> tuple[str, ...]:
     """The values, by attribute."""
     A, V = self.num_attributes, self.num_values
     return tuple(f"a{a}v{v}" for a in range(A) for v in range(V))
-
-  @property
-  def token_names(self) -> tuple[str, ...]:
-    """How each token id is written."""
-    keys = (f"k{i}" for i in range(self.num_keys))
-    noise = ["n"] * self.noise_vocab
-    return ("pad", *self.commands, *keys, *self.label_names, *noise)
 
   @property
   def min_blocks(self) -> int:
