@@ -30,9 +30,10 @@ def get_config() -> ConfigDict:
 
   # The data set. Configs add options of their own data sets.
   c.data = ConfigDict()
-  # Data set: aan, babi, cifar10, delayed_qa, file, forgetting_mqar, gather,
-  # imdb, listops, mqar, pathfinder, pressure, pytext, rebind, recall, revoke,
-  # toy; or your own as FILE.py:function or module:function.
+  # Data set: aan, babi, boxes, cifar10, count, delayed_qa, file,
+  # forgetting_mqar, gather, imdb, listops, mqar, pathfinder, pi_updates,
+  # pressure, pytext, rebind, recall, remember, revoke, rewrite, toy; or your
+  # own as FILE.py:function or module:function.
   c.data.name = ""
   # Folder of the data set's files, or, for pytext, of its prepared data. None:
   # the data set's default.
@@ -128,6 +129,9 @@ def get_config() -> ConfigDict:
   # What training does beyond executed updates: soft (a candidate moves all
   # slots that it may be about) or, for ablations, straight_through or none.
   c.memory.controller.update_relaxation = "soft"
+  # Cosine of slot and candidate from which on, at first, the candidate updates
+  # the slot, at least -1 and at most 1; it is learned from there.
+  c.memory.controller.update_threshold = 0.5
   # Whether slots may be forgotten and lose strength.
   c.memory.controller.allow_forget = True
   # Input that is hidden from the controller, for ablations: content, age, usage

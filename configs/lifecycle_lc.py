@@ -40,6 +40,14 @@ def _facts(c: ConfigDict) -> ConfigDict:
   return c
 
 
+def _pressure(c: ConfigDict) -> ConfigDict:
+  c = _facts(c)
+  # Its facts have a token in common, their priority.
+  c.memory.controller.update_threshold = 0.625
+  c.train.steps = 2400
+  return c
+
+
 def _gather(c: ConfigDict) -> ConfigDict:
   """A slot for each entity, which has three attributes."""
   c = _facts(c)
@@ -47,6 +55,64 @@ def _gather(c: ConfigDict) -> ConfigDict:
   c.train.curriculum = ((0.25, 64, 8), (0.5, 64, 4))
   c.train.steps = 2000
   c.train.learning_rate = 4e-3
+  return c
+
+
+def _boxes(c: ConfigDict) -> ConfigDict:
+  """A slot for each object that is in a box."""
+  c = _facts(c)
+  c.train.curriculum = ((0.25, 64, 8), (0.5, 64, 4))
+  c.train.steps = 2400
+  return c
+
+
+def _pairs(c: ConfigDict) -> ConfigDict:
+  """16 pairs and questions, and a slot for each of 4 keys."""
+  c = _facts(c)
+  c.data.length = 64
+  c.data.block = 4
+  c.model.chunk_length = 4
+  c.train.curriculum = ((0.25, 64, 16),)
+  return c
+
+
+def _pi_updates(c: ConfigDict) -> ConfigDict:
+  c = _pairs(c)
+  # 4 pairs of each key and a question about each; up to 400 updates.
+  c.data.length = 80
+  c.train.curriculum = ((0.25, 80, 20),)
+  c.eval.length_multipliers = (1, 4, 16, 64, 80)
+  return c
+
+
+def _rewrite(c: ConfigDict) -> ConfigDict:
+  c = _pairs(c)
+  c.data.length = 204  # 50 pairs, and the question
+  c.train.curriculum = ((0.25, 64, 16), (0.5, 64, 4))
+  c.eval.length_multipliers = (1, 10, 100)
+  return c
+
+
+def _remember(c: ConfigDict) -> ConfigDict:
+  c = _rewrite(c)
+  c.memory.num_slots = 50
+  c.train.curriculum = ()
+  c.eval.length_multipliers = (1,)
+  return c
+
+
+def _count(c: ConfigDict) -> ConfigDict:
+  """A slot for each of 3 keys."""
+  c = _gather(c)
+  c.memory.num_slots = 3
+  return c
+
+
+def _parity(c: ConfigDict) -> ConfigDict:
+  c = _count(c)
+  c.data.name = "count"
+  # What counts are modulo of, at least 2.
+  c.data.num_values = 2
   return c
 
 
@@ -68,7 +134,7 @@ VARIANTS = {
   "recall": ("3 facts among noise and near misses", _facts),
   "rebind": ("3 keys whose values change: the newest is asked for", _facts),
   "revoke": ('facts may be revoked: then the answer is "none"', _facts),
-  "pressure": ("more facts than slots, of different priority", _facts),
+  "pressure": ("more facts than slots, of different priority", _pressure),
   "delayed_qa": (
     "an early marked digit, asked for later among other digits",
     _facts,
@@ -77,6 +143,12 @@ VARIANTS = {
     "what several statements say about each of 4 entities",
     _gather,
   ),
+  "boxes": ("objects in boxes: the exact contents are asked", _boxes),
+  "pi_updates": ("4 keys, each updated up to 400 times", _pi_updates),
+  "rewrite": ("50 pairs of 4 keys: the newest value", _rewrite),
+  "remember": ("50 pairs of different keys", _remember),
+  "count": ("how often a key was marked, modulo 5", _count),
+  "parity": ("how often a key was marked, modulo 2", _parity),
   "mqar": ("associative recall of 8 keys, each asked for once", _mqar),
   "forgetting_mqar": ("mqar with new values for 4 of the keys", _mqar),
 }
@@ -85,5 +157,5 @@ VARIANTS = {
 def get_config(variant: str = "recall") -> ConfigDict:
   """The config of a variant, which is named for its task."""
   c = default.choose("configs/lifecycle_lc.py", variant, VARIANTS)
-  c.data.name = variant
+  c.data.name = c.data.name or variant
   return c

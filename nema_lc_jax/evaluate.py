@@ -11,7 +11,7 @@ from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.runs.command_line import FROM_RUN, Parser, run_command
 from nema_lc_jax.runs.files import json_text
 from nema_lc_jax.runs.folder import other_data
-from nema_lc_jax.training.evaluation import memory_verdict, on_and_off
+from nema_lc_jax.training.evaluation import compare, memory_verdict
 from nema_lc_jax.training.given import settle
 from nema_lc_jax.training.restore import open_run, trained_examples
 
@@ -71,7 +71,7 @@ def _main(argv: Sequence[str] | None) -> None:
   trained = None
   if not (own and split in ("validation", "test")):
     trained = trained_examples(args.workdir, experiment, split)
-  result = on_and_off(experiment, state.params, split, at_step=int(state.step))
+  result = compare(experiment, state.params, split, at_step=int(state.step))
   report = {
     "workdir": str(args.workdir),
     "split": split,

@@ -6,9 +6,12 @@ from typing import Any
 
 from nema_lc_jax import own
 from nema_lc_jax.data.lifecycle import (
+  boxes,
+  count,
   delayed_qa,
   gather,
   mqar,
+  pairs,
   pressure,
   rebind,
   recall,
@@ -29,7 +32,9 @@ from nema_lc_jax.data.types import (
 _LOADERS = {
   "aan": aan.load,
   "babi": babi.load,
+  "boxes": boxes.load,
   "cifar10": cifar10.load,
+  "count": count.load,
   "delayed_qa": delayed_qa.load,
   "file": file.load,
   "forgetting_mqar": mqar.load_forgetting,
@@ -38,11 +43,14 @@ _LOADERS = {
   "listops": listops.load,
   "mqar": mqar.load,
   "pathfinder": pathfinder.load,
+  "pi_updates": pairs.load_pi_updates,
   "pressure": pressure.load,
   "pytext": pytext.load,
   "rebind": rebind.load,
   "recall": recall.load,
+  "remember": pairs.load_remember,
   "revoke": revoke.load,
+  "rewrite": pairs.load_rewrite,
   "toy": toy.load,
 }
 NAMES = tuple(_LOADERS)

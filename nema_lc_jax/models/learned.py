@@ -150,6 +150,7 @@ def learned(
   soft_eviction_decay: float = 0.02,
   update_rule: str = "gated_delta",
   update_relaxation: str = "soft",
+  update_threshold: float = 0.5,
   ablate_input: str = "",
   gradient_estimator: str = "continuous",
 ) -> Policy:
@@ -183,6 +184,8 @@ def learned(
     update_relaxation: in training each candidate moves all slots that it may
       be about, and is written, too ("soft"); for ablations only the gradient
       of these moves ("straight_through"), or "none".
+    update_threshold: cosine of slot and candidate from which on, at first, the
+      candidate is about the slot.
     ablate_input: an input hidden from the controller, for ablations: "content"
       of the slots, "age", "usage" or "context".
     gradient_estimator: "continuous" uses strengths as they are.
@@ -207,6 +210,7 @@ def learned(
     width=width,
     rule=update_rule,
     relaxation=update_relaxation,
+    threshold=update_threshold,
     noise=noise,
     ablate_input=ablate_input,
   )

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 from nema_lc_jax.memory.types import Array, Chunk, MemoryState, Updates
 from nema_lc_jax.models import controller, pure
 
-# At first a candidate is about a slot from a cosine of 0.5 on.
-MATCH_SCALE, MATCH_BIAS = 12.0, -6.0
+# At first, what the cosine of slot and candidate adds to the logit that the
+# candidate is about the slot.
+COSINE_SCALE = 12.0
 # What an update makes of slot and candidate.
 UPDATE_RULES = ("gated_delta", "mean")
 # What training does beyond the updates that are executed, see `Updates`.
@@ -23,11 +24,14 @@ class Updater:
     width: int,
     rule: str,
     relaxation: str,
+    threshold: float,
     noise: float,
     ablate_input: str,
   ):
     self._noise = noise
-    self._match = controller.Match(MATCH_SCALE, MATCH_BIAS, ablate_input)
+    self._match = controller.Match(
+      COSINE_SCALE, -COSINE_SCALE * threshold, ablate_input
+    )
     self._delta = controller.GatedDelta(2 * width)
     self._is_mean = rule == "mean"
     self._relaxation = relaxation

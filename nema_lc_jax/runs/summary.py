@@ -26,6 +26,12 @@ class Summary:
   # None without slots, as is the interval of the gain by the memory.
   test_accuracy_memory_off: float | None
   test_memory_gain_interval: tuple[float, float] | None
+  # Of a learned policy, on the first eval.examples: the same parameters under
+  # fifo, and the model as in training; the intervals of what they lack.
+  test_accuracy_under_fifo: float | None = None
+  test_fifo_gain_interval: tuple[float, float] | None = None
+  test_accuracy_relaxed: float | None = None
+  test_relaxed_gain_interval: tuple[float, float] | None = None
   test_examples: int
   # By the task's number; None for data sets of one task.
   test_error_by_task: dict[str, float] | None = None
@@ -94,6 +100,7 @@ def read_summary(path: str | Path) -> Summary:
     optional = {field.default, field.default_factory} != {dataclasses.MISSING}
     if field.name not in found and not optional:
       raise ConfigError(f"{path} lacks {field.name!r}.")
-  for name in ("test_accuracy_interval", "test_memory_gain_interval"):
-    found[name] = found[name] and tuple(found[name])
+  for name in found:
+    if name.endswith("_interval"):
+      found[name] = found[name] and tuple(found[name])
   return Summary(**found | {"config": config_json.upgraded(found["config"])})

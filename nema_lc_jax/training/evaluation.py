@@ -15,9 +15,11 @@ from nema_lc_jax.runs import by_task
 from nema_lc_jax.runs.intervals import Z, interval
 from nema_lc_jax.training import distributed, metrics, oracle
 from nema_lc_jax.training.capacity import rows_at
-from nema_lc_jax.training.experiment import Experiment
+from nema_lc_jax.training.experiment import Experiment, under_fifo
 
-NOTHING_WRITTEN = "nothing is written (write rate 0)"
+# Below this share of candidates, a memory counts as empty.
+LEAST_WRITE_RATE = 1e-3
+NOTHING_WRITTEN = "nothing is written (write rate 0)."
 
 
 class Evaluated(NamedTuple):
@@ -36,6 +38,7 @@ def evaluate(
   split: str,
   *,
   budget: int | None = None,
+  relaxed: bool = False,
   times: int = 1,
   at_step: int | None = None,
   limit: int | None = None,
@@ -47,6 +50,8 @@ def evaluate(
     params: of the model.
     split: "train", "validation" or "test".
     budget: replaces the model's own; 0 turns the memory off.
+    relaxed: applies the model as in training: with its spare slots, soft
+      updates and noise.
     times: text length as a multiple of data.length; other than at 1, only the
       first eval.examples are evaluated, in smaller batches.
     limit: evaluates only the first so many; None: all.
@@ -56,7 +61,7 @@ def evaluate(
     ConfigError: if the split asks nothing.
     RunError: if a metric is not finite: such a model has no accuracy.
   """
-  step = experiment.steps.eval_step(budget)
+  step = experiment.steps.eval_step(budget, relaxed)
   total, seen = None, []
   for batch in eval_batches(experiment, split, times, limit):
     update, rows = step(params, experiment.steps.put(batch))
@@ -113,40 +118,54 @@ def eval_batches(
   )
 
 
-def on_and_off(
+def compare(
   experiment: Experiment,
   params: Params,
   split: str,
   *,
   at_step: int | None = None,
 ) -> dict[str, Any]:
-  """Evaluates a split with the memory on and, if there is one, off.
+  """Evaluates a split, and what the memory and its decisions are worth.
 
-  `interval` is that of the share of correctly answered questions.
-  `memory_gain_interval` is the 95% interval of the difference, paired by row
-  and weighted by its questions.
+  `interval` is that of the share of correctly answered questions. With slots,
+  `accuracy_memory_off` is that without memory. For a learned policy there are
+  two more, of the first eval.examples: `accuracy_under_fifo`, of the same
+  parameters but the policy's, and `accuracy_relaxed`, of the model as in
+  training. `memory_gain_interval`, `fifo_gain_interval` and
+  `relaxed_gain_interval` are 95% intervals of the accuracy minus these, paired
+  by row and weighted by its questions.
   For a data set of several tasks the result has `error_by_task`, and its
   metrics have the means over tasks.
   """
-  evaluated = functools.partial(
-    evaluate, experiment, params, split, at_step=at_step
-  )
-  on, correct, questions, tasks = evaluated()
+  evaluated = functools.partial(evaluate, split=split, at_step=at_step)
+  on = evaluated(experiment, params)
   result = {
-    "accuracy": on["accuracy"],
-    "interval": interval(on["accuracy"], on["questions"]),
-    "metrics": on,
+    "accuracy": on.metrics["accuracy"],
+    "interval": interval(on.metrics["accuracy"], on.metrics["questions"]),
+    "metrics": on.metrics,
   }
-  if tasks is not None:
-    result["error_by_task"] = by_task.errors(correct, tasks)
-    on |= by_task.summed_up(result["error_by_task"])
+  if on.tasks is not None:
+    result["error_by_task"] = by_task.errors(on.correct, on.tasks)
+    on.metrics.update(by_task.summed_up(result["error_by_task"]))
   if experiment.has_memory:
-    off = evaluated(budget=0)
+    off = evaluated(experiment, params, budget=0)
     result["accuracy_memory_off"] = off.metrics["accuracy"]
-    result["memory_gain_interval"] = mean_interval(
-      correct - off.correct, questions
-    )
+    result["memory_gain_interval"] = gain_interval(on, off)
+  if experiment.learns_policy:
+    few = experiment.config.eval.examples
+    fifo = evaluated(*under_fifo(experiment, params), limit=few)
+    result["accuracy_under_fifo"] = fifo.metrics["accuracy"]
+    result["fifo_gain_interval"] = gain_interval(on, fifo)
+    relaxed = evaluated(experiment, params, relaxed=True, limit=few)
+    result["accuracy_relaxed"] = relaxed.metrics["accuracy"]
+    result["relaxed_gain_interval"] = gain_interval(on, relaxed)
   return result
+
+
+def gain_interval(one: Evaluated, other: Evaluated) -> tuple[float, float]:
+  """The 95% interval of how much more one answers of the other's first rows."""
+  gain = one.correct[: len(other.correct)] - other.correct
+  return mean_interval(gain, other.questions)
 
 
 def mean_interval(
@@ -199,27 +218,33 @@ def memory_verdict(
 ) -> str | None:
   """One line that says why the memory counts as collapsed; None if it does not.
 
+  It does not help, or its decisions cost accuracy.
+
   Args:
     experiment: the run.
-    result: from `on_and_off`.
+    result: from `compare`.
   """
   if not _has_policy(experiment):
     return None
-  problems = _write_problems(experiment, result["metrics"])
-  problems += _gain_problems(
-    result["memory_gain_interval"],
-    result["metrics"]["accuracy"],
-    result["accuracy_memory_off"],
+  on, rate = result["accuracy"], _write_rate(result["metrics"])
+  problem = _gain_problem(
+    result["memory_gain_interval"], on, result["accuracy_memory_off"]
   )
-  if not problems:
+  low, high = result.get("fifo_gain_interval", (0.0, 0.0))
+  if not problem and high < 0:
+    problem = (
+      f"fifo with the same parameters is more accurate by {-high:.3f} to"
+      f" {-low:.3f}"
+    )
+  if not problem:
     return None
-  return "COLLAPSED MEMORY: " + "; ".join(problems) + "."
+  return f"COLLAPSED MEMORY: {problem}; write rate {rate:.3g}."
 
 
 def early_warning(
   experiment: Experiment, params: Params, on: Evaluated, *, thorough: bool
 ) -> str | None:
-  """What `memory_verdict` would find now; None if nothing is wrong.
+  """What `memory_verdict` may find in the end; None if nothing is wrong.
 
   Args:
     experiment: the run.
@@ -230,20 +255,19 @@ def early_warning(
   """
   if not _has_policy(experiment):
     return None
-  problems = _write_problems(experiment, on.metrics)
+  if _write_rate(on.metrics) < LEAST_WRITE_RATE:
+    return NOTHING_WRITTEN
   if not thorough:
-    problems = [problem for problem in problems if problem == NOTHING_WRITTEN]
-  else:
-    few = experiment.config.eval.examples
-    off = evaluate(experiment, params, "validation", budget=0, limit=few)
-    gain = on.correct[:few] - off.correct
-    share = lambda of: (
-      (of[:few] * off.questions).sum() / max(off.questions.sum(), 1)
-    )
-    problems += _gain_problems(
-      mean_interval(gain, off.questions), share(on.correct), share(off.correct)
-    )
-  return "; ".join(problems) + "." if problems else None
+    return None
+  few = experiment.config.eval.examples
+  off = evaluate(experiment, params, "validation", budget=0, limit=few)
+  share = lambda correct: (
+    (correct[:few] * off.questions).sum() / max(off.questions.sum(), 1)
+  )
+  problem = _gain_problem(
+    gain_interval(on, off), share(on.correct), share(off.correct)
+  )
+  return f"{problem}." if problem else None
 
 
 def _has_policy(experiment: Experiment) -> bool:
@@ -251,33 +275,20 @@ def _has_policy(experiment: Experiment) -> bool:
   return experiment.has_memory and policy != "none"
 
 
-def _write_problems(
-  experiment: Experiment, metrics: dict[str, float]
-) -> list[str]:
-  """What is wrong with the share of candidates that are written."""
-  c, memory = experiment.config, experiment.config.memory
-  per_chunk = min(memory.budget, memory.num_candidates)
-  most = per_chunk / memory.num_candidates
-  # Only a policy with parameters learns when to write.
-  policy = experiment.steps.template.params["policy"]
-  learned = bool(jax.tree.leaves(policy))
-  offered = c.data.length // c.model.chunk_length * per_chunk
-  rate = metrics.get("write_rate", 0.0)  # missing where there was no candidate
-  if rate < 1e-3:
-    return [NOTHING_WRITTEN]
-  if learned and rate > 0.999 * most and offered > memory.num_slots:
-    return [f"everything is written (write rate {rate:.3f}, saturated)"]
-  return []
+def _write_rate(metrics: dict[str, float]) -> float:
+  return metrics.get(
+    "write_rate", 0.0
+  )  # missing where nothing could be written
 
 
-def _gain_problems(
+def _gain_problem(
   interval: tuple[float, float], on: float, off: float
-) -> list[str]:
+) -> str | None:
   """What is wrong with what the memory adds to the accuracy."""
   low, high = interval
   both = f"{on:.3f} with the memory, {off:.3f} without"
   if high < 0:
-    return [f"accuracy is worse with the memory on ({both})"]
+    return f"accuracy is worse with the memory on ({both})"
   if low <= 0:
-    return [f"accuracy is the same with the memory off ({both})"]
-  return []
+    return f"accuracy is the same with the memory off ({both})"
+  return None

@@ -55,6 +55,12 @@ class Experiment:
     return self.config.model.encoder == "memory"
 
   @property
+  def learns_policy(self) -> bool:
+    """Whether the memory's policy has parameters."""
+    params = self.steps.template.params
+    return self.has_memory and bool(jax.tree.leaves(params["policy"]))
+
+  @property
   def settled_after(self) -> int:
     """A step from which on a memory should be in use.
 
@@ -230,6 +236,20 @@ def model_fields(config: ConfigDict, task: TaskSpec) -> dict[str, object]:
   """The arguments of `models.build_model` for a config."""
   sizes = {name: getattr(task, name) for name in SIZES}
   return sizes | dict(config.model) | dict(config.memory)
+
+
+def under_fifo(
+  experiment: Experiment, params: Params
+) -> tuple[Experiment, Params]:
+  """A model with slots, and its parameters, under the policy fifo.
+
+  Every candidate is written, at full strength, in place of the oldest item.
+  """
+  config = experiment.config.copy_and_resolve_references()
+  config.memory.policy = "fifo"
+  steps = build_steps(config, task_spec(experiment.dataset))
+  under = dataclasses.replace(experiment, config=config, steps=steps)
+  return under, params | {"policy": ()}
 
 
 def make_reader(

@@ -103,9 +103,11 @@ class CompiledSteps:
       donate_argnums=0,
     )
 
-  def _eval_step(self, budget: int | None) -> Callable:
+  def _eval_step(self, budget: int | None, relaxed: bool) -> Callable:
     """(params, batch) -> (metrics, rows)."""
-    step = functools.partial(steps.eval_step, spec=self.spec, budget=budget)
+    step = functools.partial(
+      steps.eval_step, spec=self.spec, budget=budget, relaxed=relaxed
+    )
     compiled = jax.jit(
       lambda params, batch: step(self._whole(params), batch),
       in_shardings=(self._layout.params, self._rows),

@@ -148,6 +148,7 @@ def eval_step(
   *,
   spec: TrainSpec,
   budget: int | None = None,
+  relaxed: bool = False,
 ) -> tuple[clu_metrics.Collection, dict[str, Array]]:
   """Metrics of a labelled batch, and the result of each row.
 
@@ -157,6 +158,7 @@ def eval_step(
       each row's number, which seeds the draws of a random policy.
     spec: static.
     budget: replaces the model's own (static); 0 turns the memory off.
+    relaxed: applies the model as in training (static).
 
   Returns:
     `metrics.EvalMetrics`; and by row [B] `correct`, the share of correct
@@ -167,7 +169,7 @@ def eval_step(
   keys = jax.vmap(jax.random.fold_in, (None, 0))(
     jax.random.key(0), batch["index"]
   )
-  output = spec.model.apply(params, keys, batch, budget=budget)
+  output = spec.model.apply(params, keys, batch, train=relaxed, budget=budget)
   if output.steps is not None:
     # Rows that pad the last batch must not count in the dynamics either.
     real = jnp.tile(batch["weight"] > 0, len(output.steps.active) // B)

@@ -63,7 +63,7 @@ def make_summary(
   Args:
     experiment: the run.
     state: the final TrainState (not the best one), of NumPy arrays.
-    test: `evaluation.on_and_off` of the best state on the test split.
+    test: `evaluation.compare` of the best state on the test split.
     **more: the remaining fields.
   """
   config, dataset = experiment.config, experiment.dataset
@@ -75,6 +75,10 @@ def make_summary(
     test_accuracy_interval=test["interval"],
     test_accuracy_memory_off=test.get("accuracy_memory_off"),
     test_memory_gain_interval=test.get("memory_gain_interval"),
+    test_accuracy_under_fifo=test.get("accuracy_under_fifo"),
+    test_fifo_gain_interval=test.get("fifo_gain_interval"),
+    test_accuracy_relaxed=test.get("accuracy_relaxed"),
+    test_relaxed_gain_interval=test.get("relaxed_gain_interval"),
     test_examples=test["metrics"]["examples"],
     test_error_by_task=test.get("error_by_task"),
     test_metrics=test["metrics"],
@@ -149,6 +153,11 @@ def print_summary(summary: Summary, workdir: Path) -> None:
   )
   if (off := summary.test_accuracy_memory_off) is not None:
     print(f"  memory off: {off:.4f}")
+  if (fifo := summary.test_accuracy_under_fifo) is not None:
+    first = summary.config["eval"]["examples"]
+    print(f"  the same parameters under fifo, first {first:,}: {fifo:.4f}")
+    relaxed = summary.test_accuracy_relaxed
+    print(f"  as in training, first {first:,}: {relaxed:.4f}")
   for name, accuracy in summary.baselines.items():
     print(f"  {name}: {accuracy:.4f}")
   if summary.test_error_by_task:

@@ -118,7 +118,7 @@ def _finish(loop: TrainLoop) -> Summary:
   """Tests the best state once; the first process writes summary and plots."""
   experiment, workdir = loop.experiment, loop.workdir
   best = loop.best.restore(experiment.steps.template).state
-  test = evaluation.on_and_off(
+  test = evaluation.compare(
     experiment, best.params, "test", at_step=int(best.step)
   )
   loop.writer.write(int(best.step), "test", test["metrics"])

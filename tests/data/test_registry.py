@@ -6,23 +6,29 @@ import pytest
 from nema_lc_jax import data
 
 TASKS = (
+  "boxes",
+  "count",
   "delayed_qa",
   "forgetting_mqar",
   "gather",
   "mqar",
+  "pi_updates",
   "pressure",
   "rebind",
   "recall",
+  "remember",
   "revoke",
+  "rewrite",
 )
 
 
 def test_unknown_names_list_the_known(error_of):
   assert error_of(data.load, "mnist") == (
-    "unknown data set 'mnist'; known: aan, babi, cifar10, delayed_qa, file,"
-    " forgetting_mqar, gather, imdb, listops, mqar, pathfinder, pressure,"
-    " pytext, rebind, recall, revoke, toy; one of your own is written"
-    " module:function or FILE.py:function"
+    "unknown data set 'mnist'; known: aan, babi, boxes, cifar10, count,"
+    " delayed_qa, file, forgetting_mqar, gather, imdb, listops, mqar,"
+    " pathfinder, pi_updates, pressure, pytext, rebind, recall, remember,"
+    " revoke, rewrite, toy; one of your own is written module:function or"
+    " FILE.py:function"
   )
 
 

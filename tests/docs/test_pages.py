@@ -201,7 +201,7 @@ def test_the_messages_of_the_troubleshooting_page_are_printed_somewhere():
   for part in (
     "COLLAPSED MEMORY:",
     "nothing is written (write rate 0)",
-    "everything is written (write rate",
+    "fifo with the same parameters is more accurate",
     "accuracy is the same with the memory off",
     "accuracy is worse with the memory on",
     "steps had non-finite gradients",

@@ -34,7 +34,7 @@ def filled(experiment, value):
 def test_a_model_that_is_not_finite_has_no_accuracy(experiment, value, split):
   params = filled(experiment, value)
   with pytest.raises(RunError, match="loss on the") as error:
-    evaluation.on_and_off(experiment, params, split, at_step=7)
+    evaluation.compare(experiment, params, split, at_step=7)
   assert f"loss on the {split} split is nan" in str(error.value)
   assert "of step 7: the parameters or the data are the cause" in str(
     error.value

@@ -1,9 +1,9 @@
 """The common part of tasks about facts in noise.
 
 A text consists of blocks of `block` tokens. Each block holds at most one item:
-a few tokens at a random offset, with noise around them. The question is at the
-end of the last block. A task subclasses `Facts`; its method `write` draws the
-items and the question.
+a few tokens at a random offset, with noise around them. A question stands at
+the end of the last block and, in some tasks, of earlier ones. A task subclasses
+`Facts`; its method `write` draws the items and the questions.
 """
 
 import dataclasses
@@ -37,16 +37,30 @@ class Item(NamedTuple):
   updates: int = -1
 
 
+class Question(NamedTuple):
+  """A question before the last block; its block holds no item."""
+
+  block: int
+  tokens: Sequence[int]
+  label: int
+  # As in `Script`.
+  source: int
+  stale: Sequence[int] = ()
+
+
 class Script(NamedTuple):
-  """The items of a text, its question and the answer."""
+  """The items of a text, its last question and the answer."""
 
   items: Sequence[Item]
   question: Sequence[int]
   label: int
-  # The block of the fact that answers the question; -1: there is none.
+  # The block of the fact that answers the question, the newest if there are
+  # several; -1: there is none.
   source: int
   # Labels that were right earlier in the text; answering one is a stale read.
   stale: Sequence[int] = ()
+  # Questions before the last one, of a task with `several_questions`.
+  earlier: Sequence[Question] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,7 +73,7 @@ class Facts:
   texts of evaluation always have the full length.
 
   A subclass sets `name`, `summary`, `commands` and `min_blocks`, and defines
-  `write`.
+  `write`. One whose texts may ask more than once overrides `several_questions`.
   """
 
   seed: int = 0
@@ -135,6 +149,11 @@ class Facts:
     return 1 / self.num_values
 
   @property
+  def several_questions(self) -> bool:
+    """Whether a label stands at each token that asks, not at the text."""
+    return False
+
+  @property
   def min_blocks(self) -> int:
     """The fewest blocks that a text may have."""
     raise NotImplementedError
@@ -179,34 +198,45 @@ class Facts:
     truth = np.zeros(length, np.int8)
     invalidates = np.full(length, -1, np.int32)
     updates = np.full(length, -1, np.int32)
-    source = np.full(length, -1, np.int32)
     offsets = rng.random(len(script.items))
+    sources = {script.source, *(q.source for q in script.earlier)}
     for item, offset in zip(script.items, offsets, strict=True):
       start = item.block * T + int(offset * (T - len(item.tokens) + 1))
       at = slice(start, start + len(item.tokens))
       inputs[at] = item.tokens
       if item.is_fact:
-        truth[at] = 2 if item.block == script.source else 1
+        truth[at] = 2 if item.block in sources else 1
       if item.invalidates >= 0:
         invalidates[at] = item.invalidates * T
       if item.updates >= 0:
         updates[at] = item.updates * T
-    at = slice(size - len(script.question), size)
-    inputs[at] = script.question
-    if script.source >= 0:
-      source[at] = script.source * T
-    stale = np.full(self.num_classes, -1, np.int32)
-    stale[: len(script.stale)] = script.stale
+    last = Question(blocks - 1, *script[1:5])
     return {
       "inputs": inputs,
       "mask": np.arange(length) < size,
-      "label": np.int32(script.label),
       "ground_truth": truth,
       "invalidates": invalidates,
       "updates": updates,
-      "answer_position": source,
-      "stale": stale,
+      **self._ask(inputs, (*script.earlier, last)),
     }
+
+  def _ask(self, inputs: np.ndarray, questions: Sequence[Question]) -> Example:
+    """Writes the questions into `inputs`; their labels and sources."""
+    T = self.block
+    answers = np.full(len(inputs), -1, np.int32)
+    source = np.full(len(inputs), -1, np.int32)
+    stale = np.full((len(inputs), self.num_classes), -1, np.int32)
+    for question in questions:
+      end = (question.block + 1) * T
+      at = slice(end - len(question.tokens), end)
+      inputs[at] = question.tokens
+      if question.source >= 0:
+        source[at] = question.source * T
+      answers[end - 1] = question.label
+      stale[end - 1, : len(question.stale)] = question.stale
+    if not self.several_questions:
+      answers, stale = answers[end - 1], stale[end - 1]
+    return {"label": answers, "answer_position": source, "stale": stale}
 
   def dataset(self) -> Dataset:
     """The data set of these options.
@@ -230,6 +260,7 @@ class Facts:
       sizes=(self.num_eval, self.num_test),
       check=self.check_length,
       chance=self.chance,
+      head="causal_lm" if self.several_questions else "classify",
       description=f"{self.name}: {self.summary}",
       token_names=self.token_names,
       label_names=self.label_names,

@@ -11,6 +11,7 @@ import numpy as np
 from nema_lc_jax.data.lifecycle.facts import (
   Facts,
   Item,
+  Question,
   Script,
   loader,
 )
@@ -30,8 +31,9 @@ class Gather(Facts):
   """Each text has `num_live` entities with `num_attributes` attributes each.
 
   In a share `fact_rate` of the blocks one attribute of one entity gets a new
-  value, different from the one that it has. The question is about an attribute
-  that has a value. Chance is 1/num_values, since the question names the
+  value, different from the one that it has. A share `ask_rate` of the other
+  blocks asks, and the last one does, about an attribute that has a value.
+  Chance is 1/num_values, since the question names the
   attribute. A memory with a slot for each entity has accuracy 1 if it gathers
   there what several statements say; without updates it would need a slot for
   each attribute that has a value, see `limit_without_updates`.
@@ -40,6 +42,7 @@ class Gather(Facts):
   num_live: int = 4
   num_attributes: int = 3
   fact_rate: float = 0.75
+  ask_rate: float = 0.0
 
   name = "gather"
   summary = "the newest value of an entity's attribute, said piece by piece"
@@ -61,6 +64,11 @@ class Gather(Facts):
     return tuple(f"a{a}v{v}" for a in range(A) for v in range(V))
 
   @property
+  def several_questions(self) -> bool:
+    """Whether questions stand anywhere."""
+    return self.ask_rate > 0
+
+  @property
   def min_blocks(self) -> int:
     """A statement and the question."""
     return 2
@@ -70,7 +78,7 @@ class Gather(Facts):
     super().check()
     require_at_least(1, num_live=self.num_live)
     require_at_least(1, most=MAX_TOKENS, num_attributes=self.num_attributes)
-    require_between(0, 1, fact_rate=self.fact_rate)
+    require_between(0, 1, fact_rate=self.fact_rate, ask_rate=self.ask_rate)
     if self.num_keys < self.num_live:
       raise DataError(
         f"num_live {self.num_live} is above num_keys {self.num_keys}"
@@ -85,35 +93,40 @@ class Gather(Facts):
     entities = rng.integers(self.num_live, size=facts)
     attributes = rng.integers(A, size=facts)
     steps = rng.integers(1, V, size=facts)
+    asking = np.arange(blocks) == blocks - 1
+    if self.ask_rate:
+      asking |= rng.random(blocks) < self.ask_rate
     values: dict[tuple[int, int], list[int]] = {}
-    held, newest, items = {}, {}, []
-    drawn = zip(places, entities, attributes, steps, strict=True)
-    for place, entity, attribute, step in drawn:
-      cell = entity, attribute
-      said = values.setdefault(cell, [])
-      before = said[-1] if said else rng.integers(V)
-      said.append((before + step) % V)
-      value = self.first_value + attribute * V + said[-1]
-      items.append(
-        Item(
-          place,
-          (MARK, names[entity], value),
-          True,
-          held.get(cell, -1),
-          newest.get(entity, -1),
-        )
+    held, newest, items, questions = {}, {}, [], []
+
+    def ask(block: int) -> Question:
+      cells = sorted(values)
+      entity, attribute = cell = cells[rng.integers(len(cells))]
+      labels = [attribute * V + value for value in values[cell]]
+      return Question(
+        block=block,
+        tokens=(ASK, names[entity], FIRST_ATTRIBUTE + attribute),
+        label=labels[-1],
+        source=held[cell],
+        stale=sorted({*labels} - {labels[-1]}),
       )
-      held[cell] = newest[entity] = place
-    cells = sorted(values)
-    entity, attribute = cell = cells[rng.integers(len(cells))]
-    labels = [attribute * V + value for value in values[cell]]
-    return Script(
-      items=items,
-      question=(ASK, names[entity], FIRST_ATTRIBUTE + attribute),
-      label=labels[-1],
-      source=held[cell],
-      stale=sorted({*labels} - {labels[-1]}),
-    )
+
+    said = {place: i for i, place in enumerate(places)}
+    for block in range(blocks):
+      if block in said:
+        i = said[block]
+        entity, attribute, step = entities[i], attributes[i], steps[i]
+        cell = entity, attribute
+        past = values.setdefault(cell, [])
+        before = past[-1] if past else rng.integers(V)
+        past.append((before + step) % V)
+        value = self.first_value + attribute * V + past[-1]
+        before = held.get(cell, -1), newest.get(entity, -1)
+        items.append(Item(block, (MARK, names[entity], value), True, *before))
+        held[cell] = newest[entity] = block
+      elif asking[block] and values:
+        questions.append(ask(block))
+    return Script(items, *questions[-1][1:], earlier=questions[:-1])
 
   def limit_without_updates(self, blocks: int, num_slots: int) -> float:
     """The best accuracy at so many blocks if each slot holds one statement.

@@ -64,3 +64,29 @@ def test_the_limit_without_updates_equals_a_simulation(blocks):
   assert task.limit_without_updates(blocks, 4) == pytest.approx(
     expected, abs=0.01
   )
+
+
+def test_questions_may_stand_anywhere():
+  source = data.load("gather", ask_rate=0.5).evaluation("test", 256)
+  rates = []
+  for i in range(50):
+    example = source[i]
+    text, values = text_of(example), {}
+    asked = 0
+    for at, token in enumerate(text):
+      if token == 1:
+        attribute, value = divmod(text[at + 2] - VALUE, 8)
+        values.setdefault((text[at + 1], attribute), []).append(value)
+      if token == 2:
+        attribute = text[at + 2] - 3
+        *old, newest = values[text[at + 1], attribute]
+        assert example["label"][at + 2] == 8 * attribute + newest
+        stale = example["stale"][at + 2]
+        expected = {8 * attribute + v for v in old if v != newest}
+        assert set(stale[stale >= 0]) == expected
+        asked += 1
+    assert (example["label"] >= 0).sum() == asked
+    assert text[-3] == 2
+    rates.append((asked - 1) / 31)
+  # A quarter of the blocks has no statement; half of them ask.
+  assert np.mean(rates) == pytest.approx(0.125, abs=0.02)
