@@ -137,7 +137,7 @@ def oracle(*, width: int) -> Policy:
     scores = retain_all(state, chunk, retention_priority=retained)
     rank = jnp.where(truth.fact > 0, 0.5, -jnp.inf)
     rank = jnp.broadcast_to(rank, scores.write_priority.shape)
-    about = state.alive & (age == truth.updates)
+    about = state.alive & (age == truth.updates) & (truth.fact > 0)
     content = chunk.candidates.content.astype(jnp.float32)
     M, (K, D) = about.shape[0], content.shape
     updates = Updates(

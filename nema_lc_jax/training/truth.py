@@ -62,7 +62,8 @@ def _truth_sums(steps: StepOutput) -> Sums:
   # The slots that hold the newest fact about the same thing, before the step.
   before = jnp.maximum(chunks - truth.updates, 0)
   known = contents.held(before, jnp.maximum(chunks - 1, 0))
-  known &= (fact & (truth.updates > 0))[:, None]
+  known &= (truth.updates > 0)[:, None]
+  again = fact & known.any(1)
   updates = steps.allocation.update & (chunks < last)[:, None]
   updates &= steps.active[:, None]
   right = (updates & known).sum(dtype=jnp.float32)
@@ -72,7 +73,7 @@ def _truth_sums(steps: StepOutput) -> Sums:
     "write_precision": (jnp.where(fact, writes, 0).sum(), writes.sum()),
     "write_recall": (count(stored), count(fact)),
     "update_precision": (right, count(updates)),
-    "update_recall": (count((updates & known).any(1)), count(known.any(1))),
+    "update_recall": (count((updates & known).any(1) & again), count(again)),
     "premature_forget_rate": (count(stored & ~retained), count(stored)),
   }
 

@@ -46,7 +46,8 @@ def accuracy(task, num, *, times=1, **changes):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_oracle_solves_every_config_at_any_length(task):
-  for times in (1, 4):
+  # There is a slot for each of the 50 pairs of `remember`, and no more.
+  for times in (1, 4)[: 1 if task == "remember" else 2]:
     assert accuracy(task, 24, times=times) == 1.0
 
 

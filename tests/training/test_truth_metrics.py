@@ -93,12 +93,10 @@ def expected_sums(steps):
       before = history[n - 1] if n else {}
       ago = int(text.ground_truth.updates[n])
       # The slots that hold the newest fact about the same thing.
-      known = {
-        m for m, held in before.items() if fact and ago and n - ago in held
-      }
+      known = {m for m, held in before.items() if ago and n - ago in held}
       updated = {*np.flatnonzero(text.allocation.update_source[n] >= 0)}
       count("update_precision", len(updated & known), len(updated))
-      if known:
+      if fact and known:
         count("update_recall", bool(updated & known))
       if not fact:
         continue
@@ -321,6 +319,14 @@ def test_updates_are_right_if_their_slot_holds_the_fact(
   sums = truth.truth_sums(steps)
   assert tuple(map(float, sums["update_precision"])) == precision
   assert tuple(map(float, sums["update_recall"])) == recall
+
+
+def test_what_revokes_a_fact_may_update_it_but_need_not():
+  sums = truth.truth_sums(
+    table(["w", "u", "."], [1, 0, 0], [0, 1, 0], [0, 1, 0])
+  )
+  assert tuple(map(float, sums["update_precision"])) == (1, 1)
+  assert tuple(map(float, sums["update_recall"])) == (0, 0)
 
 
 def test_sums_add_up_over_texts():

@@ -187,8 +187,7 @@ class Room:
       label = self._label[self._contents(box)]
       if label != self._answers[box][-1]:
         self._answers[box].append(label)
-    is_fact = kind != REMOVE
-    return Item(block, tokens, is_fact, before, before if is_fact else -1)
+    return Item(block, tokens, kind != REMOVE, before, before)
 
   def ask(self, rng: np.random.Generator, block: int) -> Question:
     """Draws a question."""

@@ -95,7 +95,7 @@ class Revoke(Facts):
         value, block = bound.pop(key)
         past.setdefault(key, []).append(value)
         tokens = REVOKE, self.first_key + key
-        items.append(Item(place, tokens, invalidates=block))
+        items.append(Item(place, tokens, invalidates=block, updates=block))
     gone = [key for key in past if key not in bound]
     if gone and (not bound or rng.random() < self.none_rate):
       key = rng.choice(gone)

@@ -31,7 +31,7 @@ def read(text):
     if token != REMOVE:
       place[thing] = text[i + 2 + (token == MOVE)], block_of(i)
       facts.add(i)
-      updates[i] = voids.get(i, -1)
+    updates[i] = voids.get(i, -1)
     for box in range(BOX, BOX + 4):
       past.setdefault(box, {frozenset()}).add(contents(box))
       assert len(contents(box)) <= 2
@@ -57,7 +57,7 @@ def test_all_that_is_marked_is_what_the_text_says(times):
       assert found == stale[at]
     marked = example["ground_truth"].reshape(-1, BLOCK).max(1) > 0
     assert set(np.flatnonzero(marked)) == {f // BLOCK for f in facts}
-    for at in facts:
+    for at in updates:
       assert example["updates"][at] == updates[at]
     (void,) = np.nonzero(example["invalidates"] >= 0)
     assert set(void // BLOCK) == {v // BLOCK for v in voids}
