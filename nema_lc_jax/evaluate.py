@@ -80,7 +80,7 @@ def _main(argv: Sequence[str] | None) -> None:
     "length": config.data.length,
     "step": int(state.step),
     **result,
-    "baselines": experiment.dataset.baselines(split, config.data.length),
+    "baselines": experiment.baselines(split),
   }
   print(json_text(report))
   if trained:

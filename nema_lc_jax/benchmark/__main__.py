@@ -26,7 +26,8 @@ from nema_lc_jax.runs import files
 from nema_lc_jax.runs.command_line import FROM_FILE, Parser, run_command
 from nema_lc_jax.training import provenance
 from nema_lc_jax.training.checks import require_numbers
-from nema_lc_jax.training.experiment import TaskSpec, model_fields
+from nema_lc_jax.training.experiment import model_fields
+from nema_lc_jax.training.task import TaskSpec
 
 EXAMPLES = """\
   python -m nema_lc_jax.benchmark --quick

@@ -21,7 +21,7 @@ from nema_lc_jax.errors import RunError
 from nema_lc_jax.runs.command_line import run_command
 from nema_lc_jax.runs.config_json import config_from_json
 from nema_lc_jax.runs.files import json_text
-from nema_lc_jax.training.experiment import TaskSpec
+from nema_lc_jax.training.task import TaskSpec
 
 
 def compile_seconds(

@@ -11,13 +11,10 @@ from ml_collections import ConfigDict
 from nema_lc_jax.benchmark.measure import Program, alternate
 from nema_lc_jax.models import BASELINES
 from nema_lc_jax.training import steps as steps
-from nema_lc_jax.training.experiment import (
-  TaskSpec,
-  build_steps,
-  num_parameters,
-)
+from nema_lc_jax.training.experiment import build_steps, num_parameters
 from nema_lc_jax.training.matching import matched_ratio
 from nema_lc_jax.training.steps import TrainState
+from nema_lc_jax.training.task import TaskSpec
 
 ABOUT = {
   "memory": "NeMA-LC, the encoder with its memory",

@@ -26,12 +26,8 @@ from nema_lc_jax.models import ModelConfig
 from nema_lc_jax.models import encoder as enc
 from nema_lc_jax.models.memory_layer import chunks_of, slot_policies
 from nema_lc_jax.models.pure import apply, init
-from nema_lc_jax.training.experiment import (
-  TaskSpec,
-  build_steps,
-  load_data,
-  model_fields,
-)
+from nema_lc_jax.training.experiment import build_steps, load_data, model_fields
+from nema_lc_jax.training.task import TaskSpec
 
 # Factors of the config's values; one setting is changed at a time.
 AROUND = {

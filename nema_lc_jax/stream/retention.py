@@ -24,12 +24,9 @@ from nema_lc_jax.runs.command_line import FROM_RUN, Parser, run_command
 from nema_lc_jax.runs.files import RETENTION, write_json
 from nema_lc_jax.stream.core import make_stream
 from nema_lc_jax.training import restore
-from nema_lc_jax.training.experiment import (
-  Experiment,
-  model_fields,
-  task_spec,
-)
+from nema_lc_jax.training.experiment import Experiment, model_fields
 from nema_lc_jax.training.given import settle
+from nema_lc_jax.training.task import task_spec
 
 EXAMPLES = """\
   python -m nema_lc_jax.stream.retention --workdir=runs/rebind-learned-seed0

@@ -18,8 +18,9 @@ from nema_lc_jax.models.policies import policy_options
 from nema_lc_jax.runs.config_json import kind_of, require_field
 from nema_lc_jax.training import matching
 from nema_lc_jax.training.checks import RANGES, require_number, require_numbers
-from nema_lc_jax.training.experiment import load_data, task_spec
+from nema_lc_jax.training.experiment import load_data
 from nema_lc_jax.training.given import settle
+from nema_lc_jax.training.task import task_spec
 
 # First seed of tuning runs; results use smaller seeds.
 TUNING_SEED = 1000

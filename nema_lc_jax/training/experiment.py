@@ -15,7 +15,6 @@ import optax
 from ml_collections import ConfigDict
 
 from nema_lc_jax import data, models
-from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.training import capacity, distributed
 from nema_lc_jax.training.checks import LOSSES, Stage, checked_stages
@@ -25,14 +24,13 @@ from nema_lc_jax.training.optimizer import (
 )
 from nema_lc_jax.training.sharding import CompiledSteps
 from nema_lc_jax.training.steps import TrainSpec, TrainState
+from nema_lc_jax.training.task import SIZES, TaskSpec, task_spec
 
 # Fields of config.train on which no compiled program depends.
 NO_PROGRAM = (
   "learning_rate", "curriculum", "log_every", "eval_every", "checkpoint_every",
   "on_save_error",
 )  # fmt: skip
-# The fields of a TaskSpec on which a model depends.
-SIZES = ("head", "vocab_size", "num_classes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +57,16 @@ class Experiment:
     """Whether the memory's policy has parameters."""
     params = self.steps.template.params
     return self.has_memory and bool(jax.tree.leaves(params["policy"]))
+
+  def baselines(self, split: str) -> dict[str, float]:
+    """Accuracies on a split that need no model, at data.length."""
+    length, dataset = self.config.data.length, self.dataset
+    found = dict(dataset.baselines(split, length))
+    if self.has_memory and dataset.best_without_updates is not None:
+      slots = self.config.memory.num_slots
+      best = dataset.best_without_updates(length, slots)
+      found["best_without_updates"] = best
+    return found
 
   @property
   def settled_after(self) -> int:
@@ -109,67 +117,6 @@ def _loss_weights(config: ConfigDict):
   schedules = {name: delayed(config.loss[name]) for name in LOSSES}
   schedules["forget"] = optax.constant_schedule(config.loss.forget)
   return {f"{name}_loss": schedule for name, schedule in schedules.items()}
-
-
-@dataclasses.dataclass(frozen=True)
-class TaskSpec:
-  """What a model and its data must agree on; it is kept with the run."""
-
-  head: str
-  vocab_size: int
-  num_classes: int
-  # What the numbers mean, and how a text becomes an example: see `Dataset`.
-  token_names: tuple[str, ...] = ()
-  label_names: tuple[str, ...] = ()
-  byte_level: bool = False
-  questions: bool = False
-
-  def fit(self, dataset: data.Dataset) -> data.Dataset:
-    """The data set in the numbers of a model of this spec.
-
-    Raises:
-      ValueError: in one line, if the model cannot read the data set.
-    """
-    dataset = data.renumbered(
-      dataset,
-      vocab_size=self.vocab_size,
-      num_classes=self.num_classes,
-      token_names=self.token_names,
-      label_names=self.label_names,
-    )
-    if dataset.head != self.head:
-      raise ConfigError(
-        f"data set {dataset.name!r} is for the head {dataset.head!r}, the"
-        f" model has {self.head!r}."
-      )
-    for name, what in {
-      "byte_level": "texts as bytes",
-      "questions": "questions about documents",
-    }.items():
-      if getattr(dataset, name) != getattr(self, name):
-        one, other = "the model", f"data set {dataset.name!r}"
-        one, other = (other, one) if getattr(dataset, name) else (one, other)
-        raise ConfigError(f"{one} is for {what}, and {other} is not.")
-    for name in ("vocab_size", "num_classes"):
-      here, there = getattr(self, name), getattr(dataset, name)
-      if there > here:
-        raise ConfigError(
-          f"data set {dataset.name!r} has {name} {there}, the model {here}."
-        )
-    return dataset
-
-
-def task_spec(dataset: data.Dataset) -> TaskSpec:
-  """What a model for this data set must have."""
-  return TaskSpec(
-    dataset.head,
-    dataset.vocab_size,
-    dataset.num_classes,
-    tuple(dataset.token_names),
-    tuple(dataset.label_names),
-    dataset.byte_level,
-    dataset.questions,
-  )
 
 
 def load_data(config: ConfigDict) -> data.Dataset:

@@ -7,11 +7,8 @@ from ml_collections import ConfigDict
 
 from nema_lc_jax import models
 from nema_lc_jax.errors import ConfigError
-from nema_lc_jax.training.experiment import (
-  TaskSpec,
-  model_fields,
-  num_parameters,
-)
+from nema_lc_jax.training.experiment import model_fields, num_parameters
+from nema_lc_jax.training.task import TaskSpec
 
 # Allowed relative difference in the number of parameters, as in Long Range
 # Arena.

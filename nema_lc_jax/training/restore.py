@@ -18,15 +18,13 @@ from nema_lc_jax.runs.files import TASK_FILE
 from nema_lc_jax.runs.folder import other_data
 from nema_lc_jax.training import checkpoint
 from nema_lc_jax.training.experiment import (
-  SIZES,
   Experiment,
-  TaskSpec,
   load_data,
   make_experiment,
-  task_spec,
 )
 from nema_lc_jax.training.given import settle
 from nema_lc_jax.training.steps import TrainState
+from nema_lc_jax.training.task import SIZES, TaskSpec, task_spec
 
 # Training examples that are compared with those of another file, at most.
 MOST_COMPARED = 2**18

@@ -82,7 +82,7 @@ def make_summary(
     test_examples=test["metrics"]["examples"],
     test_error_by_task=test.get("error_by_task"),
     test_metrics=test["metrics"],
-    baselines=dataset.baselines("test", config.data.length),
+    baselines=experiment.baselines("test"),
     num_parameters=num_parameters(state.params),
     params_sha256=params_sha256(state.params),
     data_fingerprint=dataset.fingerprint,

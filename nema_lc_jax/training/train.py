@@ -19,12 +19,7 @@ from nema_lc_jax.runs.lock import locked
 from nema_lc_jax.runs.naming import default
 from nema_lc_jax.runs.summary import Summary
 from nema_lc_jax.training import distributed, evaluation, signals
-from nema_lc_jax.training.experiment import (
-  Experiment,
-  build,
-  task_spec,
-  with_pretrained,
-)
+from nema_lc_jax.training.experiment import Experiment, build, with_pretrained
 from nema_lc_jax.training.loop import TrainLoop
 from nema_lc_jax.training.summary import (
   describe,
@@ -32,6 +27,7 @@ from nema_lc_jax.training.summary import (
   print_summary,
   write_trace,
 )
+from nema_lc_jax.training.task import task_spec
 
 
 def run(

@@ -24,8 +24,8 @@ from nema_lc_jax.benchmark.models import (
 )
 from nema_lc_jax.models import BASELINES
 from nema_lc_jax.runs.command_line import parse_config
-from nema_lc_jax.training.experiment import TaskSpec
 from nema_lc_jax.training.matching import size_of
+from nema_lc_jax.training.task import TaskSpec
 
 # ml_collections loads config files in a way that Python gives up.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module")

@@ -16,7 +16,8 @@ from nema_lc_jax.inspect.names import Names
 from nema_lc_jax.inspect.page import content, render
 from nema_lc_jax.runs import files, trace
 from nema_lc_jax.training import checkpoint
-from nema_lc_jax.training.experiment import make_experiment, task_spec
+from nema_lc_jax.training.experiment import make_experiment
+from nema_lc_jax.training.task import task_spec
 from tests.helpers import tiny_config
 from tests.inspect.untrained import HOSTILE, data_of, texts_config
 

@@ -11,7 +11,8 @@ from nema_lc_jax.models import BASELINES
 from nema_lc_jax.sweep import plan
 from nema_lc_jax.sweep.plan import Cell, make_plan
 from nema_lc_jax.training import matching
-from nema_lc_jax.training.experiment import load_data, task_spec
+from nema_lc_jax.training.experiment import load_data
+from nema_lc_jax.training.task import task_spec
 
 
 @pytest.fixture(scope="module")

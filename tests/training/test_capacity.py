@@ -6,12 +6,8 @@ import jax
 import pytest
 
 from nema_lc_jax.training import capacity, experiment
-from nema_lc_jax.training.experiment import (
-  TaskSpec,
-  build,
-  make_experiment,
-  make_reader,
-)
+from nema_lc_jax.training.experiment import build, make_experiment, make_reader
+from nema_lc_jax.training.task import TaskSpec
 from tests.helpers import tiny_config
 
 

@@ -1,4 +1,4 @@
-"""A model without a finite loss, or a split without questions, is an error."""
+"""What an evaluation reports; a loss that is not finite is an error."""
 
 import dataclasses
 import math
@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from nema_lc_jax import evaluate as command
+from nema_lc_jax.data.lifecycle.gather import Gather
 from nema_lc_jax.errors import ConfigError, RunError
 from nema_lc_jax.training import evaluation
 from nema_lc_jax.training.experiment import make_experiment
 from nema_lc_jax.training.restore import open_run
-from tests.helpers import run, small_config
+from tests.helpers import run, small_config, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +96,16 @@ def test_evaluate_says_so_in_one_line(finished, monkeypatch, capsys):
   assert printed.out == ""
   assert printed.err.startswith("error: the loss on the test split is nan")
   assert printed.err.count("\n") == 1
+
+
+def test_tasks_that_need_updates_say_what_is_possible_without():
+  config = tiny_config("gather")
+  found = make_experiment(config).baselines("test")
+  task = Gather()
+  blocks, slots = config.data.length // 8, config.memory.num_slots
+  best = task.limit_without_updates(blocks, slots)
+  assert found["best_without_updates"] == best
+  assert found["best_possible"] == 1.0
+  assert "best_without_updates" not in make_experiment(tiny_config()).baselines(
+    "test"
+  )

@@ -162,6 +162,10 @@ class Facts:
     """Draws the items and the question of a text of so many blocks."""
     raise NotImplementedError
 
+  # (blocks, number of slots) -> the best accuracy if each slot holds one
+  # statement; a method of tasks that need updates.
+  limit_without_updates: ClassVar[Callable[..., float] | None] = None
+
   def check(self) -> None:
     """Raises DataError for options out of their range."""
     require_at_least(self.longest, block=self.block)
@@ -250,6 +254,7 @@ class Facts:
     options = {
       k: v for k, v in dataclasses.asdict(self).items() if k not in apart
     }
+    best = self.limit_without_updates
     return generated(
       self.draw,
       name=self.name,
@@ -264,6 +269,8 @@ class Facts:
       description=f"{self.name}: {self.summary}",
       token_names=self.token_names,
       label_names=self.label_names,
+      best_without_updates=best
+      and (lambda length, num_slots: best(length // self.block, num_slots)),
     )
 
 

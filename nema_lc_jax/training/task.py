@@ -1,0 +1,70 @@
+"""What a model and its data must agree on."""
+
+import dataclasses
+
+from nema_lc_jax import data
+from nema_lc_jax.errors import ConfigError
+
+# The fields of a TaskSpec on which a model depends.
+SIZES = ("head", "vocab_size", "num_classes")
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskSpec:
+  """What a model and its data must agree on; it is kept with the run."""
+
+  head: str
+  vocab_size: int
+  num_classes: int
+  # What the numbers mean, and how a text becomes an example: see `Dataset`.
+  token_names: tuple[str, ...] = ()
+  label_names: tuple[str, ...] = ()
+  byte_level: bool = False
+  questions: bool = False
+
+  def fit(self, dataset: data.Dataset) -> data.Dataset:
+    """The data set in the numbers of a model of this spec.
+
+    Raises:
+      ValueError: in one line, if the model cannot read the data set.
+    """
+    dataset = data.renumbered(
+      dataset,
+      vocab_size=self.vocab_size,
+      num_classes=self.num_classes,
+      token_names=self.token_names,
+      label_names=self.label_names,
+    )
+    if dataset.head != self.head:
+      raise ConfigError(
+        f"data set {dataset.name!r} is for the head {dataset.head!r}, the"
+        f" model has {self.head!r}."
+      )
+    for name, what in {
+      "byte_level": "texts as bytes",
+      "questions": "questions about documents",
+    }.items():
+      if getattr(dataset, name) != getattr(self, name):
+        one, other = "the model", f"data set {dataset.name!r}"
+        one, other = (other, one) if getattr(dataset, name) else (one, other)
+        raise ConfigError(f"{one} is for {what}, and {other} is not.")
+    for name in ("vocab_size", "num_classes"):
+      here, there = getattr(self, name), getattr(dataset, name)
+      if there > here:
+        raise ConfigError(
+          f"data set {dataset.name!r} has {name} {there}, the model {here}."
+        )
+    return dataset
+
+
+def task_spec(dataset: data.Dataset) -> TaskSpec:
+  """What a model for this data set must have."""
+  return TaskSpec(
+    dataset.head,
+    dataset.vocab_size,
+    dataset.num_classes,
+    tuple(dataset.token_names),
+    tuple(dataset.label_names),
+    dataset.byte_level,
+    dataset.questions,
+  )
