@@ -73,6 +73,7 @@ def _pairs(c: ConfigDict) -> ConfigDict:
   c.data.block = 4
   c.model.chunk_length = 4
   c.train.curriculum = ((0.25, 64, 16),)
+  c.train.steps = 1000
   return c
 
 
@@ -105,6 +106,8 @@ def _count(c: ConfigDict) -> ConfigDict:
   """A slot for each of 3 keys."""
   c = _gather(c)
   c.memory.num_slots = 3
+  # Few slots from the start: with one for each mark nothing has to count.
+  c.train.curriculum = ((0.3, 64, 3), (0.6, 96, 3))
   return c
 
 

@@ -168,10 +168,11 @@ class GatedDelta(nn.Module):
   """The content of a slot after it is updated by a candidate.
 
   In a learned basis each number moves from the slot's towards the candidate's,
-  by a gate that depends on both. At first the basis is the identity and each
-  gate 1/2, so that the result is the mean. It is a gated form of the delta rule
-  of Schlag et al. 2021, "Linear Transformers Are Secretly Fast Weight
-  Programmers".
+  and beyond it by a change, so that a slot can count; both through a gate. Gate
+  and change depend on slot and candidate. At first the basis is the identity,
+  each gate 1/2 and the change 0, so that the result is the mean. It is a gated
+  form of the delta rule of Schlag et al. 2021, "Linear Transformers Are
+  Secretly Fast Weight Programmers".
   """
 
   hidden: int
@@ -185,8 +186,10 @@ class GatedDelta(nn.Module):
     h = nn.Dense(self.hidden, name="candidate")(candidates)[None]
     h += nn.Dense(self.hidden, use_bias=False, name="slot")(slots)[:, None]
     small = nn.initializers.normal(0.02)
-    gate = nn.sigmoid(nn.Dense(D, kernel_init=small, name="gate")(nn.gelu(h)))
+    h = nn.gelu(h)
+    gate = nn.sigmoid(nn.Dense(D, kernel_init=small, name="gate")(h))
     delta = basis(candidates)[None] - basis(slots)[:, None]
+    delta += nn.Dense(D, kernel_init=nn.initializers.zeros, name="change")(h)
     return normalised(slots[:, None] + back(gate * delta))
 
 
