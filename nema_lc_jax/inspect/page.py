@@ -42,6 +42,8 @@ class Inspection:
   title: str
   record: Record = dataclasses.field(repr=False)
   page: str = dataclasses.field(repr=False)
+  # The fact of each chunk, for the PNG; empty if it is not known.
+  facts: Sequence[str] = dataclasses.field(default=(), repr=False)
 
   @property
   def data(self) -> dict[str, np.ndarray]:
@@ -62,7 +64,9 @@ class Inspection:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(self.page, encoding="utf-8")
     with style.STYLE():
-      figure = timeline.memory_timeline(self.record.trace, title=self.title)
+      figure = timeline.memory_timeline(
+        self.record.trace, title=self.title, facts=self.facts
+      )
       figure.savefig(image, metadata={"Software": None})
     return [path, image]
 

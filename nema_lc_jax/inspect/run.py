@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from nema_lc_jax.errors import ConfigError
-from nema_lc_jax.inspect.names import names_of
+from nema_lc_jax.inspect.names import Names, names_of
 from nema_lc_jax.inspect.page import Inspection, content, render
 from nema_lc_jax.inspect.record import (
+  Batch,
   example_of,
   read_texts,
   record,
@@ -72,8 +73,20 @@ def inspect_example(
     size = Path(path).expanduser().stat().st_size
     if size > config.data.length:
       facts.append(f"the first {config.data.length:,} of {size:,} bytes")
-  data = content(found, names_of(experiment.dataset), title=title, facts=facts)
-  return Inspection(title, found, render(data))
+  names = names_of(experiment.dataset)
+  data = content(found, names, title=title, facts=facts)
+  said = _said(batch, names, config.model.chunk_length)
+  return Inspection(title, found, render(data), said)
+
+
+def _said(batch: Batch, names: Names, T: int) -> list[str]:
+  """The fact of each chunk; none if the text has no ground truth."""
+  if "ground_truth" not in batch:
+    return []
+  tokens, truth = (
+    batch[name][0].reshape(-1, T) for name in ("inputs", "ground_truth")
+  )
+  return [names.text(t[g > 0]) for t, g in zip(tokens, truth, strict=True)]
 
 
 def show(

@@ -1,5 +1,7 @@
 """The memory timeline: the operation on every slot at every step of a text."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
@@ -34,15 +36,25 @@ COLOURS = (
 )
 
 
-def memory_timeline(trace: Trace, *, title: str = "") -> Figure:
+# In texts with more chunks, and if facts have more words, none is written out.
+MOST_CHUNKS, MOST_WORDS = 24, 4
+
+
+def memory_timeline(
+  trace: Trace, *, title: str = "", facts: Sequence[str] = ()
+) -> Figure:
   """Draws slots by steps, coloured by operation and shaded by strength.
 
   A strip above marks the chunks that contain facts, a panel below shows the
-  read mass of each slot.
+  read mass of each slot. If there are few chunks, and `facts` has a few words
+  for each of them, they stand in the slots that they are written into or
+  update.
   """
   N, M = trace.operation.shape
   width = float(np.clip(2.4 + 0.16 * N, 7.8, 13.0))
   tracks = float(np.clip(0.30 * M, 1.5, 5.2))
+  if len(facts):
+    tracks = max(tracks, float(np.clip(0.42 * M, 1.5, 5.2)))
   # From the top: legend, facts, operations, attention.
   heights = [0.2, 0.22, tracks, 0.6 * tracks]
   if trace.ground_truth is None:
@@ -54,6 +66,8 @@ def memory_timeline(trace: Trace, *, title: str = "") -> Figure:
   if trace.ground_truth is not None:
     _draw_facts(axes[1], trace.ground_truth, dot=min(4.5, 45 * width / N))
   _tracks(axes[-2], shade(trace).transpose(1, 0, 2))
+  if max((len(fact.split()) for fact in facts), default=0) <= MOST_WORDS:
+    _write_facts(axes[-2], trace, facts)
   axes[-2].set_ylabel("slot (paler: weaker)")
   _draw_attention(axes[-1], trace)
   axes[-1].set_xlabel("step (chunk)")
@@ -69,6 +83,16 @@ def _draw_facts(ax: Axes, truth: np.ndarray, *, dot: float) -> None:
   ax.set_yticks([0], ["facts"])
   ax.plot(*_at(truth == FACT), "o", color=style.GREY, markersize=dot)
   ax.plot(*_at(truth == ASKED), "*", color=style.BLACK, markersize=9)
+
+
+def _write_facts(ax: Axes, trace: Trace, facts: Sequence[str]) -> None:
+  if len(trace.operation) > MOST_CHUNKS:
+    return
+  stored = (WRITTEN, REPLACED, RENEWED, UPDATED)
+  cells = np.argwhere(np.isin(trace.operation, stored))
+  for n, m in cells[cells[:, 0] < len(facts)]:
+    words = "\n".join(facts[n].split())
+    ax.text(n, m, words, ha="center", va="center", fontsize=6, linespacing=1.0)
 
 
 def _draw_attention(ax: Axes, trace: Trace) -> None:

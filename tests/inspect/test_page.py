@@ -14,6 +14,7 @@ from nema_lc_jax.inspect import Inspection, Record, show
 from nema_lc_jax.inspect.__main__ import main
 from nema_lc_jax.inspect.names import Names
 from nema_lc_jax.inspect.page import content, render
+from nema_lc_jax.inspect.record import example_of
 from nema_lc_jax.runs import files, trace
 from nema_lc_jax.training import checkpoint
 from nema_lc_jax.training.experiment import make_experiment
@@ -48,6 +49,21 @@ def texts_run(tmp_path_factory):
   folder = tmp_path_factory.mktemp("texts")
   (folder / "run").mkdir()
   return save_run(texts_config(folder), folder / "run")
+
+
+def test_the_facts_of_a_task_with_ground_truth_are_known(run):
+  experiment = make_experiment(tiny_config())
+  batch = example_of(experiment, "validation", 2)
+  facts = show(run, 2).facts
+  names = experiment.dataset.token_names
+  tokens, truth = (
+    batch[name][0].reshape(-1, 8) for name in ("inputs", "ground_truth")
+  )
+  assert len(facts) == len(tokens) == 10
+  for fact, t, g in zip(facts, tokens, truth, strict=True):
+    assert fact == " ".join(names[i] for i in t[g > 0])
+  # Three facts [MARK, key, value].
+  assert sorted(len(fact.split()) for fact in facts)[-4:] == [0, 3, 3, 3]
 
 
 # Texts of the user's own.

@@ -18,7 +18,16 @@ from nema_lc_jax.plotting.timeline import memory_timeline, shade
 from nema_lc_jax.runs.intervals import estimate
 from nema_lc_jax.runs.metrics_log import MetricWriter
 from nema_lc_jax.runs.records import RunRecord, read_run
-from nema_lc_jax.runs.trace import FORGOTTEN, FREE, RETAINED, WRITTEN, Trace
+from nema_lc_jax.runs.trace import (
+  FORGOTTEN,
+  FREE,
+  RENEWED,
+  REPLACED,
+  RETAINED,
+  UPDATED,
+  WRITTEN,
+  Trace,
+)
 from tests.summaries import a_summary, config_with
 
 RUN_FIGURES = {
@@ -223,6 +232,29 @@ def test_nothing_in_the_timeline_is_cut_off_or_overlaps(N, M, truth):
     assert above.y0 >= below.y1 - 1  # rounding
   # The panels are as wide as the figure lets them be.
   assert panels[-1].width > 0.8 * frame.width
+
+
+@pytest.mark.parametrize(
+  ("N", "words", "written"), [(8, 3, True), (8, 5, False), (25, 3, False)]
+)
+def test_short_facts_stand_in_the_slots_that_store_them(N, words, written):
+  trace = make_trace(N, 4)
+  facts = [" ".join([f"w{n}"] * words) for n in range(N)]
+  with style_lib.STYLE():
+    figure = memory_timeline(trace, facts=facts)
+    figure.draw_without_rendering()
+  texts = figure.axes[2].texts
+  stores = np.isin(trace.operation, (WRITTEN, REPLACED, RENEWED, UPDATED))
+  expected = {(n, m) for n, m in np.argwhere(stores)} if written else set()
+  assert {text.get_position() for text in texts} == expected
+  for text in texts:
+    n, _ = text.get_position()
+    assert text.get_text().split() == [f"w{n}"] * words
+    # It fits into its cell.
+    box = text.get_window_extent()
+    cell = figure.axes[2].transData.transform([[0, 1], [1, 0]])
+    assert box.width < np.ptp(cell[:, 0])
+    assert box.height < np.ptp(cell[:, 1])
 
 
 @pytest.mark.parametrize("broken", ["missing", "misshapen"])
