@@ -123,8 +123,8 @@ def get_config() -> ConfigDict:
   # (the least recently used).
   c.memory.controller.eviction = "strength"
   c.memory.controller.allow_update = True  # whether slots may be updated
-  # What an update makes of slot and candidate: gated_delta (learned) or, for
-  # ablations, mean.
+  # What an update makes of slot and candidate: gated_delta (learned),
+  # gated_change (the same, and slots can count) or, for ablations, mean.
   c.memory.controller.update_rule = "gated_delta"
   # What training does beyond executed updates: soft (a candidate moves all
   # slots that it may be about) or, for ablations, straight_through or none.

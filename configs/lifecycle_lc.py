@@ -106,8 +106,10 @@ def _count(c: ConfigDict) -> ConfigDict:
   """A slot for each of 3 keys."""
   c = _gather(c)
   c.memory.num_slots = 3
+  c.memory.controller.update_rule = "gated_change"
   # Few slots from the start: with one for each mark nothing has to count.
   c.train.curriculum = ((0.3, 64, 3), (0.6, 96, 3))
+  c.train.steps = 3000
   return c
 
 
@@ -116,6 +118,7 @@ def _parity(c: ConfigDict) -> ConfigDict:
   c.data.name = "count"
   # What counts are modulo of, at least 2.
   c.data.num_values = 2
+  c.train.steps = 2000
   return c
 
 

@@ -168,14 +168,16 @@ class GatedDelta(nn.Module):
   """The content of a slot after it is updated by a candidate.
 
   In a learned basis each number moves from the slot's towards the candidate's,
-  and beyond it by a change, so that a slot can count; both through a gate. Gate
-  and change depend on slot and candidate. At first the basis is the identity,
-  each gate 1/2 and the change 0, so that the result is the mean. It is a gated
-  form of the delta rule of Schlag et al. 2021, "Linear Transformers Are
-  Secretly Fast Weight Programmers".
+  by a gate that depends on both. At first the basis is the identity and each
+  gate 1/2, so that the result is the mean. It is a gated form of the delta rule
+  of Schlag et al. 2021, "Linear Transformers Are Secretly Fast Weight
+  Programmers".
   """
 
   hidden: int
+  # Whether a change that depends on slot and candidate, at first 0, is added to
+  # the difference: the result may then lie beyond both.
+  adds_change: bool = False
 
   @nn.compact
   def __call__(self, slots: Array, candidates: Array) -> Array:
@@ -189,7 +191,8 @@ class GatedDelta(nn.Module):
     h = nn.gelu(h)
     gate = nn.sigmoid(nn.Dense(D, kernel_init=small, name="gate")(h))
     delta = basis(candidates)[None] - basis(slots)[:, None]
-    delta += nn.Dense(D, kernel_init=nn.initializers.zeros, name="change")(h)
+    if self.adds_change:
+      delta += nn.Dense(D, kernel_init=nn.initializers.zeros, name="change")(h)
     return normalised(slots[:, None] + back(gate * delta))
 
 

@@ -179,8 +179,9 @@ def learned(
     noise: scale of the exploration noise of write priorities, and of choices
       between slots, in training.
     soft_eviction_decay: factor per training step of strengths beyond capacity.
-    update_rule: what an update makes of slot and candidate: "gated_delta", or,
-      for ablations, their "mean".
+    update_rule: what an update makes of slot and candidate: "gated_delta";
+      "gated_change", with which slots can count, too; or, for ablations, their
+      "mean".
     update_relaxation: in training each candidate moves all slots that it may
       be about, and is written, too ("soft"); for ablations only the gradient
       of these moves ("straight_through"), or "none".

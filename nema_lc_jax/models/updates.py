@@ -10,7 +10,7 @@ from nema_lc_jax.models import controller, pure
 # candidate is about the slot.
 COSINE_SCALE = 12.0
 # What an update makes of slot and candidate.
-UPDATE_RULES = ("gated_delta", "mean")
+UPDATE_RULES = ("gated_delta", "gated_change", "mean")
 # What training does beyond the updates that are executed, see `Updates`.
 UPDATE_RELAXATIONS = ("soft", "straight_through", "none")
 
@@ -32,7 +32,9 @@ class Updater:
     self._match = controller.Match(
       COSINE_SCALE, -COSINE_SCALE * threshold, ablate_input
     )
-    self._delta = controller.GatedDelta(2 * width)
+    self._delta = controller.GatedDelta(
+      2 * width, adds_change=rule == "gated_change"
+    )
     self._is_mean = rule == "mean"
     self._relaxation = relaxation
 
