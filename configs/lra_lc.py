@@ -46,7 +46,36 @@ from ml_collections import ConfigDict
 from configs import default
 
 
-def _quick(c: ConfigDict) -> ConfigDict:
+def _haystack(c: ConfigDict) -> ConfigDict:
+  c.data.name = "haystack"
+  c.data.length = 192  # 23 sentences and the question
+  c.data.sentence_length = 8  # words
+  # Questions: where, object, holder, before, count.
+  c.data.kinds = ("where",)
+  c.data.num_people = 4  # in a story, at most 12
+  c.data.min_facts = 6  # sentences of a story, at least
+  c.data.max_facts = 12  # sentences of a story, at most
+  c.data.vocabulary = 2000  # words of the prose with a token of their own
+  c.data.num_eval = 1000  # validation examples
+  c.data.num_test = 2000  # test examples
+  c.model.num_layers = 1
+  c.model.mlp_ratio = 2.0
+  c.model.chunk_length = 8  # a sentence
+  c.model.remat = True
+  c.memory.num_slots = 6
+  c.memory.num_candidates = 1
+  c.memory.overprovisioned_slots = 2
+  c.eval.length_multipliers = (1, 4, 16, 64)
+  # First a slot for every sentence.
+  c.train.curriculum = ((0.25, 192, 24),)
+  c.train.steps = 1000
+  c.train.learning_rate = 2e-3
+  c.train.eval_every = 250
+  c.train.checkpoint_every = 250
+  return c
+
+
+def _pytext(c: ConfigDict) -> ConfigDict:
   c.data.name = "pytext"
   c.data.length = 1024
   c.data.gap = 256  # minimum number of bytes between two windows of a file
@@ -254,7 +283,8 @@ def _pathfinder_small(c: ConfigDict) -> ConfigDict:
 
 
 VARIANTS = {
-  "quick": ("do two windows of bytes come from one Python module?", _quick),
+  "haystack": ("facts hidden among sentences of documentation", _haystack),
+  "quick": ("do two windows of bytes come from one Python module?", _pytext),
   "listops": ("the value of a nested list, up to 2,000 tokens", _listops),
   "text": ("is a review of IMDb positive? 4,000 bytes", _text),
   "retrieval": ("are two papers related? 2 x 4,000 bytes", _retrieval),

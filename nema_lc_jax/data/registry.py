@@ -19,7 +19,7 @@ from nema_lc_jax.data.lifecycle import (
   toy,
 )
 from nema_lc_jax.data.lra import aan, cifar10, imdb, listops, pathfinder
-from nema_lc_jax.data.text import babi, file, pytext
+from nema_lc_jax.data.text import babi, file, haystack, pytext
 from nema_lc_jax.data.types import (
   DataError,
   Dataset,
@@ -39,6 +39,7 @@ _LOADERS = {
   "file": file.load,
   "forgetting_mqar": mqar.load_forgetting,
   "gather": gather.load,
+  "haystack": haystack.load,
   "imdb": imdb.load,
   "listops": listops.load,
   "mqar": mqar.load,

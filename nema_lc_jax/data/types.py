@@ -96,10 +96,10 @@ class Dataset:
   # without names they are written as numbers.
   token_names: Sequence[str] = dataclasses.field(default=(), repr=False)
   label_names: Sequence[str] = dataclasses.field(default=(), repr=False)
-  # (length, number of slots) -> the best accuracy of a memory whose slots hold
-  # one statement each, of a task that needs updates.
-  best_without_updates: Callable[[int, int], float] | None = dataclasses.field(
-    default=None, repr=False
+  # (split, length, number of slots) -> accuracies that bound memories of so
+  # many slots, by name.
+  limits: Callable[[str, int, int], dict[str, float]] = dataclasses.field(
+    default=lambda *_: {}, repr=False
   )
   # Whether the tokens are the bytes of a text, as `byte_text.encode` makes
   # them; such data need no token_names.

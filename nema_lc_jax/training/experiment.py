@@ -60,12 +60,10 @@ class Experiment:
 
   def baselines(self, split: str) -> dict[str, float]:
     """Accuracies on a split that need no model, at data.length."""
-    length, dataset = self.config.data.length, self.dataset
-    found = dict(dataset.baselines(split, length))
-    if self.has_memory and dataset.best_without_updates is not None:
-      slots = self.config.memory.num_slots
-      best = dataset.best_without_updates(length, slots)
-      found["best_without_updates"] = best
+    length, slots = self.config.data.length, self.config.memory.num_slots
+    found = self.dataset.baselines(split, length)
+    if self.has_memory:
+      found = found | self.dataset.limits(split, length, slots)
     return found
 
   @property

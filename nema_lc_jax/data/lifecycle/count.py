@@ -115,6 +115,11 @@ class Count(Facts):
     ]
     return Script(items, *questions[-1][1:], earlier=questions[:-1])
 
+  def limits(self, split: str, length: int, num_slots: int) -> dict[str, float]:
+    """The best accuracy without updates."""
+    best = self.limit_without_updates(length // self.block, num_slots)
+    return {"best_without_updates": best}
+
   def limit_without_updates(
     self, blocks: int, num_slots: int, texts: int = 4000
   ) -> float:

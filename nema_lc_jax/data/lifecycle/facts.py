@@ -162,9 +162,10 @@ class Facts:
     """Draws the items and the question of a text of so many blocks."""
     raise NotImplementedError
 
-  # (blocks, number of slots) -> the best accuracy if each slot holds one
-  # statement; a method of tasks that need updates.
-  limit_without_updates: ClassVar[Callable[..., float] | None] = None
+  def limits(self, split: str, length: int, num_slots: int) -> dict[str, float]:
+    """As in `Dataset`."""
+    del split, length, num_slots
+    return {}
 
   def check(self) -> None:
     """Raises DataError for options out of their range."""
@@ -254,7 +255,6 @@ class Facts:
     options = {
       k: v for k, v in dataclasses.asdict(self).items() if k not in apart
     }
-    best = self.limit_without_updates
     return generated(
       self.draw,
       name=self.name,
@@ -269,8 +269,7 @@ class Facts:
       description=f"{self.name}: {self.summary}",
       token_names=self.token_names,
       label_names=self.label_names,
-      best_without_updates=best
-      and (lambda length, num_slots: best(length // self.block, num_slots)),
+      limits=self.limits,
     )
 
 

@@ -128,6 +128,11 @@ class Gather(Facts):
         questions.append(ask(block))
     return Script(items, *questions[-1][1:], earlier=questions[:-1])
 
+  def limits(self, split: str, length: int, num_slots: int) -> dict[str, float]:
+    """The best accuracy without updates."""
+    best = self.limit_without_updates(length // self.block, num_slots)
+    return {"best_without_updates": best}
+
   def limit_without_updates(self, blocks: int, num_slots: int) -> float:
     """The best accuracy at so many blocks if each slot holds one statement.
 

@@ -36,7 +36,7 @@ def generated(
   head: str = "classify",
   token_names: Sequence[str] = (),
   label_names: Sequence[str] = (),
-  best_without_updates: Callable[[int, int], float] | None = None,
+  limits: Callable[[str, int, int], dict[str, float]] = lambda *_: {},
 ) -> Dataset:
   """A data set whose examples are drawn, each by a generator of its own.
 
@@ -58,7 +58,7 @@ def generated(
     head: as in `Dataset`.
     token_names: as in `Dataset`.
     label_names: as in `Dataset`.
-    best_without_updates: as in `Dataset`.
+    limits: as in `Dataset`.
   """
   num_examples = dict(
     zip(("train", "validation", "test"), (TRAIN_EXAMPLES, *sizes), strict=True)
@@ -87,5 +87,5 @@ def generated(
     description=description,
     token_names=token_names,
     label_names=label_names,
-    best_without_updates=best_without_updates,
+    limits=limits,
   )

@@ -1,0 +1,257 @@
+"""Facts of a short story, scattered among real sentences; then a question.
+
+Each sentence is one chunk of words, the question is the last one. The story is
+made by a small grammar (`story`), the other sentences are from the docstrings
+and texts of the Python standard library, which every installation has. Modules
+of validation and test are not those of training.
+"""
+
+import functools
+import sysconfig
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import grain
+import numpy as np
+
+from nema_lc_jax.data.lifecycle.synthetic import TRAIN_EXAMPLES
+from nema_lc_jax.data.text import story
+from nema_lc_jax.data.text.corpus import corpus_fingerprint, read_corpus
+from nema_lc_jax.data.text.prose import frequent, prose
+from nema_lc_jax.data.types import (
+  MAX_TOKENS,
+  DataError,
+  Dataset,
+  Example,
+  Examples,
+  example_rng,
+  fingerprint,
+  require_at_least,
+  require_split,
+)
+
+PAD, UNKNOWN = "", "<unk>"
+LONGEST = 8  # words of the longest sentence of a story, or question
+MOST_DRAWS = 1000  # stories, until something can be asked
+SAMPLE = 1000  # examples that the baselines are counted on
+
+
+def load(
+  *,
+  seed: int = 0,
+  length: int = 256,
+  sentence_length: int = LONGEST,
+  kinds: Sequence[str] = ("where",),
+  num_people: int = 4,
+  num_objects: int = 3,
+  min_facts: int = 6,
+  max_facts: int = 12,
+  vocabulary: int = 2000,
+  num_eval: int = 1000,
+  num_test: int = 2000,
+) -> Dataset:
+  """The task.
+
+  A text of any length has as many facts: a longer one has more prose between
+  them. `ground_truth` is 2 on the sentences that answer the question.
+
+  Args:
+    seed: of the examples.
+    length: tokens, a multiple of sentence_length.
+    sentence_length: tokens of a sentence, and so of a chunk of the model;
+      longer sentences are cut in pieces.
+    kinds: of questions, see `story`.
+    num_people: who occur in a story, at most.
+    num_objects: that occur in a story, at most, if a question may be about one.
+    min_facts: the fewest sentences of a story.
+    max_facts: the most.
+    vocabulary: words of the prose that have a token of their own, the most
+      frequent ones of training; the others share one.
+    num_eval: validation examples.
+    num_test: test examples.
+
+  Raises:
+    DataError: for options out of their range.
+  """
+  texts = _Texts(
+    kinds=tuple(kinds),
+    num_people=num_people,
+    num_objects=num_objects,
+    facts=(min_facts, max_facts),
+    sentence_length=sentence_length,
+    vocabulary=vocabulary,
+  )
+  texts.check_length(length)
+  require_at_least(1, num_eval=num_eval, num_test=num_test)
+  sizes = {"train": TRAIN_EXAMPLES, "validation": num_eval, "test": num_test}
+
+  def examples(split: str, length: int) -> Examples:
+    require_split(split)
+    texts.check_length(length)
+    return Examples(
+      sizes[split],
+      lambda i: texts.draw(example_rng(seed, split, i, length), length, split),
+    )
+
+  return Dataset(
+    name="haystack",
+    head="classify",
+    vocab_size=len(texts.token_names),
+    num_classes=len(story.ANSWERS),
+    num_examples=sizes,
+    train=lambda length, _: grain.MapDataset.source(examples("train", length)),
+    evaluation=examples,
+    baselines=lambda split, length: _baselines(examples(split, length)),
+    limits=lambda split, length, num_slots: _limits(
+      examples(split, length), num_slots * sentence_length
+    ),
+    fingerprint=fingerprint(
+      corpus=texts.identity, sizes=sizes, options=texts.options
+    ),
+    description=(
+      f"haystack: questions ({', '.join(kinds)}) about {min_facts} to"
+      f" {max_facts} facts among sentences of the Python standard library's"
+      " documentation"
+    ),
+    token_names=texts.token_names,
+    label_names=story.ANSWERS,
+  )
+
+
+class _Texts:
+  """Draws examples from a grammar and the prose of each split."""
+
+  def __init__(self, **options):
+    self.options = options
+    self._check()
+    documents = read_corpus(Path(sysconfig.get_paths()["stdlib"]))
+    self.identity = corpus_fingerprint(documents)
+    self._size = options["sentence_length"]
+    found = prose(documents, self._size)
+    own = frequent(found["train"], options["vocabulary"])
+    words = sorted({*story.WORDS, *own})
+    self.token_names = (PAD, UNKNOWN, *words)
+    self._ids = {word: i for i, word in enumerate(self.token_names)}
+    self._labels = {answer: i for i, answer in enumerate(story.ANSWERS)}
+    # [n, T] of each split, in the order of the text.
+    self._prose = {
+      split: np.stack([self._encode(words) for words in texts])
+      for split, texts in found.items()
+    }
+    self._sentence = functools.cache(lambda text: self._encode(text.split()))
+
+  def _check(self) -> None:
+    """Raises DataError for options out of their range."""
+    o, (least, most) = self.options, self.options["facts"]
+    require_at_least(LONGEST, sentence_length=o["sentence_length"])
+    require_at_least(1, min_facts=least, num_objects=o["num_objects"])
+    require_at_least(least, max_facts=most)
+    require_at_least(1, vocabulary=o["vocabulary"], most=MAX_TOKENS)
+    require_at_least(1, num_people=o["num_people"], most=len(story.PEOPLE))
+    require_at_least(1, num_objects=o["num_objects"], most=len(story.OBJECTS))
+    unknown = [kind for kind in o["kinds"] if kind not in story.KINDS]
+    if unknown or not o["kinds"]:
+      raise DataError(
+        f"kinds must be some of {', '.join(story.KINDS)}; got"
+        f" {', '.join(map(repr, unknown)) or 'none'}"
+      )
+
+  def check_length(self, length: int) -> None:
+    """Raises DataError unless `length` is whole sentences, and enough."""
+    T, most = self.options["sentence_length"], self.options["facts"][1]
+    if length % T or length < (most + 1) * T:
+      raise DataError(
+        "haystack needs a length that is a multiple of sentence_length="
+        f"{T} and at least {(most + 1) * T}, for max_facts={most} and a"
+        f" question; got {length}"
+      )
+
+  def _encode(self, words: Sequence[str]) -> np.ndarray:
+    ids = [self._ids.get(word, 1) for word in words]
+    return np.array(ids + [0] * (self._size - len(ids)), np.int32)
+
+  def _story(
+    self, rng: np.random.Generator
+  ) -> tuple[list[story.Sentence], story.Asked]:
+    """A story, and a question that it answers."""
+    o = self.options
+    for _ in range(MOST_DRAWS):
+      told = story.Story(rng, o["kinds"], o["num_people"], o["num_objects"])
+      for _ in range(rng.integers(o["facts"][0], o["facts"][1] + 1)):
+        told.tell()
+      if asked := told.ask():
+        return told.sentences, asked
+    raise DataError(
+      f"haystack: in {MOST_DRAWS} stories nothing could be asked"
+      f" (kinds={', '.join(o['kinds'])}); max_facts={o['facts'][1]} is too low"
+    )
+
+  def draw(
+    self, rng: np.random.Generator, length: int, split: str
+  ) -> Example:
+    """An example of a split."""
+    sentences, asked = self._story(rng)
+    T = self._size
+    N, lines = length // T, self._prose[split]
+    # Consecutive prose from a random line on; after the last comes the first.
+    inputs = lines[(rng.integers(len(lines)) + np.arange(N)) % len(lines)]
+    places = np.sort(rng.permutation(N - 1)[: len(sentences)])
+    fields = {
+      "ground_truth": np.zeros((N, T), np.int8),
+      "invalidates": np.full((N, T), -1, np.int32),
+      "updates": np.full((N, T), -1, np.int32),
+      "answer_position": np.full((N, T), -1, np.int32),
+    }
+    for n, (place, sentence) in enumerate(zip(places, sentences, strict=True)):
+      inputs[place] = self._sentence(sentence.words)
+      fields["ground_truth"][place] = 2 if n in asked.sources else 1
+      if sentence.invalidates >= 0:
+        fields["invalidates"][place] = places[sentence.invalidates] * T
+      if sentence.updates >= 0:
+        fields["updates"][place] = places[sentence.updates] * T
+    inputs[-1] = self._sentence(asked.words)
+    fields["answer_position"][-1] = places[asked.sources[0]] * T
+    mask = inputs > 0
+    # Padding of a sentence says nothing.
+    fields["ground_truth"] *= mask
+    for name in ("invalidates", "updates", "answer_position"):
+      fields[name][~mask] = -1
+    stale = np.full(len(story.ANSWERS), -1, np.int32)
+    old = sorted(self._labels[answer] for answer in asked.stale)
+    stale[: len(old)] = old
+    return {
+      "inputs": inputs.ravel(),
+      "mask": mask.ravel(),
+      "label": np.int32(self._labels[asked.answer]),
+      "stale": stale,
+      **{name: value.ravel() for name, value in fields.items()},
+    }
+
+
+def _sample(examples: Examples) -> list[Example]:
+  return [examples[i] for i in range(min(SAMPLE, len(examples)))]
+
+
+def _baselines(examples: Examples) -> dict[str, float]:
+  """The share of the most frequent answer, and what a full memory answers."""
+  answers = Counter(int(example["label"]) for example in _sample(examples))
+  majority = max(answers.values()) / answers.total()
+  return {"majority": majority, "best_possible": 1.0}
+
+
+def _limits(examples: Examples, window: int) -> dict[str, float]:
+  """The accuracy of one who sees the last tokens alone, and else guesses.
+
+  Who sees a part of the sentences that a question needs guesses, too.
+  """
+  sample = _sample(examples)
+  labels = Counter(int(example["label"]) for example in sample)
+  guess = max(labels.values()) / len(sample)
+  seen = 0
+  for example in sample:
+    sources = np.flatnonzero(example["ground_truth"] == 2)
+    question = np.flatnonzero(example["answer_position"] >= 0)[0]
+    seen += sources[0] >= question - window
+  share = seen / len(sample)
+  return {"last_sentences": float(share + (1 - share) * guess)}
