@@ -31,9 +31,9 @@ def get_config() -> ConfigDict:
   # The data set. Configs add options of their own data sets.
   c.data = ConfigDict()
   # Data set: aan, babi, boxes, cifar10, count, delayed_qa, file,
-  # forgetting_mqar, gather, imdb, listops, mqar, pathfinder, pi_updates,
-  # pressure, pytext, rebind, recall, remember, revoke, rewrite, toy; or your
-  # own as FILE.py:function or module:function.
+  # forgetting_mqar, gather, haystack, imdb, listops, mqar, pathfinder,
+  # pi_updates, pressure, pytext, rebind, recall, remember, revoke, rewrite,
+  # toy; or your own as FILE.py:function or module:function.
   c.data.name = ""
   # Folder of the data set's files, or, for pytext, of its prepared data. None:
   # the data set's default.

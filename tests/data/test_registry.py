@@ -25,8 +25,8 @@ TASKS = (
 def test_unknown_names_list_the_known(error_of):
   assert error_of(data.load, "mnist") == (
     "unknown data set 'mnist'; known: aan, babi, boxes, cifar10, count,"
-    " delayed_qa, file, forgetting_mqar, gather, imdb, listops, mqar,"
-    " pathfinder, pi_updates, pressure, pytext, rebind, recall, remember,"
+    " delayed_qa, file, forgetting_mqar, gather, haystack, imdb, listops,"
+    " mqar, pathfinder, pi_updates, pressure, pytext, rebind, recall, remember,"
     " revoke, rewrite, toy; one of your own is written module:function or"
     " FILE.py:function"
   )
