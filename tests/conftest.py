@@ -113,3 +113,19 @@ def few_programs():
     from nema_lc_jax.sweep.pool import release_programs
 
     release_programs()
+
+
+@pytest.fixture(scope="session")
+def haystack_run(tmp_path_factory):
+  """The folder of a run that reads words, as it begins, and its experiment."""
+  from configs import lra_lc
+  from nema_lc_jax.training.experiment import make_experiment
+  from tests.helpers import save_run
+
+  config = lra_lc.get_config("haystack")
+  config.data.vocabulary = 300
+  config.model.update(width=8, num_heads=2)
+  config.memory.num_slots = 3
+  config.train.curriculum = ()
+  folder = save_run(config, tmp_path_factory.mktemp("haystack"))
+  return folder, make_experiment(config)

@@ -1,16 +1,22 @@
 """Small runs that tests share."""
 
 import contextlib
+import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from configs import lifecycle_lc, toy_lc
 from nema_lc_jax.plotting import style
+from nema_lc_jax.runs import files
 from nema_lc_jax.runs.summary import Summary
-from nema_lc_jax.training import train
+from nema_lc_jax.training import checkpoint, train
+from nema_lc_jax.training.experiment import make_experiment
+from nema_lc_jax.training.task import task_spec
 
 
 def tiny_config(variant: str = "recall", **train) -> ConfigDict:
@@ -83,3 +89,17 @@ def run(config: ConfigDict, workdir) -> Summary:
   """Trains a run, and draws none of its figures."""
   with figures():
     return train.run(config, str(workdir))
+
+
+def save_run(config, folder):
+  """A run's folder, as if its first state were its best."""
+  experiment = make_experiment(config)
+  files.write_json(folder / files.CONFIG_FILE, json.loads(config.to_json()))
+  files.write_json(
+    folder / files.TASK_FILE,
+    dataclasses.asdict(task_spec(experiment.dataset)),
+  )
+  state = experiment.steps.init(np.uint32(0), np.float32(1e-3))
+  with checkpoint.Checkpoints(folder, checkpoint.BEST, keep=1) as best:
+    best.save(1, state, info={})
+  return folder

@@ -104,6 +104,9 @@ class Dataset:
   # Whether the tokens are the bytes of a text, as `byte_text.encode` makes
   # them; such data need no token_names.
   byte_level: bool = False
+  # Of texts of words: the tokens of a sentence, padded, as `prose.encode` makes
+  # them; the last one is the question. 0 for other texts.
+  sentence_length: int = 0
   # Whether a question about a document ends each example, as `layout.place`
   # puts it.
   questions: bool = False

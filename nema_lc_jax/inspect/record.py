@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from nema_lc_jax.data import Dataset, layout
 from nema_lc_jax.data import byte_text as texts
-from nema_lc_jax.data import layout
 from nema_lc_jax.data.layout import question_ids
+from nema_lc_jax.data.text import prose
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.memory.types import (
   FRESH_USAGE,
@@ -117,51 +118,74 @@ def read_texts(
   other: Batch,
   question: str | None = None,
 ) -> Batch:
-  """The bytes of files as a batch of one, without a label.
+  """The texts of files as a batch of one, without a label.
 
   A file is cut to data.length, and padded to whole chunks; or to data.length
   with a question at its end. With the head "match", the second text is the
   second file, or else that of `other`.
 
   Raises:
-    ConfigError: if the model does not read bytes, a file is empty, or there is
+    ConfigError: if the model does not read texts, a file is empty, or there is
       a question for a model that answers none, or none for one that does.
   """
-  if experiment.dataset.questions != (question is not None):
+  dataset = experiment.dataset
+  asks = dataset.questions or dataset.sentence_length > 0
+  if asks != (question is not None):
     raise ConfigError(
       "--question is needed: the run answers questions about documents."
       if question is None
       else f"--question={question!r} has no effect: the run's data have none."
     )
-  if not experiment.dataset.byte_level:
+  if not dataset.byte_level and not dataset.sentence_length:
     raise ConfigError(
-      "--text needs a model that reads bytes; the tokens of"
-      f" {experiment.dataset.name} are not bytes."
+      "--text needs a model that reads bytes or words; the tokens of"
+      f" {dataset.name} are neither."
     )
-  most = 2 if experiment.dataset.head == "match" else 1
+  most = 2 if dataset.head == "match" else 1
   if len(paths) > most:
     raise ConfigError(
       f"--text takes at most {most} files here, got {len(paths)}."
     )
   longest = experiment.config.data.length
-  T = experiment.config.model.chunk_length
-  found = [Path(path).expanduser().read_bytes()[:longest] for path in paths]
+  found = [Path(path).expanduser().read_bytes() for path in paths]
   for path, content in zip(paths, found, strict=True):
     if not content:
       raise ConfigError(f"{path} is empty.")
-  rows = [texts.encode(content) for content in found]
-  if question == "":
+  if question is not None and not question.strip():
     raise ConfigError("--question is empty.")
+  if dataset.sentence_length:
+    return _sentences(dataset, found[0], question, longest)
+  rows = [texts.encode(content[:longest]) for content in found]
   if question is not None:
     batch = layout.place(rows[0], question_ids(question.encode()), longest)
     return {name: value[None] for name, value in batch.items()}
   if len(rows) < most:
     rows.append(other["inputs2"][0][other["mask2"][0]])
+  T = experiment.config.model.chunk_length
   chunks = max(-(-len(row) // T) for row in rows)
   batch = {}
   for row, suffix in zip(rows, ("", "2"), strict=False):
     batch |= texts.tokens(row, chunks * T, suffix)
   return {name: value[None] for name, value in batch.items()}
+
+
+def _sentences(
+  dataset: Dataset, content: bytes, question: str, longest: int
+) -> Batch:
+  """The first sentences of a text, as many as fit, and a question."""
+  names, T = dataset.token_names, dataset.sentence_length
+  asked = prose.encode(question, names, T)
+  if not len(asked):
+    raise ConfigError(f"--question={question!r} has no word.")
+  if len(asked) >= longest:
+    raise ConfigError(
+      f"the question has {len(asked)} tokens; it must have fewer than the run's"
+      f" data.length={longest}."
+    )
+  text = content.decode("utf-8", errors="replace")
+  ids = prose.encode(text, names, T)[: longest - len(asked)]
+  inputs = np.concatenate([ids, asked])[None]
+  return {"inputs": inputs, "mask": inputs > 0}
 
 
 def record(

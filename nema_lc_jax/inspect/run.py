@@ -1,6 +1,6 @@
 """Makes the page of one example from the folder of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from nema_lc_jax.inspect.names import Names, names_of
 from nema_lc_jax.inspect.page import Inspection, content, render
 from nema_lc_jax.inspect.record import (
   Batch,
+  Record,
   example_of,
   read_texts,
   record,
@@ -69,14 +70,25 @@ def inspect_example(
   ]
   if experiment.dataset.head == "match":
     facts.append("the memory of the first text of the pair")
-  for path in text or ():
-    size = Path(path).expanduser().stat().st_size
-    if size > config.data.length:
-      facts.append(f"the first {config.data.length:,} of {size:,} bytes")
+  facts += _cuts(experiment, text or (), found)
   names = names_of(experiment.dataset)
   data = content(found, names, title=title, facts=facts)
   said = _said(batch, names, config.model.chunk_length)
   return Inspection(title, found, render(data), said)
+
+
+def _cuts(
+  experiment: Experiment, paths: list[str | Path], found: Record
+) -> Iterator[str]:
+  """Says which texts are longer than what was read of them."""
+  longest = experiment.config.data.length
+  for path in paths:
+    size = Path(path).expanduser().stat().st_size
+    if experiment.dataset.sentence_length:
+      if found.tokens.size == longest:
+        yield f"at most the first {len(found.tokens) - 1} sentences"
+    elif size > longest:
+      yield f"the first {longest:,} of {size:,} bytes"
 
 
 def _said(batch: Batch, names: Names, T: int) -> list[str]:

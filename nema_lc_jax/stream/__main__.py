@@ -18,7 +18,7 @@ from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.runs.command_line import Parser, run_command
 
 if TYPE_CHECKING:
-  from nema_lc_jax.stream.run import Stream
+  from nema_lc_jax.stream.run import Stream, Tokens
 
 EXAMPLES = """\
   python -m nema_lc_jax.stream --workdir runs/imdb < review.txt
@@ -43,15 +43,20 @@ def make_parser() -> Parser:
   add("--workdir", required=True, metavar="DIR", help="folder of the run")
   add(
     "--tokens",
-    choices=("bytes", "ids"),
-    help="input format: bytes, or ids separated by white space; default:"
-    " bytes if the model reads bytes, else ids",
+    choices=("bytes", "words", "ids"),
+    help="input format: bytes, text, or ids separated by white space; default:"
+    " what the model reads, bytes or words, else ids",
   )
-  add("--every", type=int, metavar="N", help="answer after every N tokens")
+  add(
+    "--every",
+    type=int,
+    metavar="N",
+    help="answer after every N tokens, padding of sentences included",
+  )
   add(
     "--query",
-    help="tokens (bytes or ids) that are read after the text for each answer;"
-    " the question, for a run on questions about documents",
+    help="tokens (bytes, words or ids) that are read after the text for each"
+    " answer; the question, for a run on questions",
   )
   add(
     "--slots", type=int, metavar="M", help="number of slots; default: the run's"
@@ -71,32 +76,35 @@ def _numbers(text: bytes) -> np.ndarray:
     raise ConfigError(f"ids must be whole numbers: {error}.") from None
 
 
-def read_tokens(file: BinaryIO, kind: str) -> Iterator[bytes | np.ndarray]:
+def read_tokens(file: BinaryIO, kind: str) -> Iterator["Tokens"]:
   """The contents of a file in pieces, as soon as they are available.
 
   Args:
     file: opened in binary mode.
-    kind: "bytes" or "ids".
+    kind: "bytes", "words", of which a piece has whole sentences, or "ids".
   """
-  rest = b""
+  rest, parse = b"", _numbers
+  if kind == "words":
+    parse = lambda piece: piece.decode("utf-8", errors="replace")
   # read1 returns available bytes, and does not wait for a full block.
   while piece := file.read1(READ):
     if kind == "bytes":
       yield piece
       continue
     piece = rest + piece
-    # The last number may continue in the next piece.
-    cut = max(piece.rfind(b"\n"), piece.rfind(b" "), piece.rfind(b"\t")) + 1
+    # The last sentence, or number, may continue in the next piece.
+    ends = (b". ", b".\n", b"? ", b"?\n", b"! ", b"!\n", b"\n\n")
+    if kind == "ids":
+      ends = (b"\n", b" ", b"\t")
+    cut = max((piece.rfind(e) + len(e) for e in ends if e in piece), default=0)
     piece, rest = piece[:cut], piece[cut:]
     if piece.strip():
-      yield _numbers(piece)
+      yield parse(piece)
   if rest.strip():
-    yield _numbers(rest)
+    yield parse(rest)
 
 
-def _line(
-  count: int, stream: "Stream", query: bytes | np.ndarray | None
-) -> str:
+def _line(count: int, stream: "Stream", query: "Tokens | None") -> str:
   probabilities = stream.answer(query)
   best = int(probabilities.argmax())
   return (
@@ -137,9 +145,9 @@ def _run(args: argparse.Namespace) -> None:
     )
     print("\n".join(map(str, written)))
     return
-  kind = args.tokens or ("bytes" if stream.task.byte_level else "ids")
+  kind = args.tokens or stream.kind
   query = args.query
-  if query is not None:
+  if query is not None and kind != "words":
     query = query.encode() if kind == "bytes" else _numbers(query.encode())
   elif stream.task.questions:
     raise ConfigError(
@@ -148,16 +156,19 @@ def _run(args: argparse.Namespace) -> None:
   if args.load:
     stream.load(args.load)
   stream.compile(query)
-  count, began = 0, time.monotonic()
+  place, count, began = 0, 0, time.monotonic()
   for piece in read_tokens(sys.stdin.buffer, kind):
-    while len(piece):
-      room = len(piece) if not args.every else args.every - count % args.every
-      now, piece = piece[:room], piece[room:]
+    ids = stream.ids(piece)
+    while len(ids):
+      room = len(ids) if not args.every else args.every - place % args.every
+      now, ids = ids[:room], ids[room:]
       stream.push(now)
-      count += len(now)
-      if args.every and count % args.every == 0:
+      place += len(now)
+      # The padding of sentences is no token.
+      count += np.count_nonzero(now) if kind == "words" else len(now)
+      if args.every and place % args.every == 0:
         print(_line(count, stream, query), flush=True)
-  if not args.every or count % args.every:
+  if not args.every or place % args.every:
     print(_line(count, stream, query), flush=True)
   if args.save:
     stream.save(args.save)

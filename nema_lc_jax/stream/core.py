@@ -57,10 +57,12 @@ class Streaming(NamedTuple):
   answer: Callable[..., Array]
 
 
-def make_stream(**fields) -> Streaming:
+def make_stream(*, skips_padding: bool = False, **fields) -> Streaming:
   """Makes the streaming functions of a model.
 
   Args:
+    skips_padding: whether tokens of id 0 are not read, as where each sentence
+      is padded to a chunk.
     **fields: of `ModelConfig`, as in `build_model`.
 
   Raises:
@@ -68,6 +70,8 @@ def make_stream(**fields) -> Streaming:
       without slots and for the heads match and masked_lm.
   """
   model, c = build_model(**fields), ModelConfig(**fields)
+  if skips_padding and model.apply_segment is not None:
+    model = model._replace(apply_segment=_skipping(model.apply_segment))
   if model.apply_segment is None:
     raise ValueError(
       f"a model with config.model.encoder={c.encoder!r} does not stream; only"
@@ -83,6 +87,17 @@ def make_stream(**fields) -> Streaming:
     push=functools.partial(_push, c, model),
     answer=functools.partial(_answer, c, model),
   )
+
+
+def _skipping(apply_segment: Callable) -> Callable:
+  """`Model.apply_segment` that does not read tokens of id 0."""
+
+  def apply(params, key, tokens, valid, state, start):
+    return apply_segment(
+      params, key, tokens, valid & (tokens > 0), state, start
+    )
+
+  return apply
 
 
 def _init(

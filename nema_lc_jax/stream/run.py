@@ -8,6 +8,7 @@ import numpy as np
 
 from nema_lc_jax.data.byte_text import encode
 from nema_lc_jax.data.layout import question_ids
+from nema_lc_jax.data.text import prose
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.runs import config_json
 from nema_lc_jax.stream import files
@@ -16,6 +17,7 @@ from nema_lc_jax.training import restore
 from nema_lc_jax.training.experiment import make_reader, model_fields
 from nema_lc_jax.training.provenance import params_sha256
 
+Tokens = str | bytes | np.ndarray
 # Chunks per compiled call: enough to encode them efficiently.
 CHUNKS = 64
 
@@ -44,7 +46,9 @@ class Stream:
     config = config_json.read_config(workdir)
     task = restore.read_task_spec(workdir)
     fields = model_fields(config, task)
-    self.functions = make_stream(**fields)
+    self.functions = make_stream(
+      skips_padding=bool(task.sentence_length), **fields
+    )
     empty = lambda: self.functions.init(seed, num_slots)
     reader = make_reader(config, task, jax.eval_shape(empty))
     # Moved off the mesh they were restored to: states would follow them there
@@ -59,11 +63,12 @@ class Stream:
     self._push = jax.jit(self.functions.push)
     self._answer = jax.jit(self.functions.answer, static_argnames="length")
 
-  def push(self, tokens: bytes | np.ndarray) -> "Stream":
+  def push(self, tokens: Tokens) -> "Stream":
     """Appends tokens to the text.
 
     Args:
-      tokens: ids [n], or bytes for a model that reads bytes.
+      tokens: ids [n]; bytes for a model that reads bytes; whole sentences, as a
+        string, for one that reads words.
 
     Returns:
       Itself.
@@ -71,14 +76,14 @@ class Stream:
     Raises:
       ConfigError: on ids outside the vocabulary.
     """
-    ids = self._ids(tokens)
+    ids = self.ids(tokens)
     for start in range(0, len(ids), self.block):
       piece = ids[start : start + self.block]
       padded = np.pad(piece, (0, self.block - len(piece)))
       self.state = self._push(self.params, self.state, padded, len(piece))
     return self
 
-  def answer(self, query: bytes | np.ndarray | None = None) -> np.ndarray:
+  def answer(self, query: Tokens | None = None) -> np.ndarray:
     """Probabilities of the answers [C] to the text so far.
 
     Args:
@@ -93,9 +98,9 @@ class Stream:
     """
     length = None
     if query is not None:
+      query = self.ids(query)
       if not len(query):
         raise ConfigError("a query must have at least 1 token, got none.")
-      query = self._ids(query)
     if self.task.questions:
       if query is None:
         raise ConfigError(
@@ -111,12 +116,19 @@ class Stream:
     logits = self._answer(self.params, self.state, query, length=length)
     return np.asarray(jax.nn.softmax(logits))
 
+  @property
+  def kind(self) -> str:
+    """What the model reads: "bytes", "words" or "ids"."""
+    if self.task.sentence_length:
+      return "words"
+    return "bytes" if self.task.byte_level else "ids"
+
   def name(self, answer: int) -> str:
     """The name of a class, or its number if the run's data have no names."""
     names = self.task.label_names
     return names[answer] if answer < len(names) else str(answer)
 
-  def compile(self, query: bytes | np.ndarray | None = None) -> None:
+  def compile(self, query: Tokens | None = None) -> None:
     """Compiles `push` and `answer` in advance, without changing the state.
 
     Args:
@@ -140,7 +152,21 @@ class Stream:
     self.state = files.load(path, self.state, model=self._model)
     return self
 
-  def _ids(self, tokens: bytes | np.ndarray) -> np.ndarray:
+  def ids(self, tokens: Tokens) -> np.ndarray:
+    """The token ids [n] int32 of a text.
+
+    Raises:
+      ConfigError: if the model does not read such texts, and on ids outside the
+        vocabulary.
+    """
+    if isinstance(tokens, str):
+      if not self.task.sentence_length:
+        raise ConfigError(
+          "the model does not read words; tokens must be bytes or ids."
+        )
+      return prose.encode(
+        tokens, self.task.token_names, self.task.sentence_length
+      )
     if isinstance(tokens, bytes):
       if not self.task.byte_level:
         raise ConfigError(

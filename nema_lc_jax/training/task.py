@@ -21,6 +21,7 @@ class TaskSpec:
   label_names: tuple[str, ...] = ()
   byte_level: bool = False
   questions: bool = False
+  sentence_length: int = 0
 
   def fit(self, dataset: data.Dataset) -> data.Dataset:
     """The data set in the numbers of a model of this spec.
@@ -43,11 +44,17 @@ class TaskSpec:
     for name, what in {
       "byte_level": "texts as bytes",
       "questions": "questions about documents",
+      "sentence_length": "texts as words",
     }.items():
-      if getattr(dataset, name) != getattr(self, name):
+      if bool(getattr(dataset, name)) != bool(getattr(self, name)):
         one, other = "the model", f"data set {dataset.name!r}"
         one, other = (other, one) if getattr(dataset, name) else (one, other)
         raise ConfigError(f"{one} is for {what}, and {other} is not.")
+    if dataset.sentence_length != self.sentence_length:
+      raise ConfigError(
+        f"data set {dataset.name!r} has sentence_length"
+        f" {dataset.sentence_length}, the model {self.sentence_length}."
+      )
     for name in ("vocab_size", "num_classes"):
       here, there = getattr(self, name), getattr(dataset, name)
       if there > here:
@@ -67,4 +74,5 @@ def task_spec(dataset: data.Dataset) -> TaskSpec:
     tuple(dataset.label_names),
     dataset.byte_level,
     dataset.questions,
+    dataset.sentence_length,
   )

@@ -1,6 +1,5 @@
 """The command line of the inspector, and its page in a browser."""
 
-import dataclasses
 import html
 import json
 import re
@@ -10,33 +9,18 @@ import subprocess
 import numpy as np
 import pytest
 
+from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.inspect import Inspection, Record, show
 from nema_lc_jax.inspect.__main__ import main
 from nema_lc_jax.inspect.names import Names
 from nema_lc_jax.inspect.page import content, render
 from nema_lc_jax.inspect.record import example_of
-from nema_lc_jax.runs import files, trace
-from nema_lc_jax.training import checkpoint
+from nema_lc_jax.runs import trace
 from nema_lc_jax.training.experiment import make_experiment
-from nema_lc_jax.training.task import task_spec
-from tests.helpers import tiny_config
+from tests.helpers import save_run, tiny_config
 from tests.inspect.untrained import HOSTILE, data_of, texts_config
 
 CHROMIUM = shutil.which("chromium")
-
-
-def save_run(config, folder):
-  """A run's folder, as if its first state were its best."""
-  experiment = make_experiment(config)
-  files.write_json(folder / files.CONFIG_FILE, json.loads(config.to_json()))
-  files.write_json(
-    folder / files.TASK_FILE,
-    dataclasses.asdict(task_spec(experiment.dataset)),
-  )
-  state = experiment.steps.init(np.uint32(0), np.float32(1e-3))
-  with checkpoint.Checkpoints(folder, checkpoint.BEST, keep=1) as best:
-    best.save(1, state, info={})
-  return folder
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +65,35 @@ def test_a_file_is_read_as_bytes_in_whole_chunks(texts_run, tmp_path):
   assert found.data["label"] == -1
   file.write_text("x" * 100)
   assert show(texts_run, text=file).data["tokens"].shape == (10, 8)
+
+
+def test_a_file_is_read_as_sentences_by_a_model_of_words(
+  haystack_run, tmp_path
+):
+  folder, _ = haystack_run
+  file = tmp_path / "mine.txt"
+  file.write_text("Anna went to the garden. It was zxcv!\n\nBen took the lamp")
+  found = show(folder, text=file, question="Where is Anna?")
+  page = data_of(found.page)
+  assert page["texts"] == [
+    "anna went to the garden",
+    "it was <unk>",
+    "ben took the lamp",
+    "where is anna",
+  ]
+  assert page["answer"]["label"] is None
+  file.write_text("The end of the garden. " * 50)
+  found = show(folder, text=file, question="Where is Anna?")
+  assert found.data["tokens"].shape == (24, 8)
+  assert "at most the first 23 sentences" in data_of(found.page)["facts"]
+  for question, wrong in (
+    (None, "--question is needed"),
+    ("?!", "'?!' has no word"),
+    (" ", "--question is empty"),
+    ("where is anna " * 70, "the question has 216 tokens; it must have fewer"),
+  ):
+    with pytest.raises(ConfigError, match=re.escape(wrong)):
+      show(folder, text=file, question=question)
 
 
 # The page.

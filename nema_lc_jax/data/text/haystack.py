@@ -18,7 +18,7 @@ import numpy as np
 from nema_lc_jax.data.lifecycle.synthetic import TRAIN_EXAMPLES
 from nema_lc_jax.data.text import story
 from nema_lc_jax.data.text.corpus import corpus_fingerprint, read_corpus
-from nema_lc_jax.data.text.prose import frequent, prose
+from nema_lc_jax.data.text.prose import frequent, ids_of, prose
 from nema_lc_jax.data.types import (
   MAX_TOKENS,
   DataError,
@@ -116,6 +116,7 @@ def load(
     ),
     token_names=texts.token_names,
     label_names=story.ANSWERS,
+    sentence_length=sentence_length,
   )
 
 
@@ -132,14 +133,15 @@ class _Texts:
     own = frequent(found["train"], options["vocabulary"])
     words = sorted({*story.WORDS, *own})
     self.token_names = (PAD, UNKNOWN, *words)
-    self._ids = {word: i for i, word in enumerate(self.token_names)}
+    numbers = {word: i for i, word in enumerate(self.token_names)}
+    encode = lambda words: ids_of(words, numbers, self._size)
     self._labels = {answer: i for i, answer in enumerate(story.ANSWERS)}
     # [n, T] of each split, in the order of the text.
     self._prose = {
-      split: np.stack([self._encode(words) for words in texts])
+      split: np.stack([encode(words) for words in texts])
       for split, texts in found.items()
     }
-    self._sentence = functools.cache(lambda text: self._encode(text.split()))
+    self._sentence = functools.cache(lambda text: encode(text.split()))
 
   def _check(self) -> None:
     """Raises DataError for options out of their range."""
@@ -167,10 +169,6 @@ class _Texts:
         f" question; got {length}"
       )
 
-  def _encode(self, words: Sequence[str]) -> np.ndarray:
-    ids = [self._ids.get(word, 1) for word in words]
-    return np.array(ids + [0] * (self._size - len(ids)), np.int32)
-
   def _story(
     self, rng: np.random.Generator
   ) -> tuple[list[story.Sentence], story.Asked]:
@@ -187,9 +185,7 @@ class _Texts:
       f" (kinds={', '.join(o['kinds'])}); max_facts={o['facts'][1]} is too low"
     )
 
-  def draw(
-    self, rng: np.random.Generator, length: int, split: str
-  ) -> Example:
+  def draw(self, rng: np.random.Generator, length: int, split: str) -> Example:
     """An example of a split."""
     sentences, asked = self._story(rng)
     T = self._size

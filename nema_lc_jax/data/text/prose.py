@@ -1,8 +1,11 @@
 """The prose of the Python standard library: sentences of its documentation."""
 
+import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
 
 from nema_lc_jax.data.text.corpus import Document
 
@@ -17,6 +20,10 @@ PLAIN = re.compile(r"""["'(]*[A-Za-z]+(?:'[a-z]+)?["')]*[,.;:!?]*""")
 LEAST_WORDS, LEAST_PLAIN = 4, 0.9
 
 
+# Token ids of padding, and of words without one of their own.
+PAD_ID, UNKNOWN_ID = 0, 1
+
+
 def words_of(text: str) -> list[str]:
   """The words of a text, in lower case; all else separates words."""
   return WORD.findall(text.lower())
@@ -26,13 +33,17 @@ def sentences(document: Document) -> Iterator[list[str]]:
   """The words of each sentence of a document that is mostly plain words."""
   text = document.text.decode("utf-8", errors="replace")
   parts = STRING.findall(text) if document.name.endswith(".py") else [text]
-  for part in parts:
-    for paragraph in PARAGRAPH.split(part):
-      for sentence in SENTENCE.split(" ".join(paragraph.split())):
-        written = sentence.split()
-        plain = sum(bool(PLAIN.fullmatch(word)) for word in written)
-        if len(written) >= LEAST_WORDS and plain >= LEAST_PLAIN * len(written):
-          yield words_of(sentence)
+  for sentence in itertools.chain.from_iterable(map(split, parts)):
+    written = sentence.split()
+    plain = sum(bool(PLAIN.fullmatch(word)) for word in written)
+    if len(written) >= LEAST_WORDS and plain >= LEAST_PLAIN * len(written):
+      yield words_of(sentence)
+
+
+def split(text: str) -> Iterator[str]:
+  """The sentences of a text; a paragraph ends one, too."""
+  for paragraph in PARAGRAPH.split(text):
+    yield from SENTENCE.split(" ".join(paragraph.split()))
 
 
 def pieces(words: Sequence[str], most: int) -> Iterator[Sequence[str]]:
@@ -68,3 +79,28 @@ def frequent(texts: Iterable[Sequence[str]], number: int) -> list[str]:
   """The most frequent words, ties in alphabetical order."""
   counts = Counter(word for text in texts for word in text)
   return sorted(counts, key=lambda word: (-counts[word], word))[:number]
+
+
+def ids_of(
+  words: Sequence[str], numbers: Mapping[str, int], size: int
+) -> np.ndarray:
+  """Token ids int32 [size] of at most so many words, padded."""
+  ids = [numbers.get(word, UNKNOWN_ID) for word in words]
+  return np.array(ids + [PAD_ID] * (size - len(ids)), np.int32)
+
+
+def encode(text: str, names: Sequence[str], size: int) -> np.ndarray:
+  """Token ids int32 [n * size] of a text, `size` for each piece of a sentence.
+
+  Args:
+    text: any; what is no word of Latin letters is left out.
+    names: of the token ids, the first two of padding and of unknown words.
+    size: tokens per piece.
+  """
+  numbers = {name: i for i, name in enumerate(names)}
+  found = [
+    ids_of(piece, numbers, size)
+    for sentence in split(text)
+    for piece in pieces(words_of(sentence), size)
+  ]
+  return np.concatenate([np.zeros(0, np.int32), *found])

@@ -26,17 +26,13 @@ class Reader:
       r"(\w+) (?:(?:went|walked|has gone) to|is back in) the (\w+)", text
     ) or re.fullmatch(r"(\w+) wanted the \w+ but chose the (\w+)", text):
       self.places.setdefault(m[1], []).append(m[2])
-    elif m := re.fullmatch(
-      r"(\w+) (?:took|picked up|grabbed) the (\w+)", text
-    ):
+    elif m := re.fullmatch(r"(\w+) (?:took|picked up|grabbed) the (\w+)", text):
       self.things[m[2]] = m[1]
     elif m := re.fullmatch(r"(\w+) (?:left|put) the (\w+) in the (\w+)", text):
       assert self.places[m[1]][-1] == m[3]
       assert self.things[m[2]] == m[1]
       self.things[m[2]] = m[3]
-    elif m := re.fullmatch(
-      r"(\w+) (?:gave|handed) the (\w+) to (\w+)", text
-    ):
+    elif m := re.fullmatch(r"(\w+) (?:gave|handed) the (\w+) to (\w+)", text):
       assert self.things[m[2]] == m[1] != m[3]
       self.things[m[2]] = m[3]
     else:
@@ -164,9 +160,7 @@ def test_prose_of_the_test_is_never_trained_on(haystack):
       example = source[i]
       rows = example["inputs"].reshape(-1, T)
       noise = example["ground_truth"].reshape(-1, T).max(1) == 0
-      found |= {
-        row.tobytes() for row in rows[:-1][noise[:-1]] if 1 not in row
-      }
+      found |= {row.tobytes() for row in rows[:-1][noise[:-1]] if 1 not in row}
     return found
 
   train, test = lines("train"), lines("test")
@@ -233,7 +227,7 @@ def test_sentences_are_plain_words_in_pieces():
   ]
   words = [str(i) for i in range(20)]
   assert [len(p) for p in prose.pieces(words, 8)] == [6, 7, 7]
-  assert sum(map(list, prose.pieces(words, 8)), []) == words
+  assert [word for p in prose.pieces(words, 8) for word in p] == words
   other = Document("b.py", "b", text, "test")
   both = prose.prose([document, other], 8)
   assert both["test"] == []
