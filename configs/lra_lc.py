@@ -1,7 +1,10 @@
-"""Long texts: document matching on a laptop, and the Long Range Arena (LRA).
+"""Long texts: facts hidden in prose, and the Long Range Arena (LRA).
 
 python -m nema_lc_jax.main --config=configs/lra_lc.py
-  Quick: do two windows of bytes come from the same Python module? Modules of
+  Quick, without any download: who is where, as told by a few sentences that are
+  scattered among those of Python's documentation?
+python -m nema_lc_jax.main --config=configs/lra_lc.py:pytext
+  Do two windows of bytes come from the same Python module? Modules of
   validation and test are never trained on.
 
 LRA, for accelerators: lengths, batches, splits and steps follow the protocol
@@ -283,8 +286,8 @@ def _pathfinder_small(c: ConfigDict) -> ConfigDict:
 
 
 VARIANTS = {
-  "haystack": ("facts hidden among sentences of documentation", _haystack),
-  "quick": ("do two windows of bytes come from one Python module?", _pytext),
+  "haystack": ("who is where? facts hidden in documentation", _haystack),
+  "pytext": ("do two windows of bytes come from one Python module?", _pytext),
   "listops": ("the value of a nested list, up to 2,000 tokens", _listops),
   "text": ("is a review of IMDb positive? 4,000 bytes", _text),
   "retrieval": ("are two papers related? 2 x 4,000 bytes", _retrieval),
@@ -299,6 +302,6 @@ VARIANTS = {
 }
 
 
-def get_config(variant: str = "quick") -> ConfigDict:
+def get_config(variant: str = "haystack") -> ConfigDict:
   """The config of a variant."""
   return default.choose("configs/lra_lc.py", variant, VARIANTS)

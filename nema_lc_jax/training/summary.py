@@ -151,6 +151,11 @@ def print_summary(summary: Summary, workdir: Path) -> None:
     f" {high:.4f}], {examples}, best checkpoint of"
     f" step {summary.best_step}"
   )
+  oracle = summary.oracle_accuracy_by_length or {}
+  for times, accuracy in summary.test_accuracy_by_length.items():
+    if times != "1":
+      best = f", oracle {oracle[times]:.4f}" if times in oracle else ""
+      print(f"  at {times} times the length: {accuracy:.4f}{best}")
   if (off := summary.test_accuracy_memory_off) is not None:
     print(f"  memory off: {off:.4f}")
   if (fifo := summary.test_accuracy_under_fifo) is not None:

@@ -378,7 +378,7 @@ def test_interval(successes, examples, low, high):
 
 def test_pairs_of_texts_are_told_apart_from_end_to_end(tmp_path):
   # Of retrieval and toy this is shown in test_lra_lc.py and test_main.py.
-  c = lra_lc.get_config("quick")
+  c = lra_lc.get_config("pytext")
   c.data.num_eval, c.data.num_test = 8, 8
   c.model.update(width=8, num_heads=2)
   c.memory.policy = "fifo"
