@@ -24,7 +24,7 @@ PROTOCOL = {  # length, batch size: of the Long Range Arena
 def test_each_variant_is_a_run_that_can_be(variant):
   c = lra_lc.get_config(variant)
   _check_lengths(stages_of(c), c)
-  assert set(c.data) - {"name", "path"} <= data.options_of(c.data.name)
+  assert set(c.data) - {"name", *data.PLACES} <= data.options_of(c.data.name)
   models.build_model(
     head="classify", vocab_size=257, num_classes=2, **c.model, **c.memory
   )
