@@ -1,10 +1,8 @@
 """A trained run's stream: as an object, as a command, as exported programs."""
 
 import io
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -166,18 +164,3 @@ def test_exported_programs_answer_without_this_package(
   np.testing.assert_allclose(logits, want, atol=1e-5)
   with pytest.raises(ConfigError, match="not empty"):
     export(stream.functions, stream.params, tmp_path / "e", block=16)
-
-
-def test_the_example_of_the_readme_runs(workdir, monkeypatch, tmp_path, capsys):
-  readme = (Path(__file__).parents[2] / "README.md").read_text()
-  example = re.findall(r"^```python\n(.*?)^```$", readme, re.S | re.M)[1]
-  assert "runs/imdb-learned-seed0" in example
-  example = example.replace("runs/imdb-learned-seed0", str(workdir))
-  # The run at hand reads ids.
-  example = re.sub(r"b\"[^\"]*\"", "[3, 1, 4]", example)
-  monkeypatch.chdir(tmp_path)
-  scope = {}
-  exec(example, scope)  # The code of our own README.
-  assert "[" in capsys.readouterr().out
-  back = Stream(workdir).load("state")
-  np.testing.assert_array_equal(back.answer(), scope["stream"].answer())

@@ -1,7 +1,9 @@
 """A stream of sentences, of a model that reads words."""
 
 import io
+import re
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -98,3 +100,21 @@ def test_mistakes_are_named(haystack_run, workdir):
     stream.push(b"a text")
   with pytest.raises(ConfigError, match="a query must have at least 1 token"):
     stream.answer("?!")
+
+
+def test_the_example_of_the_readme_runs(
+  haystack_run, monkeypatch, tmp_path, capsys
+):
+  folder, experiment = haystack_run
+  readme = (Path(__file__).parents[2] / "README.md").read_text()
+  example = re.findall(r"^```python\n(.*?)^```$", readme, re.S | re.M)[1]
+  assert "runs/haystack-learned-seed0" in example
+  monkeypatch.chdir(tmp_path)
+  scope = {}
+  exec(example.replace("runs/haystack-learned-seed0", str(folder)), scope)
+  assert capsys.readouterr().out.strip() in experiment.dataset.label_names
+  back = Stream(folder).load("state")
+  question = "where is anna"
+  np.testing.assert_array_equal(
+    back.answer(question), scope["stream"].answer(question)
+  )
