@@ -36,8 +36,8 @@ COLOURS = (
 )
 
 
-# In texts with more chunks, and if facts have more words, none is written out.
-MOST_CHUNKS, MOST_WORDS = 24, 4
+# Facts of more words, or of a larger memory, would not fit into its cells.
+MOST_CHUNKS, MOST_SLOTS, MOST_WORDS = 18, 12, 4
 
 
 def memory_timeline(
@@ -53,8 +53,10 @@ def memory_timeline(
   N, M = trace.operation.shape
   width = float(np.clip(2.4 + 0.16 * N, 7.8, 13.0))
   tracks = float(np.clip(0.30 * M, 1.5, 5.2))
-  if len(facts):
-    tracks = max(tracks, float(np.clip(0.42 * M, 1.5, 5.2)))
+  words = max((len(fact.split()) for fact in facts), default=0)
+  fits = N <= MOST_CHUNKS and M <= MOST_SLOTS and words <= MOST_WORDS
+  if words and fits:
+    tracks = max(1.5, 0.11 * words * M)
   # From the top: legend, facts, operations, attention.
   heights = [0.2, 0.22, tracks, 0.6 * tracks]
   if trace.ground_truth is None:
@@ -66,7 +68,7 @@ def memory_timeline(
   if trace.ground_truth is not None:
     _draw_facts(axes[1], trace.ground_truth, dot=min(4.5, 45 * width / N))
   _tracks(axes[-2], shade(trace).transpose(1, 0, 2))
-  if max((len(fact.split()) for fact in facts), default=0) <= MOST_WORDS:
+  if fits:
     _write_facts(axes[-2], trace, facts)
   axes[-2].set_ylabel("slot (paler: weaker)")
   _draw_attention(axes[-1], trace)
@@ -86,8 +88,6 @@ def _draw_facts(ax: Axes, truth: np.ndarray, *, dot: float) -> None:
 
 
 def _write_facts(ax: Axes, trace: Trace, facts: Sequence[str]) -> None:
-  if len(trace.operation) > MOST_CHUNKS:
-    return
   stored = (WRITTEN, REPLACED, RENEWED, UPDATED)
   cells = np.argwhere(np.isin(trace.operation, stored))
   for n, m in cells[cells[:, 0] < len(facts)]:

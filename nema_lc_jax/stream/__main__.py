@@ -6,6 +6,7 @@ standard error.
 """
 
 import argparse
+import re
 import resource
 import sys
 import time
@@ -34,6 +35,7 @@ EXAMPLES = """\
       StableHLO programs for serving, which need only jax
 """
 READ = 1 << 16  # bytes at a time
+SPACE, SENTENCE_END = re.compile(rb"\s"), re.compile(rb"[.!?:;]\s|\n\s*\n")
 
 
 def make_parser() -> Parser:
@@ -83,8 +85,9 @@ def read_tokens(file: BinaryIO, kind: str) -> Iterator["Tokens"]:
     file: opened in binary mode.
     kind: "bytes", "words", of which a piece has whole sentences, or "ids".
   """
-  rest, parse = b"", _numbers
+  rest, parse, end = b"", _numbers, SPACE
   if kind == "words":
+    end = SENTENCE_END
     parse = lambda piece: piece.decode("utf-8", errors="replace")
   # read1 returns available bytes, and does not wait for a full block.
   while piece := file.read1(READ):
@@ -93,10 +96,8 @@ def read_tokens(file: BinaryIO, kind: str) -> Iterator["Tokens"]:
       continue
     piece = rest + piece
     # The last sentence, or number, may continue in the next piece.
-    ends = (b". ", b".\n", b"? ", b"?\n", b"! ", b"!\n", b"\n\n")
-    if kind == "ids":
-      ends = (b"\n", b" ", b"\t")
-    cut = max((piece.rfind(e) + len(e) for e in ends if e in piece), default=0)
+    ends = [match.end() for match in end.finditer(piece)]
+    cut = ends[-1] if ends else 0
     piece, rest = piece[:cut], piece[cut:]
     if piece.strip():
       yield parse(piece)
@@ -118,7 +119,7 @@ def _check_export(args: argparse.Namespace, stream: "Stream") -> None:
   for name in ("query", "every", "load", "save"):
     if getattr(args, name) is not None:
       raise ConfigError(f"--{name} and --export cannot be combined.")
-  if stream.task.questions:
+  if stream.asks:
     raise ConfigError(
       "--export is not possible for a run on questions about documents: its"
       " programs answer without a question."
@@ -149,9 +150,15 @@ def _run(args: argparse.Namespace) -> None:
   query = args.query
   if query is not None and kind != "words":
     query = query.encode() if kind == "bytes" else _numbers(query.encode())
-  elif stream.task.questions:
+  elif query is None and stream.asks:
     raise ConfigError(
       "the run answers questions about documents: give one by --query."
+    )
+  sentence = stream.task.sentence_length
+  if kind == "words" and (args.every or 0) % sentence:
+    raise ConfigError(
+      f"--every must be a multiple of {sentence}, the tokens of a sentence, got"
+      f" {args.every}."
     )
   if args.load:
     stream.load(args.load)

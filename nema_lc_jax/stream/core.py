@@ -34,6 +34,16 @@ class StreamState:
   seed: Array  # [] u32, for random policies
 
 
+class _Reader(NamedTuple):
+  config: ModelConfig
+  model: Model
+  skips_padding: bool
+
+  def valid(self, tokens: Array, within: Array) -> Array:
+    """The tokens within the text that are read."""
+    return within & (tokens > 0) if self.skips_padding else within
+
+
 class Streaming(NamedTuple):
   """Streaming inference as pure functions, for jit, and vmap over streams.
 
@@ -70,8 +80,6 @@ def make_stream(*, skips_padding: bool = False, **fields) -> Streaming:
       without slots and for the heads match and masked_lm.
   """
   model, c = build_model(**fields), ModelConfig(**fields)
-  if skips_padding and model.apply_segment is not None:
-    model = model._replace(apply_segment=_skipping(model.apply_segment))
   if model.apply_segment is None:
     raise ValueError(
       f"a model with config.model.encoder={c.encoder!r} does not stream; only"
@@ -82,22 +90,12 @@ def make_stream(*, skips_padding: bool = False, **fields) -> Streaming:
       f"a model with the head {c.head!r} does not stream; only classify and"
       " causal_lm do."
     )
+  reader = _Reader(c, model, skips_padding)
   return Streaming(
     init=functools.partial(_init, c),
-    push=functools.partial(_push, c, model),
-    answer=functools.partial(_answer, c, model),
+    push=functools.partial(_push, reader),
+    answer=functools.partial(_answer, reader),
   )
-
-
-def _skipping(apply_segment: Callable) -> Callable:
-  """`Model.apply_segment` that does not read tokens of id 0."""
-
-  def apply(params, key, tokens, valid, state, start):
-    return apply_segment(
-      params, key, tokens, valid & (tokens > 0), state, start
-    )
-
-  return apply
 
 
 def _init(
@@ -116,14 +114,13 @@ def _init(
 
 
 def _push(
-  c: ModelConfig,
-  model: Model,
+  reader: _Reader,
   params: Params,
   state: StreamState,
   tokens: Array,
   length: Array | int | None = None,
 ) -> StreamState:
-  T, n = c.chunk_length, len(tokens)
+  T, n = reader.config.chunk_length, len(tokens)
   length = n if length is None else jnp.clip(length, 0, n)
   # Room for the buffered tokens, the new ones, and one more chunk.
   size = -(-(T + n) // T) * T
@@ -136,75 +133,72 @@ def _push(
   chunks = jnp.maximum(total - 1, 0) // T
   count = chunks * T
   valid = jnp.arange(size - T) < count
-  state = _advance(c, model, params, state, buffer[: size - T], chunks, valid)
+  state = _advance(reader, params, state, buffer[: size - T], chunks, valid)
   return state.replace(
     tokens=jax.lax.dynamic_slice(buffer, (count,), (T,)), filled=total - count
   )
 
 
 def _answer(
-  c: ModelConfig,
-  model: Model,
+  reader: _Reader,
   params: Params,
   state: StreamState,
   query: Array | None = None,
   length: int | None = None,
 ) -> Array:
   if query is not None and length is not None:
-    return _answer_at_end(c, model, params, state, query, length)
+    return _answer_at_end(reader, params, state, query, length)
   if query is not None:
-    state = _close(c, model, params, state, state.filled > 0)
-    state = _push(c, model, params, state, query)
-  valid = jnp.arange(c.chunk_length) < state.filled
-  features, _ = _read(c, model, params, state, state.tokens, valid)
-  if c.per_token:
+    state = _close(reader, params, state, state.filled > 0)
+    state = _push(reader, params, state, query)
+  valid = jnp.arange(reader.config.chunk_length) < state.filled
+  features, _ = _read(reader, params, state, state.tokens, valid)
+  if reader.config.per_token:
     features = features[jnp.maximum(state.filled - 1, 0)]
-  return model.answer(params, features)
+  return reader.model.answer(params, features)
 
 
 def _answer_at_end(
-  c: ModelConfig,
-  model: Model,
+  reader: _Reader,
   params: Params,
   state: StreamState,
   query: Array,
   length: int,
 ) -> Array:
   """The answer to a question that ends a text of `length` tokens."""
-  T, q = c.chunk_length, len(query)
+  T, q = reader.config.chunk_length, len(query)
   chunks = -(-q // T)
   start = chunks * T - q  # of the question, in its chunks
   shared = (state.chunks == length // T - chunks) & (state.filled <= start)
   kept = jnp.where(shared, state.filled, 0)
   text = jnp.pad(state.tokens, (0, (chunks - 1) * T))
-  state = _close(c, model, params, state, ~shared & (state.filled > 0))
+  state = _close(reader, params, state, ~shared & (state.filled > 0))
   place = jnp.arange(chunks * T)
   tokens = jnp.where(place < kept, text, jnp.pad(query, (start, 0)))
   valid = (place < kept) | (place >= start)
   before = (chunks - 1) * T  # The last chunk gives the answer.
   if before:
     state = _advance(
-      c, model, params, state, tokens[:before], chunks - 1, valid[:before]
+      reader, params, state, tokens[:before], chunks - 1, valid[:before]
     )
-  features, _ = _read(c, model, params, state, tokens[before:], valid[before:])
-  return model.answer(params, features)
+  features, _ = _read(reader, params, state, tokens[before:], valid[before:])
+  return reader.model.answer(params, features)
 
 
 def _close(
-  c: ModelConfig, model: Model, params: Params, state: StreamState, due: Array
+  reader: _Reader, params: Params, state: StreamState, due: Array
 ) -> StreamState:
   """The state without a buffer, which the memory reads if that is due."""
-  valid = jnp.arange(c.chunk_length) < state.filled
+  valid = jnp.arange(reader.config.chunk_length) < state.filled
   chunks = due.astype(jnp.int32)
-  state = _advance(c, model, params, state, state.tokens, chunks, valid)
+  state = _advance(reader, params, state, state.tokens, chunks, valid)
   return state.replace(
     tokens=jnp.zeros_like(state.tokens), filled=jnp.zeros_like(state.filled)
   )
 
 
 def _advance(
-  c: ModelConfig,
-  model: Model,
+  reader: _Reader,
   params: Params,
   state: StreamState,
   tokens: Array,
@@ -212,14 +206,15 @@ def _advance(
   valid: Array,
 ) -> StreamState:
   """The state after the memory read the `valid` tokens of `chunks` chunks."""
+  valid = reader.valid(tokens, valid)
 
   def advance(state):
-    features, memory = _read(c, model, params, state, tokens, valid)
+    features, memory = _read(reader, params, state, tokens, valid)
     return state.replace(
       memory=memory,
       chunks=state.chunks + chunks,
       seen=state.seen + valid.sum(),
-      mean=state.mean if c.per_token else features,
+      mean=state.mean if reader.config.per_token else features,
     )
 
   due = jnp.asarray(chunks) > 0
@@ -227,15 +222,15 @@ def _advance(
 
 
 def _read(
-  c: ModelConfig,
-  model: Model,
+  reader: _Reader,
   params: Params,
   state: StreamState,
   tokens: Array,
   valid: Array,
 ) -> tuple[Array, MemoryState]:
   """The features of the valid tokens, and the memory after them."""
-  features, memory = model.apply_segment(
+  valid = reader.valid(tokens, valid)
+  features, memory = reader.model.apply_segment(
     params,
     jax.random.key(state.seed),
     tokens,
@@ -243,6 +238,7 @@ def _read(
     state.memory,
     state.chunks,
   )
+  c = reader.config
   if not c.per_token and not c.pools_last and not c.pools_slots:
     count = valid.sum()
     share = count / jnp.maximum(state.seen + count, 1.0)

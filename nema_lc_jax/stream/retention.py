@@ -26,7 +26,6 @@ from nema_lc_jax.stream.core import make_stream
 from nema_lc_jax.training import restore
 from nema_lc_jax.training.experiment import Experiment, model_fields
 from nema_lc_jax.training.given import settle
-from nema_lc_jax.training.task import task_spec
 
 EXAMPLES = """\
   python -m nema_lc_jax.stream.retention --workdir=runs/rebind-learned-seed0
@@ -64,7 +63,8 @@ def measure(
   """
   config, dataset = experiment.config, experiment.dataset
   examples = dataset.evaluation("test", config.data.length)
-  if dataset.head != "classify" or "answer_position" not in examples[0]:
+  asks = dataset.head == "classify" and "answer_position" in examples[0]
+  if not asks or dataset.sentence_length:
     raise ConfigError(
       "the texts of the task must end with a question about a fact, as in"
       f" recall and rebind; {dataset.name!r} has none."
@@ -87,7 +87,7 @@ def measure(
   b, n, at = np.nonzero(truth[..., :-T] > 0)
   mentioned[b, n, texts[b, n, at]] = True
 
-  stream = make_stream(**model_fields(config, task_spec(dataset)))
+  stream = make_stream(**model_fields(config, experiment.task))
   push = jax.jit(jax.vmap(stream.push, (None, 0, 0)))
   answer = jax.jit(jax.vmap(stream.answer, (None, 0, 0)))
   state = jax.vmap(stream.init)(jnp.arange(streams))

@@ -51,7 +51,7 @@ def evaluate(
     split: "train", "validation" or "test".
     budget: replaces the model's own; 0 turns the memory off.
     relaxed: applies the model as in training: with its spare slots, soft
-      updates and noise.
+      updates, noise and dropout.
     times: text length as a multiple of data.length; other than at 1, only the
       first eval.examples are evaluated, in smaller batches.
     limit: evaluates only the first so many; None: all.
@@ -133,7 +133,8 @@ def compare(
   parameters but the policy's, and `accuracy_relaxed`, of the model as in
   training. `memory_gain_interval`, `fifo_gain_interval` and
   `relaxed_gain_interval` are 95% intervals of the accuracy minus these, paired
-  by row and weighted by its questions.
+  by row and weighted by its questions. They are missing if the first
+  eval.examples ask nothing.
   For a data set of several tasks the result has `error_by_task`, and its
   metrics have the means over tasks.
   """
@@ -151,8 +152,8 @@ def compare(
     off = evaluated(experiment, params, budget=0)
     result["accuracy_memory_off"] = off.metrics["accuracy"]
     result["memory_gain_interval"] = gain_interval(on, off)
-  if experiment.learns_policy:
-    few = experiment.config.eval.examples
+  few = experiment.config.eval.examples
+  if experiment.learns_policy and on.questions[:few].any():
     fifo = evaluated(*under_fifo(experiment, params), limit=few)
     result["accuracy_under_fifo"] = fifo.metrics["accuracy"]
     result["fifo_gain_interval"] = gain_interval(on, fifo)

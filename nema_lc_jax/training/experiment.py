@@ -15,6 +15,7 @@ import optax
 from ml_collections import ConfigDict
 
 from nema_lc_jax import data, models
+from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.training import capacity, distributed
 from nema_lc_jax.training.checks import LOSSES, Stage, checked_stages
@@ -41,6 +42,7 @@ class Experiment:
   dataset: data.Dataset | None  # None: a model without data
   steps: CompiledSteps
   stages: tuple[Stage, ...]
+  task: TaskSpec  # of the model; the data set's may have fewer classes
 
   @property
   def model(self) -> models.Model:
@@ -168,6 +170,12 @@ def make_experiment(
   dataset = load_data(config)
   task = task or task_spec(dataset)
   dataset = task.fit(dataset)
+  size = dataset.sentence_length
+  if size not in (0, config.model.chunk_length):
+    raise ConfigError(
+      f"config.model.chunk_length={config.model.chunk_length} must be the"
+      f" sentence_length of data set {dataset.name!r}, {size}."
+    )
   experiment = _assemble(config, stages, dataset, task)
   capacity.require_fits(
     capacity.of_params(experiment.steps.template)
@@ -188,11 +196,12 @@ def under_fifo(
 ) -> tuple[Experiment, Params]:
   """A model with slots, and its parameters, under the policy fifo.
 
-  Every candidate is written, at full strength, in place of the oldest item.
+  Candidates are written at full strength, as many as the budget allows, each
+  in place of the oldest item.
   """
   config = experiment.config.copy_and_resolve_references()
   config.memory.policy = "fifo"
-  steps = build_steps(config, task_spec(experiment.dataset))
+  steps = build_steps(config, experiment.task)
   under = dataclasses.replace(experiment, config=config, steps=steps)
   return under, params | {"policy": ()}
 
@@ -258,7 +267,7 @@ def _assemble(
   dataset: data.Dataset | None,
   task: TaskSpec,
 ) -> Experiment:
-  return Experiment(config, dataset, build_steps(config, task), stages)
+  return Experiment(config, dataset, build_steps(config, task), stages, task)
 
 
 def build_steps(config: ConfigDict, task: TaskSpec) -> CompiledSteps:

@@ -159,7 +159,7 @@ def print_summary(summary: Summary, workdir: Path) -> None:
   if (off := summary.test_accuracy_memory_off) is not None:
     print(f"  memory off: {off:.4f}")
   if (fifo := summary.test_accuracy_under_fifo) is not None:
-    first = summary.config["eval"]["examples"]
+    first = min(summary.config["eval"]["examples"], summary.test_examples)
     print(f"  the same parameters under fifo, first {first:,}: {fifo:.4f}")
     relaxed = summary.test_accuracy_relaxed
     print(f"  as in training, first {first:,}: {relaxed:.4f}")

@@ -235,11 +235,18 @@ def test_nothing_in_the_timeline_is_cut_off_or_overlaps(N, M, truth):
 
 
 @pytest.mark.parametrize(
-  ("N", "words", "written"), [(8, 3, True), (8, 5, False), (25, 3, False)]
+  ("N", "M", "words", "written"),
+  [
+    (8, 4, 3, True),
+    (18, 12, 4, True),
+    (8, 4, 5, False),
+    (19, 4, 3, False),
+    (8, 13, 3, False),
+  ],
 )
-def test_short_facts_stand_in_the_slots_that_store_them(N, words, written):
-  trace = make_trace(N, 4)
-  facts = [" ".join([f"w{n}"] * words) for n in range(N)]
+def test_short_facts_stand_in_the_slots_that_store_them(N, M, words, written):
+  trace = make_trace(N, M)
+  facts = [" ".join([f"MARK{n}"] * words) for n in range(N)]
   with style_lib.STYLE():
     figure = memory_timeline(trace, facts=facts)
     figure.draw_without_rendering()
@@ -249,7 +256,7 @@ def test_short_facts_stand_in_the_slots_that_store_them(N, words, written):
   assert {text.get_position() for text in texts} == expected
   for text in texts:
     n, _ = text.get_position()
-    assert text.get_text().split() == [f"w{n}"] * words
+    assert text.get_text().split() == [f"MARK{n}"] * words
     # It fits into its cell.
     box = text.get_window_extent()
     cell = figure.axes[2].transData.transform([[0, 1], [1, 0]])

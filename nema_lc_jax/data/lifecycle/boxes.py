@@ -10,6 +10,7 @@ Language Models" (arXiv:2305.02363), one object at a time.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 
@@ -26,7 +27,7 @@ from nema_lc_jax.data.types import DataError, require_at_least, require_between
 
 ASK, PUT, MOVE, REMOVE = 1, 2, 3, 4
 FIRST_BOX = 5
-MAX_SETS = 10_000
+MAX_SETS = 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,9 +37,8 @@ class Boxes(Facts):
   A box holds at most `capacity` objects. A share `event_rate` of the blocks has
   an operation, drawn from those that are possible, and a share `ask_rate` a
   question; the last block asks, too. A share `empty_rate` of the questions is
-  about an empty box, which is the chance: the answer is the exact set, and
-  each set is a class. A memory with a slot for each object that is in a box has
-  accuracy 1.
+  about an empty box. The answer is the exact set, and each set is a class. A
+  memory with a slot for each object that is in a box has accuracy 1.
   """
 
   num_boxes: int = 4
@@ -68,12 +68,17 @@ class Boxes(Facts):
     """There are no values but boxes."""
     return ()
 
-  @property
+  @functools.cached_property
   def sets(self) -> list[tuple[int, ...]]:
     """The sets of objects that a box may hold, by label."""
     sizes = range(self.capacity + 1)
     of = lambda size: itertools.combinations(range(self.num_keys), size)
     return list(itertools.chain.from_iterable(map(of, sizes)))
+
+  @functools.cached_property
+  def label_of(self) -> dict[tuple[int, ...], int]:
+    """The label of each set."""
+    return {of: label for label, of in enumerate(self.sets)}
 
   @property
   def num_classes(self) -> int:
@@ -92,10 +97,9 @@ class Boxes(Facts):
     """Questions may stand anywhere."""
     return True
 
-  @property
-  def chance(self) -> float:
-    """Accuracy of always answering that the box is empty."""
-    return self.empty_rate
+  def chance_at(self, length: int) -> float:
+    """Accuracy of always answering the same set."""
+    return self.majority(length)
 
   @property
   def min_blocks(self) -> int:
@@ -105,7 +109,8 @@ class Boxes(Facts):
   def check(self) -> None:
     """Raises DataError for options out of their range."""
     super().check()
-    require_at_least(1, num_live=self.num_live, capacity=self.capacity)
+    require_at_least(1, num_live=self.num_live)
+    require_at_least(1, most=max(self.num_keys, 1), capacity=self.capacity)
     require_at_least(2, num_boxes=self.num_boxes)
     require_between(0, 1, event_rate=self.event_rate, ask_rate=self.ask_rate)
     require_between(0, 1, empty_rate=self.empty_rate)
@@ -118,10 +123,11 @@ class Boxes(Facts):
       raise DataError(
         f"num_live {self.num_live} is above num_keys {self.num_keys}"
       )
-    if self.num_live >= self.num_boxes * self.capacity:
+    room = (self.num_boxes - 1) * self.capacity
+    if self.num_live > room:
       raise DataError(
-        f"num_live {self.num_live} must be below num_boxes * capacity ="
-        f" {self.num_boxes * self.capacity}, or nothing could be moved"
+        f"num_live {self.num_live} is above (num_boxes - 1) * capacity ="
+        f" {room}: with fewer free places some objects could not be moved"
       )
     if self.num_classes > MAX_SETS:
       raise DataError(
@@ -154,7 +160,7 @@ class Room:
 
   def __init__(self, task: Boxes):
     self._task = task
-    self._label = {of: label for label, of in enumerate(task.sets)}
+    self._label = task.label_of
     self._place: dict[int, tuple[int, int]] = {}  # object: (box, block)
     self._answers = [[0] for _ in range(task.num_boxes)]  # labels over time
 

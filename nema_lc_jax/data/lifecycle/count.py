@@ -115,12 +115,16 @@ class Count(Facts):
     ]
     return Script(items, *questions[-1][1:], earlier=questions[:-1])
 
-  def limits(self, split: str, length: int, num_slots: int) -> dict[str, float]:
-    """The best accuracy without updates."""
-    best = self.limit_without_updates(length // self.block, num_slots)
-    return {"best_without_updates": best}
+  def chance_at(self, length: int) -> float:
+    """Accuracy of always answering the same remainder."""
+    return self.majority(length)
 
-  def limit_without_updates(
+  def limits(self, split: str, length: int, num_slots: int) -> dict[str, float]:
+    """The accuracy of a memory of single marks."""
+    found = self.limit_of_single_marks(length // self.block, num_slots)
+    return {"single_marks": found}
+
+  def limit_of_single_marks(
     self, blocks: int, num_slots: int, texts: int = 4000
   ) -> float:
     """Accuracy at so many blocks if each slot holds one mark, from a sample.

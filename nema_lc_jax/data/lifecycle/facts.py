@@ -23,6 +23,9 @@ from nema_lc_jax.data.types import (
   require_at_least,
 )
 
+# Texts on which the share of an answer is counted.
+SAMPLE = 500
+
 
 class Item(NamedTuple):
   """Consecutive tokens in one block."""
@@ -148,6 +151,20 @@ class Facts:
     """The best accuracy without the text."""
     return 1 / self.num_values
 
+  def chance_at(self, length: int) -> float:
+    """The best accuracy without the text at a length, for most tasks at all."""
+    del length
+    return self.chance
+
+  def majority(self, length: int) -> float:
+    """The share of the most frequent answer in a sample of texts."""
+    counts = np.zeros(self.num_classes, int)
+    for seed in range(SAMPLE):
+      example = self.draw(np.random.default_rng(seed), length, False)
+      answers = example["label"][example["label"] >= 0]
+      counts += np.bincount(answers, minlength=self.num_classes)
+    return float(counts.max() / counts.sum())
+
   @property
   def several_questions(self) -> bool:
     """Whether a label stands at each token that asks, not at the text."""
@@ -230,7 +247,9 @@ class Facts:
     T = self.block
     answers = np.full(len(inputs), -1, np.int32)
     source = np.full(len(inputs), -1, np.int32)
-    stale = np.full((len(inputs), self.num_classes), -1, np.int32)
+    several = self.several_questions
+    rows = len(inputs) if several else 1
+    stale = np.full((rows, self.num_classes), -1, np.int32)
     for question in questions:
       end = (question.block + 1) * T
       at = slice(end - len(question.tokens), end)
@@ -238,9 +257,10 @@ class Facts:
       if question.source >= 0:
         source[at] = question.source * T
       answers[end - 1] = question.label
-      stale[end - 1, : len(question.stale)] = question.stale
-    if not self.several_questions:
-      answers, stale = answers[end - 1], stale[end - 1]
+      at = end - 1 if several else 0
+      stale[at, : len(question.stale)] = question.stale
+    if not several:
+      answers, stale = answers[end - 1], stale[0]
     return {"label": answers, "answer_position": source, "stale": stale}
 
   def dataset(self) -> Dataset:
@@ -264,7 +284,7 @@ class Facts:
       num_classes=self.num_classes,
       sizes=(self.num_eval, self.num_test),
       check=self.check_length,
-      chance=self.chance,
+      chance=self.chance_at,
       head="causal_lm" if self.several_questions else "classify",
       description=f"{self.name}: {self.summary}",
       token_names=self.token_names,

@@ -129,7 +129,9 @@ class Gather(Facts):
     return Script(items, *questions[-1][1:], earlier=questions[:-1])
 
   def limits(self, split: str, length: int, num_slots: int) -> dict[str, float]:
-    """The best accuracy without updates."""
+    """The best accuracy without updates, if the last block alone asks."""
+    if self.several_questions:
+      return {}
     best = self.limit_without_updates(length // self.block, num_slots)
     return {"best_without_updates": best}
 

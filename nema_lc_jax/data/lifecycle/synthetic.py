@@ -31,7 +31,7 @@ def generated(
   num_classes: int,
   sizes: tuple[int, int],
   check: Callable[[int], None],
-  chance: float,
+  chance: float | Callable[[int], float],
   description: str,
   head: str = "classify",
   token_names: Sequence[str] = (),
@@ -52,8 +52,8 @@ def generated(
     num_classes: number of labels.
     sizes: number of validation and of test examples.
     check: raises DataError for a length that an example does not fit into.
-    chance: the best accuracy without the text. The label must follow from the
-      text, so that the best possible accuracy is 1.
+    chance: the best accuracy without the text, or a function of the length. The
+      label must follow from the text, so that the best possible accuracy is 1.
     description: one line.
     head: as in `Dataset`.
     token_names: as in `Dataset`.
@@ -82,7 +82,10 @@ def generated(
     num_examples=num_examples,
     train=lambda length, _: grain.MapDataset.source(examples("train", length)),
     evaluation=examples,
-    baselines=lambda *_: {"chance": chance, "best_possible": 1.0},
+    baselines=lambda _, length: {
+      "chance": chance(length) if callable(chance) else chance,
+      "best_possible": 1.0,
+    },
     fingerprint=fingerprint(name=name, sizes=sizes, **options),
     description=description,
     token_names=token_names,

@@ -20,7 +20,6 @@ from nema_lc_jax.data.text import story
 from nema_lc_jax.data.text.corpus import corpus_fingerprint, read_corpus
 from nema_lc_jax.data.text.prose import frequent, ids_of, prose
 from nema_lc_jax.data.types import (
-  MAX_TOKENS,
   DataError,
   Dataset,
   Example,
@@ -33,6 +32,7 @@ from nema_lc_jax.data.types import (
 
 PAD, UNKNOWN = "", "<unk>"
 LONGEST = 8  # words of the longest sentence of a story, or question
+MAX_WORDS = 2**14  # of a sentence, or with a token of their own
 MOST_DRAWS = 1000  # stories, until something can be asked
 SAMPLE = 1000  # examples that the baselines are counted on
 
@@ -75,14 +75,14 @@ def load(
     DataError: for options out of their range.
   """
   texts = _Texts(
-    kinds=tuple(kinds),
+    length=length,
+    kinds=kinds,
     num_people=num_people,
     num_objects=num_objects,
     facts=(min_facts, max_facts),
     sentence_length=sentence_length,
     vocabulary=vocabulary,
   )
-  texts.check_length(length)
   require_at_least(1, num_eval=num_eval, num_test=num_test)
   sizes = {"train": TRAIN_EXAMPLES, "validation": num_eval, "test": num_test}
 
@@ -123,9 +123,10 @@ def load(
 class _Texts:
   """Draws examples from a grammar and the prose of each split."""
 
-  def __init__(self, **options):
+  def __init__(self, length: int, **options):
     self.options = options
     self._check()
+    self.check_length(length)
     documents = read_corpus(Path(sysconfig.get_paths()["stdlib"]))
     self.identity = corpus_fingerprint(documents)
     self._size = options["sentence_length"]
@@ -142,22 +143,27 @@ class _Texts:
       for split, texts in found.items()
     }
     self._sentence = functools.cache(lambda text: encode(text.split()))
+    # Raises the error of a story that is too short for its questions.
+    self.draw(np.random.default_rng(0), length, "train")
 
   def _check(self) -> None:
     """Raises DataError for options out of their range."""
     o, (least, most) = self.options, self.options["facts"]
-    require_at_least(LONGEST, sentence_length=o["sentence_length"])
-    require_at_least(1, min_facts=least, num_objects=o["num_objects"])
+    sizes = {name: o[name] for name in ("sentence_length", "vocabulary")}
+    require_at_least(LONGEST, most=MAX_WORDS, **sizes)
+    require_at_least(1, min_facts=least)
     require_at_least(least, max_facts=most)
-    require_at_least(1, vocabulary=o["vocabulary"], most=MAX_TOKENS)
     require_at_least(1, num_people=o["num_people"], most=len(story.PEOPLE))
     require_at_least(1, num_objects=o["num_objects"], most=len(story.OBJECTS))
-    unknown = [kind for kind in o["kinds"] if kind not in story.KINDS]
-    if unknown or not o["kinds"]:
+    kinds, known = o["kinds"], ", ".join(story.KINDS)
+    if not isinstance(kinds, list | tuple) or not kinds:
       raise DataError(
-        f"kinds must be some of {', '.join(story.KINDS)}; got"
-        f" {', '.join(map(repr, unknown)) or 'none'}"
+        f"kinds must be a tuple of some of {known}; got {kinds!r}"
       )
+    o["kinds"] = tuple(kinds)
+    for kind in kinds:
+      if kind not in story.KINDS:
+        raise DataError(f"kinds must be some of {known}; got {kind!r}")
 
   def check_length(self, length: int) -> None:
     """Raises DataError unless `length` is whole sentences, and enough."""
@@ -201,7 +207,8 @@ class _Texts:
     }
     for n, (place, sentence) in enumerate(zip(places, sentences, strict=True)):
       inputs[place] = self._sentence(sentence.words)
-      fields["ground_truth"][place] = 2 if n in asked.sources else 1
+      if sentence.is_fact:
+        fields["ground_truth"][place] = 2 if n in asked.sources else 1
       if sentence.invalidates >= 0:
         fields["invalidates"][place] = places[sentence.invalidates] * T
       if sentence.updates >= 0:

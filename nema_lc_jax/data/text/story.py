@@ -2,7 +2,7 @@
 
 What may happen, in sentences of at most 8 words:
 
-move   mary went to the garden         or: mary left the kitchen for the garden
+move   mary went to the garden
 take   mary took the lamp
 drop   mary left the lamp in the garden
 give   mary gave the lamp to john
@@ -14,7 +14,7 @@ where    where is mary                      the last move
 object   where is the lamp                  who took it and where that person is
 holder   who has the lamp                   the last sentence about the lamp
 before   where was mary before the garden   the last two moves
-count    how many things has mary           all about what she has
+count    how many things has mary           all about what she had or has
 """
 
 from collections.abc import Sequence
@@ -76,8 +76,10 @@ class Sentence(NamedTuple):
   """One event of a story."""
 
   words: str
-  # Numbers of the sentences that are needed for no question any more, and of
-  # the newest one about the same person or object; -1: none.
+  # Whether a question may need it.
+  is_fact: bool
+  # Numbers of the sentence that is needed for no question any more, and of the
+  # newest one about the same person or object; -1: none.
   invalidates: int
   updates: int
 
@@ -121,7 +123,8 @@ class Story:
     # where each object is: a place or a person, with its sentence.
     self._moves = {p: [] for p in self._people}
     self._where: dict[str, tuple[str, int]] = {}
-    self._holdings = dict.fromkeys(self._people, -1)  # newest sentence about
+    # The sentences about what a person has.
+    self._holdings: dict[str, list[int]] = {p: [] for p in self._people}
     self._answers: dict[tuple[str, str], list[str]] = {}
     self.sentences: list[Sentence] = []
 
@@ -203,8 +206,8 @@ class Story:
         return None
       return moves[0][0], [n for _, n in moves]
     if kind == "count":
-      n = self._holdings[subject]
-      return None if n < 0 else (NUMBERS[self._has(subject)], [n])
+      told = self._holdings[subject]
+      return (NUMBERS[self._has(subject)], told) if told else None
     if subject not in self._where:
       return None
     at, n = self._where[subject]
@@ -227,15 +230,19 @@ class Story:
     void = past[-kept][1] if len(past) >= kept else -1
     newest = past[-1][1] if past else -1
     past.append((place, n))
-    return Sentence(form.format(p=person, l=place, k=other), void, newest)
+    words = form.format(p=person, l=place, k=other)
+    needed = bool({"where", "before", "object"} & {*self._kinds})
+    return Sentence(words, needed, void if needed else -1, newest)
 
-  def _about(self, thing: str, at: str, *people: str) -> tuple[int, int]:
+  def _about(self, thing: str, at: str, *people: str) -> tuple[bool, int, int]:
     """Moves an object; the fields of its sentence after the words."""
     n = len(self.sentences)
     _, before = self._where.get(thing, ("", -1))
     self._where[thing] = at, n
-    self._holdings |= dict.fromkeys(people, n)
-    return before, before
+    for person in people:
+      self._holdings[person].append(n)
+    # Counting needs all that was said.
+    return True, -1 if "count" in self._kinds else before, before
 
   def _take(self, person: str, thing: str) -> Sentence:
     words = self._pick(TAKES).format(p=person, o=thing)

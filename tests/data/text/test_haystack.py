@@ -198,12 +198,20 @@ def test_rare_words_share_a_token():
     ({"length": 100}, "a length that is a multiple of sentence_length=8"),
     ({"length": 96}, "at least 104, for max_facts=12 and a question; got 96"),
     ({"sentence_length": 7}, "sentence_length must be an integer of at least"),
-    ({"kinds": ("where", "why")}, "kinds must be some of where, object,"),
-    ({"kinds": ()}, "got none"),
+    ({"kinds": ("where", "why")}, "some of where, object, holder, before,"),
+    ({"kinds": ("where", "why")}, "got 'why'"),
+    ({"kinds": ()}, "kinds must be a tuple of some of where, object, holder,"),
+    ({"kinds": None}, "got None"),
+    ({"kinds": "where"}, "got 'where'"),
+    ({"sentence_length": 10**6}, "sentence_length must be an integer of at mo"),
+    (
+      {"kinds": ("before",), "min_facts": 1, "max_facts": 1},
+      "in 1000 stories nothing could be asked (kinds=before); max_facts=1",
+    ),
     ({"num_people": 13}, "num_people must be an integer of at most 12"),
     ({"num_objects": 0}, "num_objects must be an integer of at least 1"),
     ({"max_facts": 5}, "max_facts must be an integer of at least 6, got 5"),
-    ({"vocabulary": 0}, "vocabulary must be an integer of at least 1"),
+    ({"vocabulary": 0}, "vocabulary must be an integer of at least 8"),
   ],
 )
 def test_errors_name_the_options(options, message, error_of):
