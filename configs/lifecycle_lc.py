@@ -51,6 +51,9 @@ def _pressure(c: ConfigDict) -> ConfigDict:
 def _gather(c: ConfigDict) -> ConfigDict:
   """A slot for each entity, which has three attributes."""
   c = _facts(c)
+  # Share of the blocks without a statement that ask, at least 0 and at most 1;
+  # 0: the last one alone.
+  c.data.ask_rate = 0.0
   # In short texts, first with a slot for every chunk, then with few slots.
   c.train.curriculum = ((0.25, 64, 8), (0.5, 64, 4))
   c.train.steps = 2000
@@ -104,7 +107,8 @@ def _remember(c: ConfigDict) -> ConfigDict:
 
 def _count(c: ConfigDict) -> ConfigDict:
   """A slot for each of 3 keys."""
-  c = _gather(c)
+  c = _facts(c)
+  c.train.learning_rate = 4e-3
   c.memory.num_slots = 3
   c.memory.controller.update_rule = "gated_change"
   # Few slots from the start: with one for each mark nothing has to count.
@@ -150,7 +154,7 @@ VARIANTS = {
     _gather,
   ),
   "boxes": ("objects in boxes: the exact contents are asked", _boxes),
-  "pi_updates": ("4 keys, each updated up to 400 times", _pi_updates),
+  "pi_updates": ("4 keys, each updated up to 399 times", _pi_updates),
   "rewrite": ("50 pairs of 4 keys: the newest value", _rewrite),
   "remember": ("50 pairs of different keys", _remember),
   "count": ("how often a key was marked, modulo 5", _count),

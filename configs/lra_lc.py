@@ -56,6 +56,7 @@ def _haystack(c: ConfigDict) -> ConfigDict:
   # Questions: where, object, holder, before, count.
   c.data.kinds = ("where",)
   c.data.num_people = 4  # in a story, at most 12
+  c.data.num_objects = 3  # in a story, at most 8, if questions are about them
   c.data.min_facts = 6  # sentences of a story, at least
   c.data.max_facts = 12  # sentences of a story, at most
   c.data.vocabulary = 2000  # words of the prose with a token of their own

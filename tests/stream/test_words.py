@@ -13,7 +13,9 @@ from nema_lc_jax.data.text import prose
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.stream import Stream
 from nema_lc_jax.stream.__main__ import main
+from nema_lc_jax.training.experiment import make_experiment
 from nema_lc_jax.training.restore import open_run
+from tests.helpers import save_run
 
 T = 8
 
@@ -29,8 +31,15 @@ def written(experiment, number):
   return ". ".join(lines).capitalize() + ".", question, example
 
 
-def test_text_gets_the_answer_of_the_example_that_it_is(haystack_run):
+@pytest.mark.parametrize("pool", ["last", "mean", "slots"])
+def test_text_gets_the_answer_of_the_example_that_it_is(
+  haystack_run, pool, tmp_path
+):
   folder, experiment = haystack_run
+  if pool != "last":
+    config = experiment.config.copy_and_resolve_references()
+    config.model.pool = pool
+    folder, experiment = save_run(config, tmp_path), make_experiment(config)
   _, state = open_run(folder, experiment.config)
   for number in range(3):
     text, question, example = written(experiment, number)
@@ -100,6 +109,8 @@ def test_mistakes_are_named(haystack_run, workdir):
     stream.push(b"a text")
   with pytest.raises(ConfigError, match="a query must have at least 1 token"):
     stream.answer("?!")
+  with pytest.raises(ConfigError, match="a query is needed"):
+    stream.answer()
 
 
 def test_the_example_of_the_readme_runs(

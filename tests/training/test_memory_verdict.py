@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from nema_lc_jax.models import make_policy
 from nema_lc_jax.training import evaluation
 from nema_lc_jax.training.evaluation import Evaluated, memory_verdict
 from nema_lc_jax.training.experiment import make_experiment, under_fifo
@@ -101,6 +102,39 @@ def test_as_in_training_all_slots_count(trained):
   spare = experiment.config.memory.overprovisioned_slots
   assert output.state.age.shape[1] == experiment.config.memory.num_slots + spare
   np.testing.assert_array_equal(relaxed.correct, right)
+  found = evaluation.compare(experiment, params, "validation")
+  assert found["accuracy_relaxed"] == relaxed.metrics["accuracy"]
+  on = evaluation.evaluate(experiment, params, "validation", limit=few)
+  low, high = found["relaxed_gain_interval"]
+  gain = on.metrics["accuracy"] - relaxed.metrics["accuracy"]
+  assert (low + high) / 2 == pytest.approx(gain, abs=1e-6)
+
+
+def test_a_model_of_more_classes_than_the_data_have_is_compared_too(trained):
+  experiment, params = trained
+  config = experiment.config.copy_and_resolve_references()
+  config.data.noise_vocab = 4
+  fewer = make_experiment(config, experiment.task)
+  assert fewer.dataset.vocab_size < experiment.task.vocab_size
+  assert "accuracy_under_fifo" in evaluation.compare(
+    fewer, params, "validation"
+  )
+
+
+def my_gate(*, width):
+  """A learned policy of one's own, by the name of this module."""
+  return make_policy("write_gate", width=width)
+
+
+def my_rule(*, width):
+  return make_policy("fifo", width=width)
+
+
+def test_a_policy_of_one_s_own_is_learned_if_it_has_parameters():
+  config = tiny_config()
+  for function, learns in (("my_gate", True), ("my_rule", False)):
+    config.memory.policy = f"{__name__}:{function}"
+    assert make_experiment(config).learns_policy == learns
 
 
 def test_only_learned_policies_are_compared_with_fifo():

@@ -93,3 +93,22 @@ def test_no_constant_answer_is_better_than_chance():
 )
 def test_errors_name_the_options(options, message, error_of):
   assert message in error_of(data.load, "boxes", **options)
+
+
+@pytest.mark.parametrize(
+  "options",
+  [
+    {"num_boxes": 2, "capacity": 2, "num_live": 2},
+    {"num_boxes": 2, "capacity": 1, "num_live": 1, "num_keys": 1},
+    {"num_boxes": 4, "capacity": 8, "num_live": 8},
+    {"event_rate": 0, "ask_rate": 1},
+    {"event_rate": 1, "ask_rate": 0, "empty_rate": 1},
+  ],
+)
+def test_options_at_their_bounds_make_texts(options):
+  task = data.load("boxes", **options)
+  train = task.train(128, 0)
+  for i in range(100):
+    labels = train[i]["label"]
+    assert labels[-1] >= 0
+    assert labels.max() < task.num_classes

@@ -88,5 +88,6 @@ def test_questions_may_stand_anywhere():
     assert (example["label"] >= 0).sum() == asked
     assert text[-3] == 2
     rates.append((asked - 1) / 31)
+  assert data.load("gather", ask_rate=0.5).limits("test", 256, 4) == {}
   # A quarter of the blocks has no statement; half of them ask.
   assert np.mean(rates) == pytest.approx(0.125, abs=0.02)
