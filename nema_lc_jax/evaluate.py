@@ -1,6 +1,7 @@
 """Evaluates a run's best checkpoint on every example of a split.
 
-The result, with the memory on and off, is printed as JSON.
+The result is printed as JSON: with the memory on and off, and for a learned
+policy also under fifo and as in training.
 """
 
 import sys

@@ -8,7 +8,7 @@ from nema_lc_jax.runs.command_line import FROM_FILE, Parser, run_command
 
 EXAMPLES = """\
   python -m nema_lc_jax.main --config=configs/lra_lc.py
-      the quick start: about 5 minutes on 2 CPU cores, without any download
+      the quick start: about 6 minutes on 2 CPU cores, without any download
   python -m nema_lc_jax.main --config=configs/lifecycle_lc.py:rebind \\
       --config.memory.policy=fifo --workdir=runs/mine
       another task with one field of its config changed, in a chosen folder

@@ -23,7 +23,7 @@ EXAMPLES = """\
   python -m nema_lc_jax.inspect --workdir runs/rebind --example 3
       writes runs/rebind/inspect/example_3.html and .png
   python -m nema_lc_jax.inspect --workdir runs/pytext --text my.py
-      reads the bytes of a file, at most data.length of them
+      reads the beginning of a file, at most data.length bytes or words
   python -m nema_lc_jax.inspect --workdir runs/rebind --horizon 64
       writes runs/rebind/inspect/horizon.png and .json
 """
@@ -49,7 +49,7 @@ def make_parser() -> Parser:
     "--text",
     nargs="+",
     metavar="FILE",
-    help="text file instead of the example, for models that read bytes; a model"
+    help="text file instead of the example, for models of bytes or words; a model"
     " that matches two texts takes a second file, or the second text of the"
     " example",
   )

@@ -48,7 +48,7 @@ def read_corpus(root: Path) -> list[Document]:
   splits = assign_splits((group_of(name), len(names[name])) for name in names)
   if set(splits.values()) != set(SPLITS):
     raise DataError(
-      f"pytext: the standard library at {root} has too few text files to split"
+      f"the standard library at {root} has too few text files to split"
     )
   return [
     Document(name, group_of(name), text, splits[group_of(name)])
