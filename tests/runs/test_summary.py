@@ -44,14 +44,15 @@ def test_what_is_written_is_read_back(tmp_path):
 
 
 def test_summaries_of_older_runs_are_read_and_their_configs_are_todays():
-  found = saved()
-  assert len(found) > 40
+  found, renamed = saved(), []
   for path, values in found.items():
     summary = read_summary(path)
     again = json.loads(json.dumps(summary.to_json()))
-    assert values.pop("config") != summary.config, path  # all have old names
+    if values.pop("config") != summary.config:
+      renamed.append(path)
     assert not {"layers", "num_reads"} & set(summary.config["model"]), path
     assert {name: again[name] for name in values} == values, path
+  assert len(renamed) > 40  # have old names of fields
 
 
 def test_what_the_oldest_run_lacks_has_a_default():
