@@ -173,6 +173,9 @@ def get_config() -> ConfigDict:
   # Test examples at multiples above 1, at least 1; at data.length all are
   # tested.
   c.eval.examples = 256
+  # Whether the first so many are also tested under fifo and as in training, if
+  # the policy is learned.
+  c.eval.diagnostics = True
 
   # Training on the task.
   c.train = ConfigDict()

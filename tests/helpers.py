@@ -28,6 +28,7 @@ def tiny_config(variant: str = "recall", **train) -> ConfigDict:
   c.data.num_test = 40
   c.eval.length_multipliers = (1, 2)
   c.eval.examples = 10
+  c.eval.diagnostics = False  # two programs more to compile
   c.model.chunk_length = 8
   c.model.width = 8
   c.model.num_heads = 2

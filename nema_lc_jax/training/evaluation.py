@@ -133,8 +133,8 @@ def compare(
   parameters but the policy's, and `accuracy_relaxed`, of the model as in
   training. `memory_gain_interval`, `fifo_gain_interval` and
   `relaxed_gain_interval` are 95% intervals of the accuracy minus these, paired
-  by row and weighted by its questions. They are missing if the first
-  eval.examples ask nothing.
+  by row and weighted by its questions. They are missing without
+  eval.diagnostics, and if the first eval.examples ask nothing.
   For a data set of several tasks the result has `error_by_task`, and its
   metrics have the means over tasks.
   """
@@ -153,7 +153,9 @@ def compare(
     result["accuracy_memory_off"] = off.metrics["accuracy"]
     result["memory_gain_interval"] = gain_interval(on, off)
   few = experiment.config.eval.examples
-  if experiment.learns_policy and on.questions[:few].any():
+  # Older runs have no such field.
+  wanted = experiment.config.eval.get("diagnostics", True)
+  if wanted and experiment.learns_policy and on.questions[:few].any():
     fifo = evaluated(*under_fifo(experiment, params), limit=few)
     result["accuracy_under_fifo"] = fifo.metrics["accuracy"]
     result["fifo_gain_interval"] = gain_interval(on, fifo)

@@ -152,7 +152,7 @@ def trained():
   """An experiment with a gate that admits about half, and its parameters."""
   config = tiny_config()
   config.memory.update(num_slots=3, overprovisioned_slots=2, budget=1)
-  config.eval.examples = 8
+  config.eval.update(examples=8, diagnostics=True)
   experiment = make_experiment(config)
   params = experiment.init().params
   logit = params["policy"]["gate"]["logit"]
