@@ -50,8 +50,8 @@ def make_parser() -> Parser:
     nargs="+",
     metavar="FILE",
     help="text file instead of the example, for models of bytes or words; a"
-    " model that matches two texts takes a second file, or the second text of the"
-    " example",
+    " model that matches two texts takes a second file, or the second text of"
+    " the example",
   )
   parser.add_argument(
     "--question",
