@@ -82,7 +82,7 @@ def _pairs(c: ConfigDict) -> ConfigDict:
 
 def _pi_updates(c: ConfigDict) -> ConfigDict:
   c = _pairs(c)
-  # 4 pairs of each key and a question about each; up to 400 updates.
+  # 4 pairs of each key and a question about each; up to 399 updates.
   c.data.length = 80
   c.train.curriculum = ((0.25, 80, 20),)
   c.eval.length_multipliers = (1, 4, 16, 64, 80)

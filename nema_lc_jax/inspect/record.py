@@ -129,8 +129,7 @@ def read_texts(
       a question for a model that answers none, or none for one that does.
   """
   dataset = experiment.dataset
-  asks = dataset.questions or dataset.sentence_length > 0
-  if asks != (question is not None):
+  if experiment.task.asks != (question is not None):
     raise ConfigError(
       "--question is needed: the run answers questions about documents."
       if question is None

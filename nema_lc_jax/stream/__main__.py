@@ -119,11 +119,31 @@ def _check_export(args: argparse.Namespace, stream: "Stream") -> None:
   for name in ("query", "every", "load", "save"):
     if getattr(args, name) is not None:
       raise ConfigError(f"--{name} and --export cannot be combined.")
-  if stream.asks:
+  if stream.task.asks:
     raise ConfigError(
       "--export is not possible for a run on questions about documents: its"
       " programs answer without a question."
     )
+
+
+def _query(
+  args: argparse.Namespace, stream: "Stream", kind: str
+) -> "Tokens | None":
+  """The query in the form of the input, whose flags are checked."""
+  sentence = stream.task.sentence_length
+  if kind == "words" and sentence and (args.every or 0) % sentence:
+    raise ConfigError(
+      f"--every must be a multiple of {sentence}, the tokens of a sentence, got"
+      f" {args.every}."
+    )
+  if args.query is None and stream.task.asks:
+    raise ConfigError(
+      "the run answers questions about documents: give one by --query."
+    )
+  if args.query is None or kind == "words":
+    return args.query
+  query = args.query.encode()
+  return query if kind == "bytes" else _numbers(query)
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -147,19 +167,7 @@ def _run(args: argparse.Namespace) -> None:
     print("\n".join(map(str, written)))
     return
   kind = args.tokens or stream.kind
-  query = args.query
-  if query is not None and kind != "words":
-    query = query.encode() if kind == "bytes" else _numbers(query.encode())
-  elif query is None and stream.asks:
-    raise ConfigError(
-      "the run answers questions about documents: give one by --query."
-    )
-  sentence = stream.task.sentence_length
-  if kind == "words" and (args.every or 0) % sentence:
-    raise ConfigError(
-      f"--every must be a multiple of {sentence}, the tokens of a sentence, got"
-      f" {args.every}."
-    )
+  query = _query(args, stream, kind)
   if args.load:
     stream.load(args.load)
   stream.compile(query)

@@ -101,7 +101,7 @@ class Stream:
       query = self.ids(query)
       if not len(query):
         raise ConfigError("a query must have at least 1 token, got none.")
-    if query is None and self.asks:
+    if query is None and self.task.asks:
       raise ConfigError(
         "the run answers questions about documents: a query is needed."
       )
@@ -115,11 +115,6 @@ class Stream:
         )
     logits = self._answer(self.params, self.state, query, length=length)
     return np.asarray(jax.nn.softmax(logits))
-
-  @property
-  def asks(self) -> bool:
-    """Whether an answer needs a question."""
-    return self.task.questions or self.task.sentence_length > 0
 
   @property
   def kind(self) -> str:
@@ -141,7 +136,7 @@ class Stream:
     """
     nothing = np.zeros(self.block, np.int32)
     self._push(self.params, self.state, nothing, 0)
-    if query is not None or not self.asks:
+    if query is not None or not self.task.asks:
       self.answer(query)
 
   def save(self, path: str | Path) -> None:

@@ -23,6 +23,11 @@ class TaskSpec:
   questions: bool = False
   sentence_length: int = 0
 
+  @property
+  def asks(self) -> bool:
+    """Whether an answer needs a question about the text."""
+    return self.questions or self.sentence_length > 0
+
   def fit(self, dataset: data.Dataset) -> data.Dataset:
     """The data set in the numbers of a model of this spec.
 

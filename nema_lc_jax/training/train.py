@@ -27,7 +27,6 @@ from nema_lc_jax.training.summary import (
   print_summary,
   write_trace,
 )
-from nema_lc_jax.training.task import task_spec
 
 
 def run(
@@ -85,7 +84,7 @@ def _claimed(
       held.enter_context(locked(folder))
       claim_folder(
         experiment.config,
-        dataclasses.asdict(task_spec(experiment.dataset)),
+        dataclasses.asdict(experiment.task),
         folder,
         fingerprint=fingerprint,
         force=force,

@@ -113,6 +113,15 @@ def test_mistakes_are_named(haystack_run, workdir):
     stream.answer()
 
 
+def test_words_for_a_model_of_ids_are_one_line(workdir, monkeypatch, capsys):
+  class Input:
+    buffer = io.BufferedReader(io.BytesIO(b"A text."))
+
+  monkeypatch.setattr(sys, "stdin", Input)
+  assert main(["--workdir", str(workdir), "--tokens", "words"]) == 2
+  assert "the model does not read words" in capsys.readouterr().err
+
+
 def test_the_example_of_the_readme_runs(
   haystack_run, monkeypatch, tmp_path, capsys
 ):

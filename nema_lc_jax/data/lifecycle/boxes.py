@@ -63,11 +63,6 @@ class Boxes(Facts):
     """There are no values but boxes."""
     return 0
 
-  @property
-  def value_names(self) -> tuple[str, ...]:
-    """There are no values but boxes."""
-    return ()
-
   @functools.cached_property
   def sets(self) -> list[tuple[int, ...]]:
     """The sets of objects that a box may hold, by label."""
@@ -109,7 +104,6 @@ class Boxes(Facts):
   def check(self) -> None:
     """Raises DataError for options out of their range."""
     super().check()
-    require_at_least(1, num_live=self.num_live)
     require_at_least(1, most=max(self.num_keys, 1), capacity=self.capacity)
     require_at_least(2, num_boxes=self.num_boxes)
     require_between(0, 1, event_rate=self.event_rate, ask_rate=self.ask_rate)
@@ -119,10 +113,7 @@ class Boxes(Facts):
         f"event_rate {self.event_rate} and ask_rate {self.ask_rate} are above 1"
         " together"
       )
-    if self.num_keys < self.num_live:
-      raise DataError(
-        f"num_live {self.num_live} is above num_keys {self.num_keys}"
-      )
+    self.check_live(self.num_live)
     room = (self.num_boxes - 1) * self.capacity
     if self.num_live > room:
       raise DataError(
@@ -148,7 +139,7 @@ class Boxes(Facts):
         items.append(room.change(rng, block))
       elif kind == 1:
         questions.append(room.ask(rng, block))
-    return Script(items, *questions[-1][1:], earlier=questions[:-1])
+    return Script.asking(items, questions)
 
   @property
   def _noise_rate(self) -> float:

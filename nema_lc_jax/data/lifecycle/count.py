@@ -15,7 +15,7 @@ from nema_lc_jax.data.lifecycle.facts import (
   Script,
   loader,
 )
-from nema_lc_jax.data.types import DataError, require_at_least, require_between
+from nema_lc_jax.data.types import require_between
 
 MARK, ASK = 1, 2
 
@@ -51,11 +51,6 @@ class Count(Facts):
     return self.num_values
 
   @property
-  def value_names(self) -> tuple[str, ...]:
-    """Texts name no number."""
-    return ()
-
-  @property
   def label_names(self) -> tuple[str, ...]:
     """The remainders."""
     return tuple(map(str, range(self.num_values)))
@@ -73,12 +68,8 @@ class Count(Facts):
   def check(self) -> None:
     """Raises DataError for options out of their range."""
     super().check()
-    require_at_least(1, num_live=self.num_live)
     require_between(0, 1, fact_rate=self.fact_rate)
-    if self.num_keys < self.num_live:
-      raise DataError(
-        f"num_live {self.num_live} is above num_keys {self.num_keys}"
-      )
+    self.check_live(self.num_live)
 
   def counts(self, rng: np.random.Generator, blocks: int) -> np.ndarray:
     """How often each live key is marked in a text of so many blocks."""
@@ -113,7 +104,7 @@ class Count(Facts):
       )
       for i, key in enumerate(rng.permutation(K))
     ]
-    return Script(items, *questions[-1][1:], earlier=questions[:-1])
+    return Script.asking(items, questions)
 
   def chance_at(self, length: int) -> float:
     """Accuracy of always answering the same remainder."""

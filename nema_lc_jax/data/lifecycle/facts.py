@@ -41,7 +41,7 @@ class Item(NamedTuple):
 
 
 class Question(NamedTuple):
-  """A question before the last block; its block holds no item."""
+  """A question at the end of a block that holds no item."""
 
   block: int
   tokens: Sequence[int]
@@ -64,6 +64,14 @@ class Script(NamedTuple):
   stale: Sequence[int] = ()
   # Questions before the last one, of a task with `several_questions`.
   earlier: Sequence[Question] = ()
+
+  @classmethod
+  def asking(
+    cls, items: Sequence[Item], questions: Sequence[Question]
+  ) -> "Script":
+    """The script of all its questions, the last of which ends the text."""
+    *earlier, last = questions
+    return cls(items, *last[1:], earlier=earlier)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,7 +140,7 @@ class Facts:
   @property
   def value_names(self) -> tuple[str, ...]:
     """How each value is written."""
-    return tuple(f"v{i}" for i in range(self.num_values))
+    return tuple(f"v{i}" for i in range(self.num_value_ids))
 
   @property
   def token_names(self) -> tuple[str, ...]:
@@ -194,6 +202,12 @@ class Facts:
     if self.min_length is not None:
       require_at_least(1, min_length=self.min_length)
       self.check_length(self.min_length, "min_length")
+
+  def check_live(self, num_live: int) -> None:
+    """Raises DataError unless there are keys for `num_live` things."""
+    require_at_least(1, num_live=num_live)
+    if self.num_keys < num_live:
+      raise DataError(f"num_live {num_live} is above num_keys {self.num_keys}")
 
   def check_length(self, length: int, name: str = "length") -> None:
     """Raises DataError unless `length` is whole blocks, and enough of them."""

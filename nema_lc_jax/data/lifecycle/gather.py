@@ -17,7 +17,6 @@ from nema_lc_jax.data.lifecycle.facts import (
 )
 from nema_lc_jax.data.types import (
   MAX_TOKENS,
-  DataError,
   require_at_least,
   require_between,
 )
@@ -76,13 +75,9 @@ class Gather(Facts):
   def check(self) -> None:
     """Raises DataError for options out of their range."""
     super().check()
-    require_at_least(1, num_live=self.num_live)
     require_at_least(1, most=MAX_TOKENS, num_attributes=self.num_attributes)
     require_between(0, 1, fact_rate=self.fact_rate, ask_rate=self.ask_rate)
-    if self.num_keys < self.num_live:
-      raise DataError(
-        f"num_live {self.num_live} is above num_keys {self.num_keys}"
-      )
+    self.check_live(self.num_live)
 
   def write(self, rng: np.random.Generator, blocks: int) -> Script:
     """Draws the items and the question of a text of so many blocks."""
@@ -126,7 +121,7 @@ class Gather(Facts):
         held[cell] = newest[entity] = block
       elif asking[block] and values:
         questions.append(ask(block))
-    return Script(items, *questions[-1][1:], earlier=questions[:-1])
+    return Script.asking(items, questions)
 
   def limits(self, split: str, length: int, num_slots: int) -> dict[str, float]:
     """The best accuracy without updates, if the last block alone asks."""

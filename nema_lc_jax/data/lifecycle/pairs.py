@@ -23,7 +23,7 @@ from nema_lc_jax.data.lifecycle.facts import (
   Script,
   loader,
 )
-from nema_lc_jax.data.types import DataError, require_at_least
+from nema_lc_jax.data.types import DataError
 
 MARK, ASK = 1, 2
 
@@ -73,7 +73,7 @@ class Pairs(Facts):
       )
       for i, key in enumerate(asked)
     ]
-    return Script(items, *questions[-1][1:], earlier=questions[:-1])
+    return Script.asking(items, questions)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -123,11 +123,7 @@ class Rewrite(Pairs):
   def check(self) -> None:
     """Raises DataError for options out of their range."""
     super().check()
-    require_at_least(1, num_live=self.num_live)
-    if self.num_keys < self.num_live:
-      raise DataError(
-        f"num_live {self.num_live} is above num_keys {self.num_keys}"
-      )
+    self.check_live(self.num_live)
 
   def live(self, rng: np.random.Generator) -> np.ndarray:
     """The keys of a text."""

@@ -14,7 +14,7 @@ from nema_lc_jax.data.lifecycle.facts import (
   Script,
   loader,
 )
-from nema_lc_jax.data.types import DataError, require_at_least, require_between
+from nema_lc_jax.data.types import require_between
 
 MARK, ASK = 1, 2
 
@@ -42,12 +42,8 @@ class Rebind(Facts):
   def check(self) -> None:
     """Raises DataError for options out of their range."""
     super().check()
-    require_at_least(1, num_live=self.num_live)
     require_between(0, 1, fact_rate=self.fact_rate)
-    if self.num_keys < self.num_live:
-      raise DataError(
-        f"num_live {self.num_live} is above num_keys {self.num_keys}"
-      )
+    self.check_live(self.num_live)
 
   def write(self, rng: np.random.Generator, blocks: int) -> Script:
     """Draws the items and the question of a text of so many blocks."""

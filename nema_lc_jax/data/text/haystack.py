@@ -18,7 +18,7 @@ import numpy as np
 from nema_lc_jax.data.lifecycle.synthetic import TRAIN_EXAMPLES
 from nema_lc_jax.data.text import story
 from nema_lc_jax.data.text.corpus import corpus_fingerprint, read_corpus
-from nema_lc_jax.data.text.prose import frequent, ids_of, prose
+from nema_lc_jax.data.text.prose import SPECIAL, frequent, ids_of, prose
 from nema_lc_jax.data.types import (
   DataError,
   Dataset,
@@ -30,7 +30,6 @@ from nema_lc_jax.data.types import (
   require_split,
 )
 
-PAD, UNKNOWN = "", "<unk>"
 LONGEST = 8  # words of the longest sentence of a story, or question
 MAX_WORDS = 2**14  # of a sentence, or with a token of their own
 MOST_DRAWS = 1000  # stories, until something can be asked
@@ -74,6 +73,7 @@ def load(
   Raises:
     DataError: for options out of their range.
   """
+  require_at_least(1, num_eval=num_eval, num_test=num_test)
   texts = _Texts(
     length=length,
     kinds=kinds,
@@ -83,7 +83,6 @@ def load(
     sentence_length=sentence_length,
     vocabulary=vocabulary,
   )
-  require_at_least(1, num_eval=num_eval, num_test=num_test)
   sizes = {"train": TRAIN_EXAMPLES, "validation": num_eval, "test": num_test}
 
   def examples(split: str, length: int) -> Examples:
@@ -94,6 +93,11 @@ def load(
       lambda i: texts.draw(example_rng(seed, split, i, length), length, split),
     )
 
+  # Baselines and limits are of the same texts, which are drawn once.
+  counted = functools.cache(
+    lambda split, length: _counted(examples(split, length))
+  )
+
   return Dataset(
     name="haystack",
     head="classify",
@@ -102,9 +106,9 @@ def load(
     num_examples=sizes,
     train=lambda length, _: grain.MapDataset.source(examples("train", length)),
     evaluation=examples,
-    baselines=lambda split, length: _baselines(examples(split, length)),
+    baselines=lambda *at: {"majority": counted(*at)[0], "best_possible": 1.0},
     limits=lambda split, length, num_slots: _limits(
-      examples(split, length), num_slots * sentence_length
+      *counted(split, length), num_slots * sentence_length
     ),
     fingerprint=fingerprint(
       corpus=texts.identity, sizes=sizes, options=texts.options
@@ -133,7 +137,7 @@ class _Texts:
     found = prose(documents, self._size)
     own = frequent(found["train"], options["vocabulary"])
     words = sorted({*story.WORDS, *own})
-    self.token_names = (PAD, UNKNOWN, *words)
+    self.token_names = (*SPECIAL, *words)
     numbers = {word: i for i, word in enumerate(self.token_names)}
     encode = lambda words: ids_of(words, numbers, self._size)
     self._labels = {answer: i for i, answer in enumerate(story.ANSWERS)}
@@ -232,29 +236,24 @@ class _Texts:
     }
 
 
-def _sample(examples: Examples) -> list[Example]:
-  return [examples[i] for i in range(min(SAMPLE, len(examples)))]
+def _counted(examples: Examples) -> tuple[float, np.ndarray]:
+  """Of a sample: the share of the most frequent answer; and by text [n], how
+  many tokens before the question the first sentence stands that it needs.
+  """
+  answers, ago = Counter(), []
+  for i in range(min(SAMPLE, len(examples))):
+    example = examples[i]
+    answers[int(example["label"])] += 1
+    (sources,) = np.nonzero(example["ground_truth"] == 2)
+    (question,) = np.nonzero(example["answer_position"] >= 0)
+    ago.append(question[0] - sources[0])
+  return max(answers.values()) / answers.total(), np.array(ago)
 
 
-def _baselines(examples: Examples) -> dict[str, float]:
-  """The share of the most frequent answer, and what a full memory answers."""
-  answers = Counter(int(example["label"]) for example in _sample(examples))
-  majority = max(answers.values()) / answers.total()
-  return {"majority": majority, "best_possible": 1.0}
-
-
-def _limits(examples: Examples, window: int) -> dict[str, float]:
+def _limits(guess: float, ago: np.ndarray, window: int) -> dict[str, float]:
   """The accuracy of one who sees the last tokens alone, and else guesses.
 
   Who sees a part of the sentences that a question needs guesses, too.
   """
-  sample = _sample(examples)
-  labels = Counter(int(example["label"]) for example in sample)
-  guess = max(labels.values()) / len(sample)
-  seen = 0
-  for example in sample:
-    sources = np.flatnonzero(example["ground_truth"] == 2)
-    question = np.flatnonzero(example["answer_position"] >= 0)[0]
-    seen += sources[0] >= question - window
-  share = seen / len(sample)
-  return {"last_sentences": float(share + (1 - share) * guess)}
+  share = float((ago <= window).mean())
+  return {"last_sentences": share + (1 - share) * guess}

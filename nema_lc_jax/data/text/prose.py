@@ -18,10 +18,9 @@ SENTENCE = re.compile(r"(?<=[.!?:;])\s+")
 PLAIN = re.compile(r"""["'(]*[A-Za-z]+(?:'[a-z]+)?["')]*[,.;:!?]*""")
 # The least words of a piece, and the least share of plain words in a sentence.
 LEAST_WORDS, LEAST_PLAIN = 4, 0.9
-
-
-# Token ids of padding, and of words without one of their own.
+# Token ids of padding, and of words without one of their own; their names.
 PAD_ID, UNKNOWN_ID = 0, 1
+SPECIAL = ("", "<unk>")
 
 
 def words_of(text: str) -> list[str]:
@@ -94,7 +93,7 @@ def encode(text: str, names: Sequence[str], size: int) -> np.ndarray:
 
   Args:
     text: any; what is no word of Latin letters is left out.
-    names: of the token ids, the first two of padding and of unknown words.
+    names: of the token ids, the first of which are SPECIAL.
     size: tokens per piece.
   """
   numbers = {name: i for i, name in enumerate(names)}
