@@ -19,6 +19,7 @@ def _common(c: ConfigDict) -> ConfigDict:
   c.model.remat = True  # recomputing is cheaper here than storing
   c.memory.num_candidates = 1
   c.memory.overprovisioned_slots = 2
+  c.loss.write = 0.01
   c.eval.length_multipliers = (1, 4, 16, 64)
   c.train.learning_rate = 2e-3
   c.train.eval_every = 500

@@ -70,6 +70,8 @@ def _haystack(c: ConfigDict) -> ConfigDict:
   c.memory.num_candidates = 1
   c.memory.overprovisioned_slots = 2
   c.eval.length_multipliers = (1, 4, 16, 64)
+  # Most sentences are prose: a slot of their own for it costs nothing else.
+  c.loss.write = 0.03
   # First a slot for every sentence.
   c.train.curriculum = ((0.25, 192, 24),)
   c.train.steps = 1000
