@@ -64,6 +64,14 @@ def pytest_addoption(parser):
   )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+  """All tests of a file run on one worker, so its fixtures are made once."""
+  from xdist.scheduler import LoadFileScheduling
+
+  return LoadFileScheduling(config, log)
+
+
 def pytest_generate_tests(metafunc):
   """A test that takes `policy` runs once per name in `POLICIES`."""
   if "policy" in metafunc.fixturenames:
