@@ -17,8 +17,8 @@ import numpy as np
 
 from nema_lc_jax.data.lifecycle.synthetic import TRAIN_EXAMPLES
 from nema_lc_jax.data.text import story
-from nema_lc_jax.data.text.corpus import corpus_fingerprint, read_corpus
-from nema_lc_jax.data.text.prose import SPECIAL, frequent, ids_of, prose
+from nema_lc_jax.data.text.corpus import read_corpus
+from nema_lc_jax.data.text.needles import Haystack, Sentence
 from nema_lc_jax.data.types import (
   DataError,
   Dataset,
@@ -101,7 +101,7 @@ def load(
   return Dataset(
     name="haystack",
     head="classify",
-    vocab_size=len(texts.token_names),
+    vocab_size=len(texts.haystack.token_names),
     num_classes=len(story.ANSWERS),
     num_examples=sizes,
     train=lambda length, _: grain.MapDataset.source(examples("train", length)),
@@ -111,14 +111,14 @@ def load(
       *counted(split, length), num_slots * sentence_length
     ),
     fingerprint=fingerprint(
-      corpus=texts.identity, sizes=sizes, options=texts.options
+      corpus=texts.haystack.identity, sizes=sizes, options=texts.options
     ),
     description=(
       f"haystack: questions ({', '.join(kinds)}) about {min_facts} to"
       f" {max_facts} facts among sentences of the Python standard library's"
       " documentation"
     ),
-    token_names=texts.token_names,
+    token_names=texts.haystack.token_names,
     label_names=story.ANSWERS,
     sentence_length=sentence_length,
   )
@@ -130,23 +130,14 @@ class _Texts:
   def __init__(self, length: int, **options):
     self.options = options
     self._check()
+    self.haystack = Haystack(
+      read_corpus(Path(sysconfig.get_paths()["stdlib"])),
+      story.WORDS,
+      size=options["sentence_length"],
+      vocabulary=options["vocabulary"],
+    )
     self.check_length(length)
-    documents = read_corpus(Path(sysconfig.get_paths()["stdlib"]))
-    self.identity = corpus_fingerprint(documents)
-    self._size = options["sentence_length"]
-    found = prose(documents, self._size)
-    own = frequent(found["train"], options["vocabulary"])
-    words = sorted({*story.WORDS, *own})
-    self.token_names = (*SPECIAL, *words)
-    numbers = {word: i for i, word in enumerate(self.token_names)}
-    encode = lambda words: ids_of(words, numbers, self._size)
     self._labels = {answer: i for i, answer in enumerate(story.ANSWERS)}
-    # [n, T] of each split, in the order of the text.
-    self._prose = {
-      split: np.stack([encode(words) for words in texts])
-      for split, texts in found.items()
-    }
-    self._sentence = functools.cache(lambda text: encode(text.split()))
     # Raises the error of a story that is too short for its questions.
     self.draw(np.random.default_rng(0), length, "train")
 
@@ -171,17 +162,12 @@ class _Texts:
 
   def check_length(self, length: int) -> None:
     """Raises DataError unless `length` is whole sentences, and enough."""
-    T, most = self.options["sentence_length"], self.options["facts"][1]
-    if length % T or length < (most + 1) * T:
-      raise DataError(
-        "haystack needs a length that is a multiple of sentence_length="
-        f"{T} and at least {(most + 1) * T}, for max_facts={most} and a"
-        f" question; got {length}"
-      )
+    most = self.options["facts"][1]
+    self.haystack.check_length("haystack", length, f"max_facts={most}", most)
 
   def _story(
     self, rng: np.random.Generator
-  ) -> tuple[list[story.Sentence], story.Asked]:
+  ) -> tuple[list[Sentence], story.Asked]:
     """A story, and a question that it answers."""
     o = self.options
     for _ in range(MOST_DRAWS):
@@ -198,42 +184,14 @@ class _Texts:
   def draw(self, rng: np.random.Generator, length: int, split: str) -> Example:
     """An example of a split."""
     sentences, asked = self._story(rng)
-    T = self._size
-    N, lines = length // T, self._prose[split]
-    # Consecutive prose from a random line on; after the last comes the first.
-    inputs = lines[(rng.integers(len(lines)) + np.arange(N)) % len(lines)]
-    places = np.sort(rng.permutation(N - 1)[: len(sentences)])
-    fields = {
-      "ground_truth": np.zeros((N, T), np.int8),
-      "invalidates": np.full((N, T), -1, np.int32),
-      "updates": np.full((N, T), -1, np.int32),
-      "answer_position": np.full((N, T), -1, np.int32),
-    }
-    for n, (place, sentence) in enumerate(zip(places, sentences, strict=True)):
-      inputs[place] = self._sentence(sentence.words)
-      if sentence.is_fact:
-        fields["ground_truth"][place] = 2 if n in asked.sources else 1
-      if sentence.invalidates >= 0:
-        fields["invalidates"][place] = places[sentence.invalidates] * T
-      if sentence.updates >= 0:
-        fields["updates"][place] = places[sentence.updates] * T
-    inputs[-1] = self._sentence(asked.words)
-    fields["answer_position"][-1] = places[asked.sources[0]] * T
-    mask = inputs > 0
-    # Padding of a sentence says nothing.
-    fields["ground_truth"] *= mask
-    for name in ("invalidates", "updates", "answer_position"):
-      fields[name][~mask] = -1
+    example = self.haystack.hide(
+      rng, split, length, sentences, asked.words, asked.sources
+    )
     stale = np.full(len(story.ANSWERS), -1, np.int32)
     old = sorted(self._labels[answer] for answer in asked.stale)
     stale[: len(old)] = old
-    return {
-      "inputs": inputs.ravel(),
-      "mask": mask.ravel(),
-      "label": np.int32(self._labels[asked.answer]),
-      "stale": stale,
-      **{name: value.ravel() for name, value in fields.items()},
-    }
+    label = np.int32(self._labels[asked.answer])
+    return example | {"label": label, "stale": stale}
 
 
 def _counted(examples: Examples) -> tuple[float, np.ndarray]:

@@ -22,6 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nema_lc_jax.data.text.needles import Sentence
+
 # fmt: off
 PEOPLE = (
   "anna", "ben", "clara", "david", "emma", "felix", "grace", "henry", "iris",
@@ -70,18 +72,6 @@ WORDS = tuple(
     }.union(ANSWERS, OBJECTS)
   )
 )  # fmt: skip
-
-
-class Sentence(NamedTuple):
-  """One event of a story."""
-
-  words: str
-  # Whether a question may need it.
-  is_fact: bool
-  # Numbers of the sentence that is needed for no question any more, and of the
-  # newest one about the same person or object; -1: none.
-  invalidates: int
-  updates: int
 
 
 class Asked(NamedTuple):
