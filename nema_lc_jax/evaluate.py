@@ -4,6 +4,7 @@ The result is printed as JSON: with the memory on and off, and for a learned
 policy also under fifo and as in training.
 """
 
+import argparse
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.runs.command_line import FROM_RUN, Parser, run_command
 from nema_lc_jax.runs.files import json_text
 from nema_lc_jax.runs.folder import other_data
+from nema_lc_jax.stream import lengths
 from nema_lc_jax.training.evaluation import compare, memory_verdict
 from nema_lc_jax.training.given import settle
 from nema_lc_jax.training.restore import open_run, trained_examples
@@ -23,6 +25,9 @@ EXAMPLES = """\
   python -m nema_lc_jax.evaluate --workdir=runs/rebind-learned-seed0 \\
       --config.data.length=4096
       texts longer than in training
+  python -m nema_lc_jax.evaluate --workdir=runs/haystack-learned-seed0 \\
+      --times=1,64,4096 --examples=100
+      several lengths, also far longer ones than fit in memory at once
   python -m nema_lc_jax.evaluate --workdir=RUN --config.data.path=other.tsv
       all rows of another file, for a run on a file
 """
@@ -39,7 +44,34 @@ def make_parser() -> Parser:
     choices=(*SPLITS, ALL),
     help="default: all of a single file that is not the run's own, else test",
   )
+  parser.add_argument(
+    "--times",
+    type=_counts,
+    metavar="A,B,...",
+    help="only the accuracy at these multiples of data.length; texts are read"
+    " in pieces, as a stream",
+  )
+  parser.add_argument(
+    "--examples",
+    type=int,
+    default=100,
+    metavar="N",
+    help="with --times: examples at each length; default: 100",
+  )
   return parser
+
+
+def _counts(text: str) -> tuple[int, ...]:
+  """The whole numbers, each at least 1, of a list with commas."""
+  try:
+    found = tuple(int(part) for part in text.split(","))
+  except ValueError:
+    found = (0,)
+  if min(found) < 1:
+    raise argparse.ArgumentTypeError(
+      f"{text!r} must be whole numbers, each at least 1, such as 1,16,256"
+    )
+  return found
 
 
 def default_split(dataset: Dataset, *, own: bool) -> str:
@@ -68,6 +100,15 @@ def _main(argv: Sequence[str] | None) -> None:
   own = other_data(args.workdir, experiment.dataset.fingerprint) is None
   split = args.split or default_split(experiment.dataset, own=own)
   require_finite_split(experiment.dataset, split)
+  if args.times:
+    if args.examples < 1:
+      raise ConfigError(f"--examples={args.examples} must be at least 1.")
+    rows = lengths.by_length(
+      experiment, state.params, split, args.times, args.examples
+    )
+    report = {"workdir": str(args.workdir), "split": split, "by_length": rows}
+    print(json_text(report))
+    return
   # The splits of the run's own data were told apart when they were made.
   trained = None
   if not (own and split in ("validation", "test")):

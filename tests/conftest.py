@@ -69,6 +69,8 @@ def pytest_xdist_make_scheduler(config, log):
   """All tests of a file run on one worker, so its fixtures are made once."""
   from xdist.scheduler import LoadFileScheduling
 
+  # Files with few tests are among the longest: they are not left to the end.
+  config.option.loadscopereorder = False
   return LoadFileScheduling(config, log)
 
 

@@ -19,7 +19,7 @@ from nema_lc_jax.data.lifecycle import (
   toy,
 )
 from nema_lc_jax.data.lra import aan, cifar10, imdb, listops, pathfinder
-from nema_lc_jax.data.text import babi, file, haystack, pytext
+from nema_lc_jax.data.text import babi, babilong, file, haystack, pytext
 from nema_lc_jax.data.types import (
   DataError,
   Dataset,
@@ -32,6 +32,7 @@ from nema_lc_jax.data.types import (
 _LOADERS = {
   "aan": aan.load,
   "babi": babi.load,
+  "babilong": babilong.load,
   "boxes": boxes.load,
   "cifar10": cifar10.load,
   "count": count.load,

@@ -8,7 +8,6 @@ of validation and test are not those of training.
 
 import functools
 import sysconfig
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import numpy as np
 from nema_lc_jax.data.lifecycle.synthetic import TRAIN_EXAMPLES
 from nema_lc_jax.data.text import story
 from nema_lc_jax.data.text.corpus import read_corpus
-from nema_lc_jax.data.text.needles import Haystack, Sentence
+from nema_lc_jax.data.text.needles import Haystack, Sentence, count
 from nema_lc_jax.data.types import (
   DataError,
   Dataset,
@@ -33,7 +32,6 @@ from nema_lc_jax.data.types import (
 LONGEST = 8  # words of the longest sentence of a story, or question
 MAX_WORDS = 2**14  # of a sentence, or with a token of their own
 MOST_DRAWS = 1000  # stories, until something can be asked
-SAMPLE = 1000  # examples that the baselines are counted on
 
 
 def load(
@@ -95,7 +93,7 @@ def load(
 
   # Baselines and limits are of the same texts, which are drawn once.
   counted = functools.cache(
-    lambda split, length: _counted(examples(split, length))
+    lambda split, length: count(examples(split, length), sentence_length)
   )
 
   return Dataset(
@@ -106,10 +104,13 @@ def load(
     num_examples=sizes,
     train=lambda length, _: grain.MapDataset.source(examples("train", length)),
     evaluation=examples,
-    baselines=lambda *at: {"majority": counted(*at)[0], "best_possible": 1.0},
-    limits=lambda split, length, num_slots: _limits(
-      *counted(split, length), num_slots * sentence_length
-    ),
+    baselines=lambda *at: {
+      "majority": counted(*at).majority,
+      "best_possible": 1.0,
+    },
+    limits=lambda split, length, num_slots: {
+      "last_sentences": counted(split, length).last_sentences(num_slots)
+    },
     fingerprint=fingerprint(
       corpus=texts.haystack.identity, sizes=sizes, options=texts.options
     ),
@@ -192,26 +193,3 @@ class _Texts:
     stale[: len(old)] = old
     label = np.int32(self._labels[asked.answer])
     return example | {"label": label, "stale": stale}
-
-
-def _counted(examples: Examples) -> tuple[float, np.ndarray]:
-  """Of a sample: the share of the most frequent answer; and by text [n], how
-  many tokens before the question the first sentence stands that it needs.
-  """
-  answers, ago = Counter(), []
-  for i in range(min(SAMPLE, len(examples))):
-    example = examples[i]
-    answers[int(example["label"])] += 1
-    (sources,) = np.nonzero(example["ground_truth"] == 2)
-    (question,) = np.nonzero(example["answer_position"] >= 0)
-    ago.append(question[0] - sources[0])
-  return max(answers.values()) / answers.total(), np.array(ago)
-
-
-def _limits(guess: float, ago: np.ndarray, window: int) -> dict[str, float]:
-  """The accuracy of one who sees the last tokens alone, and else guesses.
-
-  Who sees a part of the sentences that a question needs guesses, too.
-  """
-  share = float((ago <= window).mean())
-  return {"last_sentences": share + (1 - share) * guess}

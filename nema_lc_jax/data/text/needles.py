@@ -1,14 +1,23 @@
 """The sentences of a story, hidden among those of some prose."""
 
 import functools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from nema_lc_jax.data.text.corpus import Document, corpus_fingerprint
-from nema_lc_jax.data.text.prose import SPECIAL, frequent, ids_of, prose
-from nema_lc_jax.data.types import DataError, Example
+from nema_lc_jax.data.text.prose import (
+  LEAST_WORDS,
+  SPECIAL,
+  frequent,
+  ids_of,
+  prose,
+)
+from nema_lc_jax.data.types import SPLITS, DataError, Example, Examples
+
+SAMPLE = 1000  # examples that the baselines are counted on
 
 
 class Sentence(NamedTuple):
@@ -41,16 +50,24 @@ class Haystack:
     """Reads the prose.
 
     Args:
-      documents: with their splits; training has some prose.
+      documents: with their splits.
       story_words: all words of stories and questions, each of which has a
         token of its own.
       size: tokens of a sentence; longer ones of the prose are cut in pieces.
       vocabulary: words of the prose that have a token of their own, too: the
         most frequent ones of training.
+
+    Raises:
+      DataError: when a split has no prose.
     """
     documents = list(documents)
     self.identity = corpus_fingerprint(documents)
     found = prose(documents, size)
+    if lacking := [split for split in SPLITS if not found.get(split)]:
+      raise DataError(
+        f"the prose for {lacking[0]} has no sentence of plain words, at least"
+        f" {LEAST_WORDS} of them"
+      )
     own = frequent(found["train"], vocabulary)
     self.token_names = (*SPECIAL, *sorted({*story_words, *own}))
     numbers = {word: i for i, word in enumerate(self.token_names)}
@@ -59,9 +76,8 @@ class Haystack:
     self.prose = {
       split: np.stack([encode(words) for words in texts])
       for split, texts in found.items()
-      if texts
     }
-    self._size = size
+    self.size = size
     self._sentence = functools.cache(lambda text: encode(text.split()))
 
   def check_length(self, name: str, length: int, least: str, most: int) -> None:
@@ -73,7 +89,7 @@ class Haystack:
       least: what says how many sentences a story has.
       most: sentences of the longest story.
     """
-    T = self._size
+    T = self.size
     if length % T or length < (most + 1) * T:
       raise DataError(
         f"{name} needs a length that is a multiple of sentence_length={T} and"
@@ -97,10 +113,10 @@ class Haystack:
       length: tokens.
       sentences: of the story.
       question: its words.
-      sources: numbers of the sentences that answer it, the newest first. Their
-        `ground_truth` is 2.
+      sources: numbers of the sentences that answer it, the newest first, as
+        far as they are there. Their `ground_truth` is 2.
     """
-    T = self._size
+    T = self.size
     N, lines = length // T, self.prose[split]
     # Consecutive prose from a random line on; after the last comes the first.
     inputs = lines[(rng.integers(len(lines)) + np.arange(N)) % len(lines)]
@@ -120,7 +136,8 @@ class Haystack:
       if sentence.updates >= 0:
         fields["updates"][place] = places[sentence.updates] * T
     inputs[-1] = self._sentence(question)
-    fields["answer_position"][-1] = places[sources[0]] * T
+    if sources:
+      fields["answer_position"][-1] = places[sources[0]] * T
     mask = inputs > 0
     # Padding of a sentence says nothing.
     fields["ground_truth"] *= mask
@@ -131,3 +148,32 @@ class Haystack:
       "mask": mask.ravel(),
       **{name: value.ravel() for name, value in fields.items()},
     }
+
+
+class Counted(NamedTuple):
+  """What a sample of examples says about guesses."""
+
+  majority: float  # share of the most frequent answer
+  # How many sentences before the question the first one stands that it needs.
+  ago: np.ndarray  # [n]
+
+  def last_sentences(self, number: int) -> float:
+    """The accuracy of one who sees the last `number` sentences alone.
+
+    Who sees only a part of what a question needs guesses.
+    """
+    share = float((self.ago <= number).mean())
+    return share + (1 - share) * self.majority
+
+
+def count(examples: Examples, size: int) -> Counted:
+  """Counts the first examples, whose sentences have `size` tokens."""
+  answers, ago = Counter(), []
+  for i in range(min(SAMPLE, len(examples))):
+    example = examples[i]
+    answers[int(example["label"])] += 1
+    (sources,) = np.nonzero(example["ground_truth"] == 2)
+    # What is not there stands before all others.
+    first = sources[0] if len(sources) else -size
+    ago.append(len(example["inputs"]) // size - 1 - first // size)
+  return Counted(max(answers.values()) / answers.total(), np.array(ago))
