@@ -40,7 +40,7 @@ ALLOWED = {
   "errors": set(),
   "own": {"errors"},
   "main": {"training"} | RUNS,
-  "evaluate": {"training", "data"} | RUNS,
+  "evaluate": {"training", "data", "stream"} | RUNS,
   "by_task": {"plotting"} | RUNS,
 }
 # Other packages that a room may import, where these are few.
