@@ -90,7 +90,9 @@ def _pieces(texts: np.ndarray, chunk: int, times: int, start: int):
   size = max(1, DEVICE // (B * chunk)) * chunk
   places = range(0, L, size)
   title = f"{times} times the length, from example {start}"
-  for place in tqdm(places, title, unit="piece", disable=len(places) < 2):
+  # None: only on a terminal.
+  shown = None if len(places) > 1 else True
+  for place in tqdm(places, title, unit="piece", disable=shown):
     yield texts[:, place : place + size]
 
 

@@ -97,6 +97,9 @@ def _train(
 def _tune(args: Arguments) -> tuple[dict[str, float], list[str]]:
   """Learning rates by policy with the best mean validation accuracy.
 
+  Of equal ones, which are common at an accuracy of 1, the config's own rate is
+  chosen, or else the first.
+
   Also returns a line per failure.
   """
   runs = list(args.plan.tuning_runs(args.config))
@@ -111,8 +114,9 @@ def _tune(args: Arguments) -> tuple[dict[str, float], list[str]]:
     rates = scores.setdefault(run.cell.policy, {})
     found = rates.setdefault(run.config.train.learning_rate, [])
     found.append(summary.validation_accuracy)
+  own = args.config.train.learning_rate
   best = {
-    policy: max(rates, key=lambda rate: np.mean(rates[rate]))
+    policy: max(rates, key=lambda rate: (np.mean(rates[rate]), rate == own))
     for policy, rates in scores.items()
   }
   return best, failed

@@ -398,6 +398,13 @@ def test_the_best_rate_is_that_of_the_best_mean(tmp_path, monkeypatch):
   two = command.parse([*arguments, "--tuning_seeds=2"])
   assert runner._tune(two) == ({"fifo": 1e-3}, [])
   assert len((tmp_path / "tuning.csv").read_text().splitlines()) == 5
+  # Of equal ones the config's own.
+  reached[1000, 1e-3] = reached[1000, 2e-3]
+  for own in (1e-3, 2e-3, 3e-3):
+    own_rate = f"--config.train.learning_rate={own}"
+    equal = command.parse([*arguments, own_rate])
+    expected = own if own < 3e-3 else 1e-3
+    assert runner._tune(equal) == ({"fifo": expected}, [])
 
 
 class Dying(concurrent.futures.Executor):
