@@ -30,6 +30,7 @@ def tiny_config(variant: str = "recall", **train) -> ConfigDict:
   c.eval.examples = 10
   c.eval.diagnostics = False  # two programs more to compile
   c.model.chunk_length = 8
+  c.model.num_layers = 0  # fewer operations to compile
   c.model.width = 8
   c.model.num_heads = 2
   c.memory.num_slots = 3

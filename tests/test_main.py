@@ -206,6 +206,7 @@ def test_the_first_lines_say_what_runs_and_a_finished_run_is_kept(tmp_path):
     "--config.data.num_eval=8",
     "--config.data.num_test=8",
     "--config.model.width=8",
+    "--config.eval.diagnostics=False",
   ]
   result = main(*arguments)
   assert result.returncode == 0, result.stderr

@@ -68,6 +68,7 @@ def test_retrieval_from_files_to_the_figure_and_the_published(tmp_path):
     c.data.update(dir=str(tmp_path), length=32, num_eval=8, num_test=24)
     c.model.update(encoder=encoder, width=8, num_heads=2, chunk_length=8)
     c.model.num_layers = 1
+    c.eval.diagnostics = False
     c.memory.num_slots = 3
     c.memory.controller.hidden = 4
     c.train.update(

@@ -18,7 +18,9 @@ from tests.inspect.untrained import data_of, texts_config, untrained
 @pytest.fixture(scope="module")
 def recall():
   """A memory that writes, updates and evicts."""
-  experiment, params = untrained(tiny_config())
+  config = tiny_config()
+  config.model.num_layers = 1
+  experiment, params = untrained(config)
   params["policy"]["updates"]["match"]["bias"] = np.float32(-11)
   return experiment, params
 
@@ -158,9 +160,11 @@ def test_removing_all_slots_is_no_memory_and_unread_ones_do_not_matter(
   batch = example_of(experiment, "validation", 0)
   found = record(experiment, params, batch)
   keys = jax.random.fold_in(jax.random.key(0), 0)[None]
-  logits = experiment.model.apply(params, keys, batch).logits[0]
+  apply = experiment.model.apply
+  logits = jax.jit(apply)(params, keys, batch).logits[0]
   # Of two texts, it is the first alone whose memory is taken away.
-  off = experiment.model.apply(params, keys, batch, budget=0).logits[0]
+  unread = jax.jit(functools.partial(apply, budget=0))
+  off = unread(params, keys, batch).logits[0]
   if kind == "causal_lm":
     (asked,) = np.nonzero(batch["label"][0] >= 0)
     logits, off = logits[asked[-1]], off[asked[-1]]

@@ -96,8 +96,11 @@ def asked(tmp_path_factory):
 def test_a_trained_run_streams_what_it_evaluates(asked, capsys):
   workdir, rows = asked
   answers = []
+  stream = Stream(workdir)
+  start = stream.state
   for document, question, _ in rows:
-    stream = Stream(workdir).push(document.encode())
+    stream.state = start
+    stream.push(document.encode())
     answers.append(stream.name(int(stream.answer(question.encode()).argmax())))
   right = [a == b for a, (_, _, b) in zip(answers, rows, strict=True)]
   assert evaluate.main([f"--workdir={workdir}", "--split=all"]) == 0

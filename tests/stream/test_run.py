@@ -33,7 +33,7 @@ def call(monkeypatch, capsys, data, *argv):
 def test_a_stream_is_the_run_s_model(workdir, example):
   tokens, params, experiment = example
   stream = Stream(workdir).push(tokens[:13]).push(tokens[13:])
-  out = experiment.model.apply(
+  out = jax.jit(experiment.model.apply)(
     params,
     jax.random.key(0)[None],
     {"inputs": tokens[None], "mask": np.ones((1, len(tokens)), bool)},

@@ -48,6 +48,7 @@ TINY = (
   "--config.train.warmup_steps=1",
   "--config.eval.length_multipliers=(1,2)",
   "--config.eval.examples=4",
+  "--config.eval.diagnostics=False",
 )
 # The command, but that its run waits for a signal after its first step.
 KILLED = """

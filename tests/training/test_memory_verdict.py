@@ -1,5 +1,6 @@
 """What a run's memory is reported as, by hand-made numbers."""
 
+import functools
 from types import SimpleNamespace
 
 import jax
@@ -97,7 +98,8 @@ def test_as_in_training_all_slots_count(trained):
   )
   (batch,) = evaluation.eval_batches(experiment, "validation", 1, few)
   batch = {name: rows[:few] for name, rows in batch.items()}
-  output = experiment.model.apply(params, keys, batch, train=True)
+  apply = functools.partial(experiment.model.apply, train=True)
+  output = jax.jit(apply)(params, keys, batch)
   right = output.logits.argmax(-1) == batch["label"]
   spare = experiment.config.memory.overprovisioned_slots
   assert output.state.age.shape[1] == experiment.config.memory.num_slots + spare
