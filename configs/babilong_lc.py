@@ -25,7 +25,7 @@ def _task(c: ConfigDict, task: int | str, sentences: int) -> ConfigDict:
   c.data.task = task  # 1 to 5, or joint
   # A folder of texts, split by file; None: Python's documentation.
   c.data.background = None
-  c.data.sentence_length = WORDS
+  c.data.sentence_length = WORDS  # tokens of a sentence, and of a chunk
   c.data.length = sentences * WORDS
   c.data.vocabulary = 5000  # words of the prose with a token of their own
   c.data.num_eval = 1000  # validation examples

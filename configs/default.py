@@ -30,7 +30,7 @@ def get_config() -> ConfigDict:
 
   # The data set. Configs add options of their own data sets.
   c.data = ConfigDict()
-  # Data set: aan, babi, boxes, cifar10, count, delayed_qa, file,
+  # Data set: aan, babi, babilong, boxes, cifar10, count, delayed_qa, file,
   # forgetting_mqar, gather, haystack, imdb, listops, mqar, pathfinder,
   # pi_updates, pressure, pytext, rebind, recall, remember, revoke, rewrite,
   # toy; or your own as FILE.py:function or module:function.

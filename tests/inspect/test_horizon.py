@@ -45,7 +45,9 @@ def test_no_items_survive_nothing():
 
 
 def test_the_horizon_counts_every_item():
-  experiment, params = untrained(tiny_config())
+  config = tiny_config()
+  config.model.num_layers = 1
+  experiment, params = untrained(config)
   found = measure_horizon(experiment, params, times=3, examples=5)
   assert found["examples"] == 5
   assert found["length"] == 240

@@ -155,7 +155,7 @@ def test_help_has_the_values_of_the_config_that_is_named(capsys):
 
 def test_the_list_names_all_configs_and_variants(capsys):
   text = printed(capsys, "nema_lc_jax.main", "--list")
-  assert " ".join(text.split()).count("(the default)") == 4
+  assert " ".join(text.split()).count("(the default)") == 5
   for path in ROOT.glob("configs/*_lc.py"):
     assert f"  {path.relative_to(ROOT)} " in text
     for variant in config_file.variants(config_file.load_module(path)):

@@ -16,7 +16,10 @@ import numpy as np
 from nema_lc_jax.data.lifecycle.synthetic import TRAIN_EXAMPLES
 from nema_lc_jax.data.text import babi_files
 from nema_lc_jax.data.text.babi_files import Row, check_length
-from nema_lc_jax.data.text.background import read_background
+from nema_lc_jax.data.text.background import (
+  check_background,
+  read_background,
+)
 from nema_lc_jax.data.text.haystack import MAX_WORDS
 from nema_lc_jax.data.text.needles import Haystack, Sentence, count
 from nema_lc_jax.data.types import (
@@ -77,6 +80,7 @@ def load(
   require_at_least(
     1, num_eval=num_eval, num_test=1 if num_test is None else num_test
   )
+  check_background(background)
   found = babi_files.read(
     dir, task, sentence_length=sentence_length, num_eval=num_eval, among=TASKS
   )

@@ -10,6 +10,16 @@ from nema_lc_jax.data.text.corpus import Document, assign_splits, read_corpus
 from nema_lc_jax.data.types import SPLITS, DataError
 
 
+def check_background(directory: str | None) -> None:
+  """Raises DataError unless it is a folder, or None."""
+  if directory is None:
+    return
+  if (
+    not isinstance(directory, str) or not Path(directory).expanduser().is_dir()
+  ):
+    raise DataError(f"background={directory!r} is not a folder of texts")
+
+
 def read_background(directory: str | None) -> list[Document]:
   """The documents of a folder, or those of the Python standard library.
 
@@ -25,9 +35,8 @@ def read_background(directory: str | None) -> list[Document]:
   """
   if directory is None:
     return read_corpus(Path(sysconfig.get_paths()["stdlib"]))
+  check_background(directory)
   root = Path(directory).expanduser()
-  if not root.is_dir():
-    raise DataError(f"background={directory!r} is not a folder of texts")
   texts = dict(_texts(root))
   if all((root / split).is_dir() for split in SPLITS):
     splits = {n: n.split("/")[0] for n in texts if n.split("/")[0] in SPLITS}
