@@ -1,6 +1,5 @@
 """The claim itself, in miniature: a learned life of slots beats a queue."""
 
-import json
 import os
 import subprocess
 import sys
@@ -17,10 +16,10 @@ FLAGS = (
 )
 
 
-def train(policy, seeds):
-  """Accuracies by seed, trained side by side with the other policy."""
+def train(policy):
+  """A process that prints an accuracy."""
   return subprocess.Popen(
-    [sys.executable, str(MINIATURE), policy, str(seeds)],
+    [sys.executable, str(MINIATURE), policy],
     env=os.environ | {"XLA_FLAGS": " ".join(FLAGS)},
     stdout=subprocess.PIPE,
     text=True,
@@ -28,9 +27,8 @@ def train(policy, seeds):
 
 
 def test_learned_beats_fifo_on_recall():
-  jobs = {"learned": train("learned", 2), "fifo": train("fifo", 1)}
-  found = {p: json.loads(job.communicate()[0]) for p, job in jobs.items()}
+  jobs = {policy: train(policy) for policy in ("learned", "fifo")}
+  found = {p: float(job.communicate()[0]) for p, job in jobs.items()}
   # FIFO holds the last two of seven chunks: 2/7, and a guess otherwise.
-  assert max(found["fifo"]) < 0.5
-  assert min(found["learned"]) > 0.75
-  assert sum(found["learned"]) / 2 > 0.85
+  assert found["fifo"] < 0.5
+  assert found["learned"] > 0.85
