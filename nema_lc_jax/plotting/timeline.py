@@ -38,6 +38,9 @@ COLOURS = (
 
 # Facts of more words, or of a larger memory, would not fit into its cells.
 MOST_CHUNKS, MOST_SLOTS, MOST_WORDS = 18, 12, 4
+# Longer ones are cut beside the slots.
+MOST_LETTERS = 48
+STORED = (WRITTEN, REPLACED, RENEWED, UPDATED)
 
 
 def memory_timeline(
@@ -48,7 +51,7 @@ def memory_timeline(
   A strip above marks the chunks that contain facts, a panel below shows the
   read mass of each slot. If there are few chunks, and `facts` has a few words
   for each of them, they stand in the slots that they are written into or
-  update.
+  update; else the newest fact of each slot stands beside it.
   """
   N, M = trace.operation.shape
   width = float(np.clip(2.4 + 0.16 * N, 7.8, 13.0))
@@ -57,6 +60,8 @@ def memory_timeline(
   fits = N <= MOST_CHUNKS and M <= MOST_SLOTS and words <= MOST_WORDS
   if words and fits:
     tracks = max(1.5, 0.11 * words * M)
+  elif words and M <= MOST_SLOTS:
+    width += 2.4
   # From the top: legend, facts, operations, attention.
   heights = [0.2, 0.22, tracks, 0.6 * tracks]
   if trace.ground_truth is None:
@@ -70,6 +75,8 @@ def memory_timeline(
   _tracks(axes[-2], shade(trace).transpose(1, 0, 2))
   if fits:
     _write_facts(axes[-2], trace, facts)
+  elif words and M <= MOST_SLOTS:
+    _name_slots(axes[-2], trace, facts)
   axes[-2].set_ylabel("slot (paler: weaker)")
   _draw_attention(axes[-1], trace)
   axes[-1].set_xlabel("step (chunk)")
@@ -88,11 +95,26 @@ def _draw_facts(ax: Axes, truth: np.ndarray, *, dot: float) -> None:
 
 
 def _write_facts(ax: Axes, trace: Trace, facts: Sequence[str]) -> None:
-  stored = (WRITTEN, REPLACED, RENEWED, UPDATED)
-  cells = np.argwhere(np.isin(trace.operation, stored))
+  cells = np.argwhere(np.isin(trace.operation, STORED))
   for n, m in cells[cells[:, 0] < len(facts)]:
     words = "\n".join(facts[n].split())
     ax.text(n, m, words, ha="center", va="center", fontsize=6, linespacing=1.0)
+
+
+def _name_slots(ax: Axes, trace: Trace, facts: Sequence[str]) -> None:
+  """Writes the newest fact that each slot holds in the end beside it."""
+  names = []
+  for operations in trace.operation.T:
+    (stored,) = np.nonzero(np.isin(operations, STORED))
+    held = len(stored) and operations[-1] not in (FREE, FORGOTTEN)
+    newest = stored[-1] if held else len(facts)
+    name = facts[newest] or "no fact" if newest < len(facts) else ""
+    cut = len(name) > MOST_LETTERS
+    names.append(name[: MOST_LETTERS - 1] + "…" if cut else name)
+  axis = ax.secondary_yaxis("right")
+  axis.set_yticks(range(len(names)), names, fontsize=7)
+  axis.spines[:].set_visible(False)
+  axis.tick_params(right=False, pad=2)
 
 
 def _draw_attention(ax: Axes, trace: Trace) -> None:

@@ -264,6 +264,28 @@ def test_short_facts_stand_in_the_slots_that_store_them(N, M, words, written):
     assert box.height < np.ptp(cell[:, 1])
 
 
+def test_longer_facts_stand_beside_the_slot_that_holds_them():
+  # Slot 0 is updated, 1 holds no fact, 2 has been forgotten, 3 is never used.
+  operation = np.array(
+    [
+      [WRITTEN, FREE, WRITTEN, FREE],
+      [RETAINED, WRITTEN, RETAINED, FREE],
+      [UPDATED, RETAINED, FORGOTTEN, FREE],
+    ]
+  )
+  trace = Trace(operation, np.ones((3, 4)), np.ones((3, 4)))
+  facts = ["anna went to the garden", "", "anna is back in the " + "x" * 60]
+  with style_lib.STYLE():
+    figure = memory_timeline(trace, facts=facts)
+    figure.draw_without_rendering()
+  (beside,) = figure.axes[1].child_axes
+  names = [label.get_text() for label in beside.get_yticklabels()]
+  assert names == ["anna is back in the " + "x" * 27 + "…", "no fact", "", ""]
+  for label in beside.get_yticklabels():
+    box = label.get_window_extent()
+    assert box.x1 <= figure.bbox.x1
+
+
 @pytest.mark.parametrize("broken", ["missing", "misshapen"])
 def test_a_broken_trace_is_named(tmp_path, broken):
   make_run(tmp_path)
