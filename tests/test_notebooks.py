@@ -9,6 +9,7 @@ import pytest
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
+TRAINING = ("quickstart", "stream")
 NOTEBOOKS = sorted((ROOT / "colab").glob("*.ipynb"))
 LINK = re.compile(r"https://colab\.research\.google\.com/github/([^)\s]+)")
 CLONED = re.compile(r"git clone -q https://github\.com/(\S+)")
@@ -31,7 +32,7 @@ def outputs(notebook):
 
 
 def test_there_are_notebooks():
-  assert len(NOTEBOOKS) == 3
+  assert len(NOTEBOOKS) == 4
 
 
 @each
@@ -60,8 +61,8 @@ def test_its_badge_opens_this_file_and_the_readme_links_to_it(path):
     pytest.param(
       path,
       id=path.stem,
-      # It trains twice; the others use what it uses.
-      marks=pytest.mark.slow if path.stem == "quickstart" else (),
+      # They train; the others use what they use.
+      marks=pytest.mark.slow if path.stem in TRAINING else (),
     )
     for path in NOTEBOOKS
   ],
