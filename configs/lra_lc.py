@@ -55,6 +55,8 @@ def _haystack(c: ConfigDict) -> ConfigDict:
   c.data.sentence_length = 8  # words
   # Questions: where, object, holder, before, count.
   c.data.kinds = ("where",)
+  # A folder of texts, split by file; None: Python's documentation.
+  c.data.background = None
   c.data.num_people = 4  # in a story, at most 12
   c.data.num_objects = 3  # in a story, at most 8, if questions are about them
   c.data.min_facts = 6  # sentences of a story, at least

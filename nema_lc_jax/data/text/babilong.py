@@ -17,6 +17,7 @@ from nema_lc_jax.data.lifecycle.synthetic import TRAIN_EXAMPLES
 from nema_lc_jax.data.text import babi_files
 from nema_lc_jax.data.text.babi_files import Row, check_length
 from nema_lc_jax.data.text.background import (
+  PYTHON,
   check_background,
   read_background,
 )
@@ -139,7 +140,7 @@ def load(
     ),
     description=(
       f"babilong: bAbI task {', '.join(map(str, found.chosen))} among sentences"
-      f" of {background or 'the Python documentation'}"
+      f" of {background or PYTHON}"
     ),
     token_names=haystack.token_names,
     label_names=answers,

@@ -9,6 +9,8 @@ from absl import logging
 from nema_lc_jax.data.text.corpus import Document, assign_splits, read_corpus
 from nema_lc_jax.data.types import SPLITS, DataError
 
+PYTHON = "the Python standard library's documentation"
+
 
 def check_background(directory: str | None) -> None:
   """Raises DataError unless it is a folder, or None."""

@@ -2,21 +2,24 @@
 
 Each sentence is one chunk of words, the question is the last one. The story is
 made by a small grammar (`story`), the other sentences are from the docstrings
-and texts of the Python standard library, which every installation has. Modules
-of validation and test are not those of training.
+and texts of the Python standard library, which every installation has, or of a
+folder of one's own. Modules or files of validation and test are not those of
+training.
 """
 
 import functools
-import sysconfig
 from collections.abc import Sequence
-from pathlib import Path
 
 import grain
 import numpy as np
 
 from nema_lc_jax.data.lifecycle.synthetic import TRAIN_EXAMPLES
 from nema_lc_jax.data.text import story
-from nema_lc_jax.data.text.corpus import read_corpus
+from nema_lc_jax.data.text.background import (
+  PYTHON,
+  check_background,
+  read_background,
+)
 from nema_lc_jax.data.text.needles import Haystack, Sentence, count
 from nema_lc_jax.data.types import (
   DataError,
@@ -45,6 +48,7 @@ def load(
   min_facts: int = 6,
   max_facts: int = 12,
   vocabulary: int = 2000,
+  background: str | None = None,
   num_eval: int = 1000,
   num_test: int = 2000,
 ) -> Dataset:
@@ -65,6 +69,8 @@ def load(
     max_facts: the most.
     vocabulary: words of the prose that have a token of their own, the most
       frequent ones of training; the others share one.
+    background: a folder of texts, split by file; None: the documentation of
+      the Python standard library.
     num_eval: validation examples.
     num_test: test examples.
 
@@ -72,7 +78,9 @@ def load(
     DataError: for options out of their range.
   """
   require_at_least(1, num_eval=num_eval, num_test=num_test)
+  check_background(background)
   texts = _Texts(
+    background,
     length=length,
     kinds=kinds,
     num_people=num_people,
@@ -116,8 +124,7 @@ def load(
     ),
     description=(
       f"haystack: questions ({', '.join(kinds)}) about {min_facts} to"
-      f" {max_facts} facts among sentences of the Python standard library's"
-      " documentation"
+      f" {max_facts} facts among sentences of {background or PYTHON}"
     ),
     token_names=texts.haystack.token_names,
     label_names=story.ANSWERS,
@@ -128,11 +135,11 @@ def load(
 class _Texts:
   """Draws examples from a grammar and the prose of each split."""
 
-  def __init__(self, length: int, **options):
+  def __init__(self, background: str | None, length: int, **options):
     self.options = options
     self._check()
     self.haystack = Haystack(
-      read_corpus(Path(sysconfig.get_paths()["stdlib"])),
+      read_background(background),
       story.WORDS,
       size=options["sentence_length"],
       vocabulary=options["vocabulary"],

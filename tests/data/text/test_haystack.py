@@ -8,6 +8,7 @@ import pytest
 from nema_lc_jax import data
 from nema_lc_jax.data.text import prose, story
 from nema_lc_jax.data.text.corpus import Document
+from tests.data.text.test_babilong import books
 
 T = 8
 
@@ -182,6 +183,18 @@ def test_chance_and_the_last_sentences_are_counted(haystack):
   limits = haystack.limits("test", 24 * T, 6)
   assert limits == {"last_sentences": pytest.approx(expected)}
   assert haystack.limits("test", 24 * T, 24)["last_sentences"] == 1.0
+
+
+def test_the_prose_may_be_of_a_folder(tmp_path):
+  folder = books(tmp_path / "books")
+  dataset = data.load("haystack", length=24 * T, background=str(folder))
+  example = dataset.evaluation("test", 24 * T)[0]
+  rows = example["inputs"].reshape(-1, T)
+  facts = example["ground_truth"].reshape(-1, T).max(1) > 0
+  for row in rows[:-1][~facts[:-1]]:
+    assert {"day", "clocks", "struck"} & {*text_of(dataset, row).split()}
+  own = data.load("haystack", length=24 * T)
+  assert dataset.fingerprint != own.fingerprint
 
 
 def test_rare_words_share_a_token():
