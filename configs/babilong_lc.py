@@ -13,7 +13,7 @@ without a word: its models are pretrained, read tokens of GPT-2, and are not
 told where a sentence begins.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from configs import default
 
@@ -24,7 +24,7 @@ def _task(c: ConfigDict, task: int | str, sentences: int) -> ConfigDict:
   c.data.name = "babilong"
   c.data.task = task  # 1 to 5, or joint
   # A folder of texts, split by file; None: Python's documentation.
-  c.data.background = None
+  c.data.background = config_dict.placeholder(str)
   c.data.sentence_length = WORDS  # tokens of a sentence, and of a chunk
   c.data.length = sentences * WORDS
   c.data.vocabulary = 5000  # words of the prose with a token of their own

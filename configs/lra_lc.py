@@ -44,7 +44,7 @@ python -m nema_lc_jax.main --config=configs/lra_lc.py:image_small \
 python -m nema_lc_jax.main --config=configs/lra_lc.py:pathfinder_small
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from configs import default
 
@@ -56,7 +56,7 @@ def _haystack(c: ConfigDict) -> ConfigDict:
   # Questions: where, object, holder, before, count.
   c.data.kinds = ("where",)
   # A folder of texts, split by file; None: Python's documentation.
-  c.data.background = None
+  c.data.background = config_dict.placeholder(str)
   c.data.num_people = 4  # in a story, at most 12
   c.data.num_objects = 3  # in a story, at most 8, if questions are about them
   c.data.min_facts = 6  # sentences of a story, at least

@@ -51,7 +51,12 @@ FIXED = {
 # Newer fields, with what models did before.
 ADDED = {"model.candidate_weights": "softmax"}
 # Fields that may be None; JSON does not keep their types.
-UNSET = {"data.dir": str, "data.path": str, "model.bptt_chunks": int}
+UNSET = {
+  "data.background": str,
+  "data.dir": str,
+  "data.path": str,
+  "model.bptt_chunks": int,
+}
 
 
 def read_config(workdir: str | Path) -> ConfigDict:

@@ -6,6 +6,8 @@ from configs import lra_lc
 from nema_lc_jax import data, models
 from nema_lc_jax.data.lra import aan
 from nema_lc_jax.plotting import __main__ as plotting
+from nema_lc_jax.runs.command_line import parse_config
+from nema_lc_jax.runs.config_json import config_from_json
 from nema_lc_jax.training.checks import _check_lengths, stages_of
 from nema_lc_jax.training.experiment import load_data
 from tests.helpers import run
@@ -88,3 +90,14 @@ def test_retrieval_from_files_to_the_figure_and_the_published(tmp_path):
   assert "learned & " in ours
   assert "full & " in ours
   assert "24 test examples, raw bytes" in ours
+
+
+@pytest.mark.parametrize(
+  "path", ["configs/lra_lc.py", "configs/babilong_lc.py"]
+)
+def test_the_background_may_be_given(path):
+  config = parse_config(path, ["--config.data.background=books"])
+  assert config.data.background == "books"
+  saved = config_from_json(parse_config(path, []).to_dict())
+  assert saved.data.background is None
+  saved.data.background = "books"
