@@ -73,9 +73,9 @@ def test_a_field_can_be_unset_and_set_again(path, monkeypatch):
   monkeypatch.chdir(ROOT)
   text = "3" if UNSET[path] is int else "mine"
   flags = [f"--config.{path}={text}"]
-  config = parse_config("configs/toy_lc.py", flags)
+  config = parse_config("configs/lra_lc.py", flags)
   assert value_of(config, path) == UNSET[path](text)
-  config = parse_config("configs/toy_lc.py", [*flags, f"--config.{path}=None"])
+  config = parse_config("configs/lra_lc.py", [*flags, f"--config.{path}=None"])
   assert value_of(config, path) is None
   config.update_from_flattened_dict({path: UNSET[path](text)})
   with pytest.raises(TypeError):
