@@ -186,3 +186,29 @@ def require_at_least(
       raise DataError(
         f"{name} must be an integer of at most {most}, got {value!r}"
       )
+
+
+def require_sentences(
+  name: str,
+  length: int,
+  sentence_length: int,
+  *,
+  least: int = 1,
+  what: str = "a sentence",
+) -> None:
+  """Raises DataError unless a length is whole sentences, and enough.
+
+  Args:
+    name: of the data set.
+    length: tokens of a text.
+    sentence_length: tokens of a sentence, and of the question.
+    least: the fewest sentences before the question.
+    what: says what needs so many.
+  """
+  shortest = (least + 1) * sentence_length
+  if length % sentence_length or length < shortest:
+    raise DataError(
+      f"{name} needs a length that is a multiple of sentence_length="
+      f"{sentence_length} and at least {shortest}, {what} and a question; got"
+      f" {length}"
+    )

@@ -58,9 +58,10 @@ def memory_timeline(
   tracks = float(np.clip(0.30 * M, 1.5, 5.2))
   words = max((len(fact.split()) for fact in facts), default=0)
   fits = N <= MOST_CHUNKS and M <= MOST_SLOTS and words <= MOST_WORDS
+  beside = bool(words) and not fits and M <= MOST_SLOTS
   if words and fits:
     tracks = max(1.5, 0.11 * words * M)
-  elif words and M <= MOST_SLOTS:
+  if beside:
     width += 2.4
   # From the top: legend, facts, operations, attention.
   heights = [0.2, 0.22, tracks, 0.6 * tracks]
@@ -75,7 +76,7 @@ def memory_timeline(
   _tracks(axes[-2], shade(trace).transpose(1, 0, 2))
   if fits:
     _write_facts(axes[-2], trace, facts)
-  elif words and M <= MOST_SLOTS:
+  if beside:
     _name_slots(axes[-2], trace, facts)
   axes[-2].set_ylabel("slot (paler: weaker)")
   _draw_attention(axes[-1], trace)
@@ -103,14 +104,14 @@ def _write_facts(ax: Axes, trace: Trace, facts: Sequence[str]) -> None:
 
 def _name_slots(ax: Axes, trace: Trace, facts: Sequence[str]) -> None:
   """Writes the newest fact that each slot holds in the end beside it."""
-  names = []
-  for operations in trace.operation.T:
+  names = [""] * trace.operation.shape[1]
+  for m, operations in enumerate(trace.operation.T):
     (stored,) = np.nonzero(np.isin(operations, STORED))
-    held = len(stored) and operations[-1] not in (FREE, FORGOTTEN)
-    newest = stored[-1] if held else len(facts)
-    name = facts[newest] or "no fact" if newest < len(facts) else ""
+    if not len(stored) or operations[-1] in (FREE, FORGOTTEN):
+      continue
+    name = facts[stored[-1]] or "no fact"
     cut = len(name) > MOST_LETTERS
-    names.append(name[: MOST_LETTERS - 1] + "…" if cut else name)
+    names[m] = name[: MOST_LETTERS - 1] + "…" if cut else name
   axis = ax.secondary_yaxis("right")
   axis.set_yticks(range(len(names)), names, fontsize=7)
   axis.spines[:].set_visible(False)

@@ -17,18 +17,14 @@ import numpy as np
 from absl import logging
 
 from nema_lc_jax.data.text import babi_files
-from nema_lc_jax.data.text.babi_files import (
-  JOINT,
-  Row,
-  baselines,
-  check_length,
-)
+from nema_lc_jax.data.text.babi_files import JOINT, Row, baselines
 from nema_lc_jax.data.types import (
   Dataset,
   Example,
   Examples,
   fingerprint,
   require_at_least,
+  require_sentences,
   require_split,
 )
 
@@ -63,7 +59,9 @@ def load(
   """
   require_at_least(1, sentence_length=sentence_length)
   require_at_least(1, num_eval=1 if num_eval is None else num_eval)
-  check = functools.partial(check_length, "babi", sentence_length)
+  check = functools.partial(
+    require_sentences, "babi", sentence_length=sentence_length
+  )
   check(length)
   found = babi_files.read(
     dir, task, sentence_length=sentence_length, num_eval=num_eval

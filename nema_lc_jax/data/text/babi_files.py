@@ -171,16 +171,6 @@ def _splits(
   return rows
 
 
-def check_length(name: str, sentence_length: int, length: int) -> None:
-  """Raises DataError unless `length` is whole sentences, two or more."""
-  if length % sentence_length or length < 2 * sentence_length:
-    raise DataError(
-      f"{name} needs a length that is a multiple of sentence_length="
-      f"{sentence_length} and at least {2 * sentence_length}, a sentence and a"
-      f" question; got {length}"
-    )
-
-
 def _check_sentences(
   rows: Mapping[str, Sequence[Row]], sentence_length: int
 ) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from nema_lc_jax.data.lifecycle.synthetic import TRAIN_EXAMPLES
 from nema_lc_jax.data.text import babi_files
-from nema_lc_jax.data.text.babi_files import Row, check_length
+from nema_lc_jax.data.text.babi_files import Row
 from nema_lc_jax.data.text.background import (
   PYTHON,
   check_background,
@@ -30,10 +30,14 @@ from nema_lc_jax.data.types import (
   example_rng,
   fingerprint,
   require_at_least,
+  require_sentences,
   require_split,
 )
 
 TASKS = range(1, 6)
+FIELDS = {"inputs", "mask", "label", "task", "ground_truth"}
+# Which facts are needed no more is known for task 1 alone.
+TRUTH = {"invalidates", "updates", "answer_position"}
 
 
 def load(
@@ -81,11 +85,18 @@ def load(
   require_at_least(
     1, num_eval=num_eval, num_test=1 if num_test is None else num_test
   )
+  check = functools.partial(
+    require_sentences, "babilong", sentence_length=sentence_length
+  )
+  check(length)
   check_background(background)
   found = babi_files.read(
     dir, task, sentence_length=sentence_length, num_eval=num_eval, among=TASKS
   )
   rows = found.rows | {"test": found.rows["test"][:num_test]}
+  sizes = {split: len(rows[split]) for split in rows} | {
+    "train": TRAIN_EXAMPLES
+  }
   words, answers = found.vocabulary()
   haystack = Haystack(
     read_background(background),
@@ -94,13 +105,7 @@ def load(
     vocabulary=vocabulary,
   )
   labels = {answer: i for i, answer in enumerate(answers)}
-  check = functools.partial(check_length, "babilong", sentence_length)
-  check(length)
-  kept = {"inputs", "mask", "label", "task", "ground_truth"}
-  if found.chosen == [1]:
-    kept |= {"invalidates", "updates", "answer_position"}
-  sizes = {split: len(found) for split, found in rows.items()}
-  sizes["train"] = TRAIN_EXAMPLES
+  fields = FIELDS | (TRUTH if found.chosen == [1] else set())
 
   def examples(split: str, length: int) -> Examples:
     require_split(split)
@@ -110,8 +115,7 @@ def load(
       row = rows[split][i % len(rows[split])]
       rng = example_rng(seed, split, i, length)
       example = _example(haystack, labels, rng, row, split, length)
-      # Which facts are needed no more is known for task 1 alone.
-      return {k: v for k, v in example.items() if k in kept}
+      return {name: example[name] for name in fields}
 
     return Examples(sizes[split], draw)
 

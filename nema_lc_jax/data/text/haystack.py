@@ -17,7 +17,6 @@ from nema_lc_jax.data.lifecycle.synthetic import TRAIN_EXAMPLES
 from nema_lc_jax.data.text import story
 from nema_lc_jax.data.text.background import (
   PYTHON,
-  check_background,
   read_background,
 )
 from nema_lc_jax.data.text.needles import Haystack, Sentence, count
@@ -29,6 +28,7 @@ from nema_lc_jax.data.types import (
   example_rng,
   fingerprint,
   require_at_least,
+  require_sentences,
   require_split,
 )
 
@@ -78,7 +78,6 @@ def load(
     DataError: for options out of their range.
   """
   require_at_least(1, num_eval=num_eval, num_test=num_test)
-  check_background(background)
   texts = _Texts(
     background,
     length=length,
@@ -138,13 +137,13 @@ class _Texts:
   def __init__(self, background: str | None, length: int, **options):
     self.options = options
     self._check()
+    self.check_length(length)
     self.haystack = Haystack(
       read_background(background),
       story.WORDS,
       size=options["sentence_length"],
       vocabulary=options["vocabulary"],
     )
-    self.check_length(length)
     self._labels = {answer: i for i, answer in enumerate(story.ANSWERS)}
     # Raises the error of a story that is too short for its questions.
     self.draw(np.random.default_rng(0), length, "train")
@@ -171,7 +170,13 @@ class _Texts:
   def check_length(self, length: int) -> None:
     """Raises DataError unless `length` is whole sentences, and enough."""
     most = self.options["facts"][1]
-    self.haystack.check_length("haystack", length, f"max_facts={most}", most)
+    require_sentences(
+      "haystack",
+      length,
+      self.options["sentence_length"],
+      least=most,
+      what=f"for max_facts={most}",
+    )
 
   def _story(
     self, rng: np.random.Generator

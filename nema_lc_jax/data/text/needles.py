@@ -80,22 +80,6 @@ class Haystack:
     self.size = size
     self._sentence = functools.cache(lambda text: encode(text.split()))
 
-  def check_length(self, name: str, length: int, least: str, most: int) -> None:
-    """Raises DataError unless `length` is whole sentences, and enough.
-
-    Args:
-      name: of the data set.
-      length: tokens.
-      least: what says how many sentences a story has.
-      most: sentences of the longest story.
-    """
-    T = self.size
-    if length % T or length < (most + 1) * T:
-      raise DataError(
-        f"{name} needs a length that is a multiple of sentence_length={T} and"
-        f" at least {(most + 1) * T}, for {least} and a question; got {length}"
-      )
-
   def hide(
     self,
     rng: np.random.Generator,
