@@ -11,7 +11,7 @@ import sys
 
 from nema_lc_jax.errors import RunError
 from nema_lc_jax.training import checkpoint
-from tests.helpers import run, small_config, tiny_config
+from tests.helpers import run, tiny_config
 
 LIMIT = 2048  # Bytes: no file may become larger.
 
@@ -37,10 +37,7 @@ class SmallDisk(checkpoint.Checkpoints):
 
 if __name__ == "__main__":
   checkpoint.Checkpoints = SmallDisk
-  # The run that stops is resumed, so it is one with a memory.
-  config = tiny_config() if sys.argv[2] == "stop" else small_config()
-  config.train.on_save_error = sys.argv[2]
   try:
-    run(config, sys.argv[1])
+    run(tiny_config(on_save_error=sys.argv[2]), sys.argv[1])
   except RunError as error:
     sys.exit(f"stopped: {error}")

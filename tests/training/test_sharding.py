@@ -89,15 +89,16 @@ def test_all_devices_equal_one_by_jit_and_by_pmap(make):
 def test_sharded_parameters_equal_replicated_ones(monkeypatch):
   monkeypatch.setattr(sharding, "LARGE", 32)
   _, one = parallel(tiny_config, kind="jit")
-  _, other = parallel(tiny_config, fsdp=2)
-  assert_same(one, other)
-  state, _ = other
-  cut = 0
-  for leaf in jax.tree.leaves((state.params, state.opt_state)):
-    share = leaf.addressable_shards[0].data.size
-    assert share in (leaf.size, leaf.size // 2)
-    cut += share < leaf.size
-  assert cut > 20
+  for fsdp in (2, 4):
+    _, other = parallel(tiny_config, fsdp=fsdp)
+    assert_same(one, other)
+    state, _ = other
+    cut = 0
+    for leaf in jax.tree.leaves((state.params, state.opt_state)):
+      share = leaf.addressable_shards[0].data.size
+      assert share in (leaf.size, leaf.size // fsdp)
+      cut += share < leaf.size
+    assert cut > 20
 
 
 @pytest.mark.parametrize(
