@@ -3,8 +3,8 @@
 python -m nema_lc_jax.main --config=configs/babilong_lc.py:TASK \
     --config.data.dir=BABI --config.data.background=BOOKS
   BABI is the unpacked tasks_1-20_v1-2. BOOKS is a folder of texts, such as
-  PG-19's; without it, the prose is Python's documentation. About 10 minutes on
-  2 CPU cores.
+  PG-19's; without it, the prose is Python's documentation. qa1 took 12 minutes
+  on one core beside other work; the others have not been trained.
 python -m nema_lc_jax.evaluate --workdir=RUN --times=1,16,256,4096
   The same model on longer texts, with flat memory.
 
