@@ -1,10 +1,12 @@
 """What a process does first if it runs a command: python -m nema_lc_jax.NAME.
 
-It keeps compiled programs for the next process, and ends with one line at
-Ctrl-C. Nothing of this is done where the package is imported as a library.
+It keeps compiled programs for the next process and freed memory for itself, and
+ends with one line at Ctrl-C. Nothing of this is done where the package is
+imported as a library.
 """
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import platform
@@ -18,6 +20,8 @@ CACHE_VARIABLE = "NEMA_LC_JAX_CACHE"
 # JAX reads it when it is imported.
 JAX_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 CACHE_BYTES = 2**30
+# Of glibc's mallopt.
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 INTERRUPTED = (
   "interrupted: the same command starts again; a run resumes from its newest"
   " checkpoint."
@@ -27,6 +31,7 @@ INTERRUPTED = (
 def begin() -> None:
   """Prepares the process; JAX must not be imported yet."""
   keep_programs()
+  keep_freed_memory()
   # Ctrl-C is ignored where a shell has started it in the background.
   if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, _interrupt)
@@ -62,6 +67,22 @@ def keep_programs() -> None:
     )
     return
   os.environ[JAX_VARIABLE] = str(folder)
+
+
+def keep_freed_memory() -> None:
+  """Has glibc keep what is freed, unless the environment tunes it.
+
+  On a CPU, XLA allocates the arrays of each step and frees them after it. By
+  default glibc returns large ones to the system, which has to clear every page
+  again in the next step.
+  """
+  if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+    return
+  # Only glibc has it, where C libraries are open to Python.
+  with contextlib.suppress(OSError, TypeError, AttributeError):
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _has_virtual_devices() -> bool:

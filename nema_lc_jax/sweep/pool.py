@@ -18,6 +18,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from nema_lc_jax.errors import RunError
+from nema_lc_jax.runs import process
 
 MANY_MAPPINGS = 10_000
 AGAIN_AFTER = 5  # seconds between two signals to a worker
@@ -151,6 +152,7 @@ def _ignored(number: int) -> Iterator[None]:
 
 def _start(numbers, processes: int) -> None:
   """Prepares a worker, before JAX starts its backend."""
+  process.keep_freed_memory()
   number = numbers.get()
   if hasattr(os, "sched_setaffinity") and processes > 1:
     cores = sorted(os.sched_getaffinity(0))

@@ -1,6 +1,7 @@
 """A process that runs a command: its cache of programs, and Ctrl-C."""
 
 import os
+import platform
 import re
 import signal
 import stat
@@ -291,3 +292,40 @@ def test_a_program_of_another_process_gives_the_same_bits(unset, tmp_path):
   assert fresh.params_sha256 == again.params_sha256
   assert fresh.test_metrics == again.test_metrics
   assert fresh.peak_memory_bytes == again.peak_memory_bytes
+
+
+# Memory that was freed.
+
+# Prints how often a page was mapped while an array is made and freed again.
+FREED = """
+import ctypes, resource
+from nema_lc_jax.runs import process
+process.keep_freed_memory()
+c = ctypes.CDLL(None)
+c.malloc.restype = ctypes.c_void_p
+c.memset.argtypes = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t
+c.free.argtypes = (ctypes.c_void_p,)
+def step():
+  array = c.malloc(2**26)
+  c.memset(array, 1, 2**26)
+  c.free(array)
+step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+  step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="not glibc")
+def test_freed_memory_is_kept_for_the_next_step():
+  def faults(**environment):
+    code = start("-c", FREED, **environment)
+    out, err = code.communicate(timeout=60)
+    assert code.returncode == 0, err
+    return int(out)
+
+  pages = 2**26 // os.sysconf("SC_PAGE_SIZE")
+  assert faults() < pages / 10
+  # What the user has tuned is left alone.
+  assert faults(MALLOC_MMAP_THRESHOLD_="1000000") > 5 * pages
