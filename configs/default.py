@@ -46,8 +46,9 @@ def get_config() -> ConfigDict:
   # The Transformer around the memory.
   c.model = ConfigDict()
   # The encoder: memory, or a baseline without slots: local (attention within
-  # chunks), full (attention over the whole text), recurrent (memory tokens) or
-  # ssm (a linear recurrence over the whole text).
+  # chunks), full (attention over the whole text), recurrent (memory tokens), ssm
+  # (a linear recurrence over the whole text), or a matrix in place of the
+  # memory: delta (a gated delta rule) or routed (Raven's slots).
   c.model.encoder = "memory"
   # D, width of tokens and slots, at least 1; a multiple of num_heads.
   c.model.width = 64

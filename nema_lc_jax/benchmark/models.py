@@ -23,6 +23,8 @@ ABOUT = {
   "full": "full attention (Transformer), at equal parameters",
   "recurrent": "recurrent memory tokens (RMT), at equal parameters",
   "ssm": "linear state space layers (S5), at equal parameters",
+  "delta": "a gated delta rule for the memory, at equal parameters",
+  "routed": "routed slots (Raven) for the memory, at equal parameters",
 }
 NAMES = tuple(ABOUT)
 KINDS = ("train", "forward")

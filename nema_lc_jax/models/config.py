@@ -7,7 +7,7 @@ from typing import Any
 from nema_lc_jax.models import ranges
 
 # Encoders without slots.
-BASELINES = ("local", "full", "recurrent", "ssm")
+BASELINES = ("local", "full", "recurrent", "ssm", "delta", "routed")
 CHOICES = {
   "head": ("classify", "match", "causal_lm", "masked_lm"),
   "encoder": ("memory", *BASELINES),
@@ -50,8 +50,10 @@ class ModelConfig:
   dropout: float = 0.0  # probability in training
   # "memory", or a baseline without slots: "local" (block-local attention),
   # "full" (attention over the whole text), "recurrent" (num_slots memory tokens
-  # are passed from chunk to chunk, see models/recurrent.py) or "ssm" (a linear
-  # recurrence over the whole text, see models/ssm.py).
+  # are passed from chunk to chunk, see models/recurrent.py), "ssm" (a linear
+  # recurrence over the whole text, see models/ssm.py), "delta" or "routed" (as
+  # "local", and a gated delta rule or routed slots over all tokens in place of
+  # the memory, see models/linear_memory.py).
   encoder: str = "memory"
   # The vector of a text is the mean of the tokens of the "last" chunk, which
   # know the other chunks by reading the memory; the "mean" of all tokens; or
@@ -106,6 +108,12 @@ class ModelConfig:
         f" got config.model.width={self.width} over config.model.num_heads="
         f"{self.num_heads}."
       )
+    if self.encoder == "routed" and self.width // self.num_heads % 2:
+      raise ValueError(
+        "config.model.encoder='routed' needs heads of an even width, half for"
+        f" keys and half for values, got config.model.width={self.width} over"
+        f" config.model.num_heads={self.num_heads}."
+      )
     if self.mlp_ratio * self.width < 1:
       raise ValueError(
         f"config.model.mlp_ratio={self.mlp_ratio} times config.model.width="
@@ -128,16 +136,17 @@ class ModelConfig:
   @property
   def chunks_per_call(self) -> int:
     """Chunks that layers process at a time; 0: all."""
-    chunk_local = self.encoder in ("memory", "local")
-    return self.chunk_batch_size if chunk_local else 0
+    return self.chunk_batch_size if self.chunk_local else 0
+
+  @property
+  def chunk_local(self) -> bool:
+    """Whether layers are applied to each chunk alone."""
+    return self.encoder not in ("full", "ssm", "recurrent")
 
   @property
   def uses_ssm(self) -> bool:
     """Whether the layers are linear recurrences."""
-    in_chunks = self.sequence_mixer == "ssm" and self.encoder in (
-      "memory",
-      "local",
-    )
+    in_chunks = self.sequence_mixer == "ssm" and self.chunk_local
     return in_chunks or self.encoder == "ssm"
 
   @property

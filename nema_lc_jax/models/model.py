@@ -16,6 +16,7 @@ from nema_lc_jax.memory import Chunk, MemoryState, StepOutput, init_state
 from nema_lc_jax.memory.types import Array, Params
 from nema_lc_jax.models import encoder as enc
 from nema_lc_jax.models import pure
+from nema_lc_jax.models.between import Between, between_chunks
 from nema_lc_jax.models.config import ModelConfig
 from nema_lc_jax.models.memory_layer import (
   TRUTH_FIELDS,
@@ -28,7 +29,6 @@ from nema_lc_jax.models.memory_layer import (
   run_memory,
   slot_policies,
 )
-from nema_lc_jax.models.recurrent import RecurrentChunk, scan_recurrent
 
 # Fields of a batch that describe a text.
 TEXT_FIELDS = ("inputs", "mask", *TRUTH_FIELDS)
@@ -83,8 +83,7 @@ class _Parts(NamedTuple):
   encoder: enc.Encoder
   interface: enc.MemoryInterface
   policies: SlotPolicies | None
-  # Replaces the layers of encoder and decoder.
-  recurrent: RecurrentChunk | None
+  between: Between | None  # in place of the memory
   decoder: enc.Decoder
   head: enc.Head
 
@@ -92,15 +91,14 @@ class _Parts(NamedTuple):
 def _parts(c: ModelConfig) -> _Parts:
   # Made for every encoder, so that the policy's options are always checked.
   policies = slot_policies(c)
-  recurrent, outer = None, c
-  if c.encoder == "recurrent":
-    recurrent = RecurrentChunk(c)
+  outer = c
+  if c.encoder == "recurrent":  # It has all the layers.
     outer = dataclasses.replace(c, num_layers=0, num_layers_after=0)
   return _Parts(
     encoder=enc.Encoder(outer),
     interface=enc.MemoryInterface(c),
     policies=policies if c.encoder == "memory" else None,
-    recurrent=recurrent,
+    between=between_chunks(c),
     decoder=enc.Decoder(outer),
     head=enc.Head(c.num_classes, hidden=2 * c.width),
   )
@@ -120,7 +118,14 @@ def _init(c: ModelConfig, parts: _Parts, key: Array) -> Params:
     weights = jnp.zeros((c.chunk_length, c.num_slots))
     reading = enc.Reading(empty, jnp.zeros(()), weights)
 
-  params = {
+  between = {}
+  if parts.between is not None:
+    between[c.encoder] = parts.between.init(keys[4], x, valid)
+    args = between[c.encoder], key, x, valid, False
+    read = jax.eval_shape(lambda: parts.between.apply(*args)[1])
+    read = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), read)
+
+  params = between | {
     "encoder": pure.init(parts.encoder, keys[0], tokens, valid, False),
     "decoder": pure.init(
       parts.decoder, keys[1], x, read, valid, False, reading
@@ -132,11 +137,6 @@ def _init(c: ModelConfig, parts: _Parts, key: Array) -> Params:
     params["policy"] = parts.policies.base.init(
       keys[4], num_slots=c.num_slots, num_candidates=c.num_candidates
     )
-  if parts.recurrent is not None:
-    # Scaled like the memory after a chunk, which is layer-normalised.
-    start = jax.random.normal(keys[3], (c.num_slots, c.width))
-    chunk = pure.init(parts.recurrent, keys[4], start, x[0], valid[0], False)
-    params["recurrent"] = {"start": start, "chunk": chunk}
   return params
 
 
@@ -190,14 +190,17 @@ def _decode(
   mode: Mode,
   key: Array,
   text: EncodedText,
-  memory: MemoryResult | None,
+  read: Array | None = None,
+  memory: MemoryResult | None = None,
 ) -> Array:
   """Applies the layers after the memory, and pools their outputs.
+
+  `read` is what the tokens read without slots, [N, T, D].
 
   Returns features [D], or [L, D] for causal_lm and masked_lm.
   """
   x, valid, weights = text.x, text.valid, text.valid
-  read, reading = None, None
+  reading = None
   if memory is not None:
     read, reading = memory.steps.read, memory.reading
   if c.pools_slots:
@@ -239,18 +242,14 @@ def _apply_text(
   """
   keys = jax.random.split(key, 3)
   encoded = _encode(c, parts, params, mode, keys[0], text)
-  if parts.recurrent is not None:
-    x = scan_recurrent(
-      parts.recurrent,
-      params["recurrent"],
-      keys[1],
-      encoded.x,
-      encoded.valid,
-      train=mode.train,
-    )
-    encoded = encoded._replace(x=x)
   if parts.policies is None:
-    return _decode(c, parts, params, mode, keys[2], encoded, None), None, None
+    read = None
+    if parts.between is not None:
+      args = params[c.encoder], keys[1], encoded.x, encoded.valid, mode.train
+      x, read = parts.between.apply(*args)
+      encoded = encoded._replace(x=x)
+    features = _decode(c, parts, params, mode, keys[2], encoded, read)
+    return features, None, None
   memory = run_memory(
     c,
     parts.policies,
@@ -261,7 +260,7 @@ def _apply_text(
     removed=removed,
     initial=initial,
   )
-  features = _decode(c, parts, params, mode, keys[2], encoded, memory)
+  features = _decode(c, parts, params, mode, keys[2], encoded, memory=memory)
   return features, memory.steps.replace(read=None), memory.state
 
 

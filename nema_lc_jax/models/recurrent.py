@@ -45,13 +45,23 @@ class RecurrentChunk(nn.Module):
     return written, h[R : R + len(x)]
 
 
+def init_recurrent(
+  module: RecurrentChunk, key: Array, x: Array, valid: Array
+) -> Params:
+  """Initial parameters for `scan_recurrent`, from chunks [N, T, D], [N, T]."""
+  keys = jax.random.split(key)
+  # Scaled like the memory after a chunk, which is layer-normalised.
+  start = jax.random.normal(keys[0], (module.config.num_slots, x.shape[-1]))
+  chunk = pure.init(module, keys[1], start, x[0], valid[0], False)
+  return {"start": start, "chunk": chunk}
+
+
 def scan_recurrent(
   module: RecurrentChunk,
   params: Params,
   key: Array,
   x: Array,
   valid: Array,
-  *,
   train: bool,
 ) -> Array:
   """Applies the layers to the chunks of one text, one after another.

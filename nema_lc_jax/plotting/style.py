@@ -39,6 +39,8 @@ POLICY_COLOURS = {
   "full": "#CC6677",
   "recurrent": "#117733",
   "ssm": "#AA4499",
+  "delta": "#AA4466",
+  "routed": "#88CCEE",
 }
 # Encoders by their names in the literature.
 ENCODER_NAMES = {
@@ -46,9 +48,11 @@ ENCODER_NAMES = {
   "full": "full (Transformer)",
   "recurrent": "recurrent (RMT)",
   "ssm": "ssm (linear state space)",
+  "delta": "delta (gated delta rule)",
+  "routed": "routed (Raven's slots)",
 }
-# For policies not listed above (Paul Tol's muted scheme, no hue from above).
-OTHER_COLOURS = ("#882255", "#44AA99", "#332288")
+# For policies not listed above (no hue from above).
+OTHER_COLOURS = ("#DDCC77", "#6699CC", "#A0522D")
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 OPERATION_COLOURS = {

@@ -58,19 +58,21 @@ def _is_heuristic(c: ConfigDict) -> bool:
   )
 
 
+# Encoders without slots whose state is as large as those of num_slots.
+STATEFUL = ("recurrent", "delta", "routed")
 RULES = (
   Rule(
     ("memory.", "loss.", "model.query_norm", "model.num_hops",
      "train.policy_lr_factor"),
-    lambda c: c.model.encoder not in ("memory", "recurrent"),
+    lambda c: c.model.encoder not in ("memory", *STATEFUL),
     "config.model.encoder={model.encoder} has no slots",
   ),
   Rule(
     ("memory.policy", "memory.overprovisioned_slots", "memory.num_candidates",
      "memory.budget", "memory.controller.", "loss.", "model.query_norm",
      "model.num_hops", "train.policy_lr_factor"),
-    lambda c: c.model.encoder == "recurrent",
-    "config.model.encoder=recurrent has no policy",
+    lambda c: c.model.encoder in STATEFUL,
+    "config.model.encoder={model.encoder} has no policy",
   ),
   Rule(
     ("loss.", "train.policy_lr_factor", "memory.overprovisioned_slots"),
@@ -109,12 +111,12 @@ RULES = (
   ),
   Rule(
     ("model.sequence_mixer", "model.chunk_batch_size"),
-    lambda c: c.model.encoder not in ("memory", "local"),
+    lambda c: c.model.encoder in ("full", "ssm", "recurrent"),
     "config.model.encoder={model.encoder} decides it",
   ),
   Rule(
     ("model.bptt_chunks",),
-    lambda c: c.model.encoder not in ("memory", "recurrent"),
+    lambda c: c.model.encoder not in ("memory", *STATEFUL),
     "config.model.encoder={model.encoder} passes nothing between chunks",
   ),
   Rule(

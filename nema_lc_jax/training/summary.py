@@ -32,6 +32,8 @@ def describe(experiment: Experiment, workdir: str) -> list[str]:
     f" {c.memory.budget} operations per chunk,"
     f" {c.memory.num_candidates} candidates",
     "recurrent": f"{c.memory.num_slots} recurrent tokens",
+    "delta": f"a gated delta rule, keys of {c.memory.num_slots}",
+    "routed": f"{c.memory.num_slots} routed slots per head",
   }.get(c.model.encoder, f"none ({c.model.encoder} encoder)")
   stages = "; ".join(
     f"from step {s.start}: length {s.length}, {s.num_slots} slots"

@@ -7,9 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nema_lc_jax.models import POLICIES, ModelConfig
+from nema_lc_jax.models import POLICIES, ModelConfig, linear_memory
 from nema_lc_jax.models.config import BASELINES
 from nema_lc_jax.models.encoder import Block
+from nema_lc_jax.models.linear_memory import (
+  RULES,
+  LinearMemory,
+  RoutedSlots,
+  delta_rule,
+  routed_slots,
+)
 from nema_lc_jax.models.recurrent import RecurrentChunk, scan_recurrent
 from nema_lc_jax.models.ssm import STEPS, StateSpace, recur
 from tests.models.tiny import (
@@ -191,7 +198,7 @@ def test_the_scan_is_the_loop_over_chunks(head):
   module = RecurrentChunk(config)
   scan = functools.partial(scan_recurrent, module, params, jax.random.key(0))
   expected, memories = unrolled(config, params, x, valid)
-  close(scan(x, valid, train=False), expected, atol=1e-4)
+  close(scan(x, valid, False), expected, atol=1e-4)
   assert np.array_equal(memories[2], memories[1])
   assert not np.allclose(memories[3], memories[2], atol=1e-2)
 
@@ -237,7 +244,115 @@ def test_a_padded_chunk_between_others_changes_nothing(pool):
   )
 
 
-# Both.
+# Matrices in place of the memory.
+
+
+def inputs_of(rule, *, length, width=6, slots=3):
+  """Random inputs of a rule for one head, with pauses, in float64."""
+  rng = np.random.default_rng(2)
+  q, k, v = rng.normal(size=(3, length, width))
+  here = rng.uniform(size=length) < 0.8
+  decay = np.where(here, -rng.exponential(0.3, length), 0.0)
+  if rule is delta_rule:
+    rate = np.where(here, rng.uniform(size=length), 0.0)
+    k /= np.linalg.norm(k, axis=1, keepdims=True)
+    return rng.normal(size=(width, width)), (q, k, v, decay, rate)
+  routes = rng.uniform(size=(length, slots)) * (rng.uniform(size=slots) < 0.7)
+  state = rng.normal(size=(slots, 2 * width))
+  return state, (q, k, v, decay[:, None] * routes)
+
+
+def token_by_token(rule, state, inputs):
+  """The recurrences as their papers state them, and the state at the end."""
+  reads, K = [], inputs[1].shape[1]
+  for q, k, v, log_decay, *rate in zip(*inputs, strict=True):
+    a = np.exp(log_decay)
+    if rule is delta_rule:
+      state = a * (state - rate[0] * np.outer(k, k @ state))
+      state += rate[0] * np.outer(k, v)
+      reads.append(q @ state)
+    else:
+      new = np.concatenate([k, v])
+      state = a[:, None] * state + (1 - a)[:, None] * new
+      weights = np.exp(state[:, :K] @ q)
+      reads.append(weights / weights.sum() @ state[:, K:])
+  return state, np.stack(reads)
+
+
+@pytest.mark.parametrize("rule", [delta_rule, routed_slots])
+def test_a_chunk_at_once_is_token_by_token(rule):
+  state, inputs = inputs_of(rule, length=12)
+  wanted, reads = token_by_token(rule, state, inputs)
+  # In chunks of 5, 4 and 3 tokens.
+  state, found = jnp.asarray(state, jnp.float32), []
+  for start, end in ((0, 5), (5, 9), (9, 12)):
+    part = (jnp.asarray(x[start:end], jnp.float32) for x in inputs)
+    state, read = rule(state, *part)
+    found.append(read)
+  close(np.concatenate(found), reads, atol=1e-4)
+  close(state, wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("encoder", RULES)
+def test_where_chunks_end_changes_no_matrix(encoder):
+  fields = {"encoder": encoder, "num_slots": 3}
+  x = jax.random.normal(jax.random.key(0), (3, T, D))
+  valid = jnp.arange(3 * T).reshape(3, T) < 3 * T - 5
+  module = LinearMemory(config_of(**fields))
+  params = module.init(jax.random.key(1), x, valid, False)
+  found = module.apply(params, x, valid, False)
+  whole = LinearMemory(config_of(**fields, chunk_length=3 * T)).apply(
+    params, x.reshape(1, 3 * T, D), valid.reshape(1, -1), False
+  )
+  close(found.reshape(whole.shape), whole)
+  # A token after the padding reads what was there before it.
+  again = x.at[2].set(7.0)
+  close(module.apply(params, again, valid, False)[valid], found[valid])
+
+
+@pytest.mark.parametrize("encoder", RULES)
+def test_a_matrix_has_as_many_numbers_as_the_slots(encoder, monkeypatch):
+  sizes = []
+  scan = lambda body, state, inputs: (
+    sizes.append(state.size) or jax.lax.scan(body, state, inputs)
+  )
+  monkeypatch.setattr(linear_memory, "scan", scan)
+  x, valid = jnp.ones((2, T, D)), jnp.ones((2, T), bool)
+  LinearMemory(config_of(encoder=encoder, num_slots=5)).init(
+    jax.random.key(0), x, valid, False
+  )
+  assert set(sizes) == {5 * D}
+
+
+def test_a_token_writes_to_an_eighth_of_the_routed_slots():
+  for slots, written in ((1, 1), (3, 2), (16, 2), (24, 3)):
+    module = RoutedSlots(config_of(encoder="routed", num_slots=slots))
+    x = jax.random.normal(jax.random.key(0), (2, T, D))
+    params = module.init(jax.random.key(1), x, False)
+    *_, log_decay = module.apply(params, x, False)
+    assert log_decay.shape == (2, T, 2, slots)
+    assert ((log_decay < 0).sum(-1) == written).all()
+    # Exploration chooses others.
+    *_, noisy = module.apply(
+      params, x, True, rngs={"dropout": jax.random.key(2)}
+    )
+    assert ((noisy < 0).sum(-1) == written).all()
+    assert ((noisy < 0) != (log_decay < 0)).any() == (slots > written)
+
+
+@pytest.mark.parametrize("encoder", RULES)
+def test_every_parameter_of_a_matrix_has_a_gradient(encoder):
+  fields = {"encoder": encoder, "head": "causal_lm"}
+  batch, params = make_batch(), params_of(**fields)
+
+  def loss(params):
+    return (logits_of(batch, params, **fields) ** 2).sum()
+
+  for path, grad in jax.tree.leaves_with_path(jax.grad(loss)(params)[encoder]):
+    assert jnp.abs(grad).max() > 1e-6, path
+
+
+# All.
 
 
 def test_pools_without_slots():

@@ -100,6 +100,8 @@ def test_prediction_sees_no_later_token(encoder):
     ("full", (), True),
     ("recurrent", (), True),
     ("ssm", (), True),
+    ("delta", (), True),
+    ("routed", (), True),
   ],
 )
 def test_later_chunks_know_of_earlier_ones_unless_local_or_memory_off(
@@ -138,6 +140,8 @@ def test_the_last_chunk_knows_of_earlier_ones_by_memory_only(static):
     ("recurrent", "last"),
     ("recurrent", "mean"),
     ("ssm", "mean"),
+    ("delta", "last"),
+    ("routed", "mean"),
   ],
 )
 def test_padded_chunks_change_nothing(encoder, pool):
