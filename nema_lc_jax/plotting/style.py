@@ -39,8 +39,8 @@ POLICY_COLOURS = {
   "full": "#CC6677",
   "recurrent": "#117733",
   "ssm": "#AA4499",
-  "delta": "#AA4466",
-  "routed": "#88CCEE",
+  "delta": "#882255",
+  "routed": "#44AA99",
 }
 # Encoders by their names in the literature.
 ENCODER_NAMES = {
@@ -52,7 +52,7 @@ ENCODER_NAMES = {
   "routed": "routed (Raven's slots)",
 }
 # For policies not listed above (no hue from above).
-OTHER_COLOURS = ("#DDCC77", "#6699CC", "#A0522D")
+OTHER_COLOURS = ("#DDCC77", "#666633", "#DDAADD")
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 OPERATION_COLOURS = {
