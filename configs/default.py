@@ -46,8 +46,8 @@ def get_config() -> ConfigDict:
   # The Transformer around the memory.
   c.model = ConfigDict()
   # The encoder: memory, or a baseline without slots: local (attention within
-  # chunks), full (attention over the whole text), recurrent (memory tokens), ssm
-  # (a linear recurrence over the whole text), or a matrix in place of the
+  # chunks), full (attention over the whole text), recurrent (memory tokens),
+  # ssm (a linear recurrence over the whole text), or a matrix in place of the
   # memory: delta (a gated delta rule) or routed (Raven's slots).
   c.model.encoder = "memory"
   # D, width of tokens and slots, at least 1; a multiple of num_heads.
@@ -199,6 +199,9 @@ def get_config() -> ConfigDict:
   # Easier stages before the task, as triples ((end as a fraction of the steps,
   # text length, slots), ...); then data.length and memory.num_slots.
   c.train.curriculum = ()
+  # A run from whose best parameters to start; None: from new ones. Tokens are
+  # matched by their names, and other labels get a new head.
+  c.train.init_from = config_dict.placeholder(str)
   # Steps between two logs of training metrics, at least 1.
   c.train.log_every = 20
   c.train.eval_every = 200  # steps between two validations, at least 1

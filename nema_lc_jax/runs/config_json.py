@@ -49,13 +49,14 @@ FIXED = {
   "memory.controller.write_bias": 1.0,
 }
 # Newer fields, with what models did before.
-ADDED = {"model.candidate_weights": "softmax"}
+ADDED = {"model.candidate_weights": "softmax", "train.init_from": None}
 # Fields that may be None; JSON does not keep their types.
 UNSET = {
   "data.background": str,
   "data.dir": str,
   "data.path": str,
   "model.bptt_chunks": int,
+  "train.init_from": str,
 }
 
 

@@ -30,7 +30,7 @@ from nema_lc_jax.training.task import SIZES, TaskSpec, task_spec
 # Fields of config.train on which no compiled program depends.
 NO_PROGRAM = (
   "learning_rate", "curriculum", "log_every", "eval_every", "checkpoint_every",
-  "on_save_error",
+  "on_save_error", "init_from",
 )  # fmt: skip
 
 
@@ -140,6 +140,12 @@ def build(config: ConfigDict) -> tuple[Experiment, Experiment | None]:
   Raises:
     ValueError: in one line, on an invalid config.
   """
+  if config.pretrain.steps and config.train.init_from is not None:
+    raise ConfigError(
+      "config.train.init_from starts from another run's parameters, and"
+      f" config.pretrain.steps={config.pretrain.steps} from pretrained ones:"
+      " choose one."
+    )
   experiment = make_experiment(config)
   pretraining = make_pretraining(experiment) if config.pretrain.steps else None
   for part in filter(None, (pretraining, experiment)):

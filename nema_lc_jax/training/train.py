@@ -1,7 +1,8 @@
 """Training a run from its config to its summary.
 
-`run` builds the experiment, claims the folder, pretrains if the config says so,
-trains stage by stage, tests the best checkpoint, and writes summary and plots.
+`run` builds the experiment, claims the folder, starts from another run's
+parameters or pretrains if the config says so, trains stage by stage, tests the
+best checkpoint, and writes summary and plots.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ from ml_collections import ConfigDict
 
 from nema_lc_jax import plotting
 from nema_lc_jax.memory.types import Params
-from nema_lc_jax.runs.files import PRETRAIN, TRACE_FILE
+from nema_lc_jax.runs.files import CHECKPOINTS, PRETRAIN, TRACE_FILE
 from nema_lc_jax.runs.folder import claim_folder
 from nema_lc_jax.runs.lock import locked
 from nema_lc_jax.runs.naming import default
@@ -26,6 +27,12 @@ from nema_lc_jax.training.summary import (
   make_summary,
   print_summary,
   write_trace,
+)
+from nema_lc_jax.training.warm_start import (
+  Source,
+  read_source,
+  require_fits,
+  warm_start,
 )
 
 
@@ -49,6 +56,9 @@ def run(
   """
   folder = Path(workdir or default(config))
   experiment, pretraining = distributed.raise_on_all(lambda: build(config))
+  source = distributed.raise_on_all(
+    lambda: _source(experiment, folder, force=force)
+  )
   stopper = signals.Stopper()
   with contextlib.ExitStack() as opened:
     opened.enter_context(_claimed(experiment, folder, force=force))
@@ -56,6 +66,12 @@ def run(
     loop = opened.enter_context(TrainLoop(experiment, folder, stopper))
     if loop.first_step:
       distributed.print_once(f"resuming after step {loop.first_step}")
+    if source and not loop.first_step:
+      params, line = distributed.raise_on_all(
+        lambda: warm_start(source, experiment, loop.state.params)
+      )
+      loop.replace_params(params)
+      distributed.print_once(line)
     with stopper.listening():
       if pretraining and not loop.first_step:
         params = _pretrain(pretraining, folder / PRETRAIN, stopper)
@@ -65,6 +81,18 @@ def run(
   if distributed.is_first():
     print_summary(summary, folder)
   return summary
+
+
+def _source(
+  experiment: Experiment, folder: Path, *, force: bool
+) -> Source | None:
+  """The run that a new run starts from; one that resumes needs it no more."""
+  name = experiment.config.train.get("init_from")
+  if name is None or ((folder / CHECKPOINTS).exists() and not force):
+    return None
+  source = read_source(name)
+  require_fits(source, experiment.steps.template.params, experiment.task)
+  return source
 
 
 @contextlib.contextmanager
