@@ -67,19 +67,19 @@ def _is_number(value: Any) -> bool:
 
 
 def by_length(groups: Mapping[str, Sequence[Summary]], title: str) -> Figure:
-  """Accuracy by text length, with a line per policy and one for the oracle."""
+  """Accuracy by text length in tokens: policies, the oracle, and chance."""
+  everyone = [s for summaries in groups.values() for s in summaries]
+  trained = everyone[0].config["data"]["length"]
   curves = {}
   for policy, summaries in groups.items():
     found = [summary.test_accuracy_by_length for summary in summaries]
-    curves[policy] = {int(t): [f[t] for f in found] for t in found[0]}
-  oracles = [
-    summary.oracle_accuracy_by_length or {}
-    for summaries in groups.values()
-    for summary in summaries
-  ]
-  extra = {int(t): [o[t] for o in oracles] for t in oracles[0]}
-  figure = _curves(curves, f"Test accuracy by length · {title}", extra)
-  figure.axes[0].set_xlabel("length multiplier (text length / training length)")
+    curves[policy] = {int(t) * trained: [f[t] for f in found] for t in found[0]}
+  oracles = [summary.oracle_accuracy_by_length or {} for summary in everyone]
+  extra = {int(t) * trained: [o[t] for o in oracles] for t in oracles[0]}
+  chance = everyone[0].baselines.get("chance")
+  title = f"Test accuracy by length · {title}"
+  figure = _curves(curves, title, extra, chance)
+  figure.axes[0].set_xlabel(f"text length (tokens; trained on {trained:,})")
   return figure
 
 
@@ -122,6 +122,7 @@ def _curves(
   curves: Mapping[str, Mapping[float, Sequence[float]]],
   title: str,
   oracle: Mapping[float, Sequence[float]],
+  chance: float | None = None,
 ) -> Figure:
   """Draws lines with 95% bands over seeds.
 
@@ -129,6 +130,7 @@ def _curves(
     curves: by policy and x, one value per seed.
     title: of the figure.
     oracle: by x, one value per run.
+    chance: accuracy of a guess.
   """
   figure = style.new_figure(7.2, 4.0, title=title)
   ax = figure.add_subplot()
@@ -152,10 +154,14 @@ def _curves(
     ax.plot(xs, means, color=style.BLACK, linewidth=1, linestyle=(0, (4, 3)))
     labels.append((means[-1], "oracle (upper bound)", style.BLACK))
     seen.append(means)
+  if chance is not None:
+    ax.axhline(chance, color=style.GREY, linewidth=1, linestyle=(0, (1, 2)))
+    labels.append((chance, "chance", style.GREY))
+    seen.append([chance])
   xs = sorted({x for curve in curves.values() for x in curve})
   if xs[0] > 0 and xs[-1] / xs[0] >= 4:
     ax.set_xscale("log", base=2)
-  ax.set_xticks(xs, [f"{x:g}" for x in xs])
+  ax.set_xticks(xs, [f"{x:,g}" if x < 1e6 else f"{x:,}" for x in xs])
   ax.xaxis.set_minor_locator(NullLocator())
   ax.set_ylabel("test accuracy (mean, 95% t interval over seeds)")
   ax.set_ylim(style.limits(*seen, floor=0.0, ceiling=1.02))

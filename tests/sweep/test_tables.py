@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from nema_lc_jax.sweep import aggregate, tables
+from nema_lc_jax.sweep import aggregate, figures, tables
 from nema_lc_jax.sweep.plan import Cell, PlannedRun
 from tests.summaries import a_summary
 
@@ -306,6 +306,19 @@ def test_lengths_need_not_hold_the_training_length(tmp_path):
   assert "at 4x length" in header
   assert "0.500" in fifo
   assert "0.750" in oracle
+
+
+def test_lengths_are_drawn_in_tokens_above_chance():
+  change = {"config": {"data": {"length": 300}}, "baselines": {"chance": 0.1}}
+  runs = {"fifo": [summary(0.5, **change), summary(0.7, **change)]}
+  (ax,) = figures.by_length(runs, "mine").axes
+  fifo, oracle, chance = ax.lines
+  assert fifo.get_xdata().tolist() == [300, 1200]
+  assert fifo.get_ydata().tolist() == pytest.approx([0.6, 0.3])
+  assert oracle.get_ydata().tolist() == [1.0, 0.75]
+  assert set(chance.get_ydata()) == {0.1}
+  assert [t.get_text() for t in ax.get_xticklabels()] == ["300", "1,200"]
+  assert ax.get_xlabel() == "text length (tokens; trained on 300)"
 
 
 def test_the_tuning_table_says_what_was_tried(tmp_path):
