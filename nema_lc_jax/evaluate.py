@@ -34,6 +34,7 @@ EXAMPLES = """\
 
 
 MOST_EXAMPLES = 2**24
+AT_EACH_LENGTH = 100
 
 
 def make_parser() -> Parser:
@@ -54,9 +55,8 @@ def make_parser() -> Parser:
   parser.add_argument(
     "--examples",
     type=int,
-    default=100,
     metavar="N",
-    help="with --times: examples at each length; default: 100",
+    help=f"with --times: examples at each length; default: {AT_EACH_LENGTH}",
   )
   return parser
 
@@ -94,6 +94,10 @@ def require_finite_split(dataset: Dataset, split: str) -> None:
 
 def _main(argv: Sequence[str] | None) -> None:
   args = make_parser().parse(argv)
+  if args.examples is not None and not args.times:
+    raise ConfigError(f"--examples={args.examples} needs --times.")
+  if args.examples is not None and args.examples < 1:
+    raise ConfigError(f"--examples={args.examples} must be at least 1.")
   config = args.config
   settle(config, args.given)
   experiment, state = open_run(args.workdir, config)
@@ -101,10 +105,12 @@ def _main(argv: Sequence[str] | None) -> None:
   split = args.split or default_split(experiment.dataset, own=own)
   require_finite_split(experiment.dataset, split)
   if args.times:
-    if args.examples < 1:
-      raise ConfigError(f"--examples={args.examples} must be at least 1.")
     rows = lengths.by_length(
-      experiment, state.params, split, args.times, args.examples
+      experiment,
+      state.params,
+      split,
+      args.times,
+      args.examples or AT_EACH_LENGTH,
     )
     report = {"workdir": str(args.workdir), "split": split, "by_length": rows}
     print(json_text(report))

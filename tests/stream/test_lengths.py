@@ -49,11 +49,19 @@ def test_a_wrong_length_is_an_error(times, capsys):
   assert "must be whole numbers, each at least 1" in capsys.readouterr().err
 
 
-def test_a_wrong_number_of_examples_is_an_error(haystack_run, capsys):
+@pytest.mark.parametrize(
+  ("arguments", "words"),
+  [
+    (["--times=1", "--examples=0"], "--examples=0 must be at least 1"),
+    (["--examples=10"], "--examples=10 needs --times"),
+  ],
+)
+def test_a_wrong_number_of_examples_is_an_error(
+  arguments, words, haystack_run, capsys
+):
   folder, _ = haystack_run
-  arguments = [f"--workdir={folder}", "--times=1", "--examples=0"]
-  assert evaluate.main(arguments) == 2
-  assert "--examples=0 must be at least 1" in capsys.readouterr().err
+  assert evaluate.main([f"--workdir={folder}", *arguments]) == 2
+  assert words in capsys.readouterr().err
 
 
 def test_questions_within_a_text_are_refused():
