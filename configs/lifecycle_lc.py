@@ -67,6 +67,7 @@ def _boxes(c: ConfigDict) -> ConfigDict:
   c = _facts(c)
   c.train.curriculum = ((0.25, 64, 8), (0.5, 64, 4))
   c.train.steps = 2400
+  c.train.learning_rate = 4e-3
   return c
 
 
