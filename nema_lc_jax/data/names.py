@@ -5,8 +5,15 @@ from collections.abc import Sequence
 
 import grain
 import numpy as np
+from absl import logging
 
-from nema_lc_jax.data.types import DataError, Dataset, Example, Examples
+from nema_lc_jax.data.types import (
+  UNKNOWN_WORD,
+  DataError,
+  Dataset,
+  Example,
+  Examples,
+)
 
 LABELS = ("label", "stale")
 TOKENS = ("inputs", "inputs2")
@@ -25,7 +32,8 @@ def renumbered(
 
   Numbers are kept where either side has no names, or not one name for each
   number. Names that are numbers themselves are compared with the numbers of a
-  side without names.
+  side without names. A model with a token for unknown words reads those that it
+  does not have as that token, with a warning of how many there are.
 
   Args:
     dataset: of any numbers.
@@ -108,10 +116,17 @@ def _numbers(
   if same or not known or not unique:
     return None
   place = {name: i for i, name in enumerate(known)}
-  for name in names:
-    if explicit and name not in place:
-      raise DataError(_unknown(kind, name, known))
-  return np.array([place.get(name, UNKNOWN) for name in names], np.int32)
+  other = place.get(UNKNOWN_WORD, UNKNOWN) if kind == "token" else UNKNOWN
+  missing = [name for name in names if name not in place]
+  if missing and explicit and other == UNKNOWN:
+    raise DataError(_unknown(kind, missing[0], known))
+  if missing and other != UNKNOWN:
+    logging.warning(
+      "%d of the %d words of the data, such as %r, are not among the model's,"
+      " which reads them as %s.",
+      *(len(missing), len(names), missing[0], UNKNOWN_WORD),
+    )
+  return np.array([place.get(name, other) for name in names], np.int32)
 
 
 def _unknown(kind: str, name: str, known: Sequence[str]) -> str:

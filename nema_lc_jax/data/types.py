@@ -13,6 +13,8 @@ import numpy as np
 SPLITS = ("train", "validation", "test")
 # A further split of some data sets: all their examples.
 ALL = "all"
+# The name of the token for words without one of their own.
+UNKNOWN_WORD = "<unk>"
 MAX_SEED = 2**32 - 1
 MAX_OPTION = 2**31 - 1
 # Of a generated text: the name of each is held, and an example may draw a

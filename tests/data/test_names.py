@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from nema_lc_jax import data
 from nema_lc_jax.data.names import renumbered
+from nema_lc_jax.data.types import DataError
 
 WORDS = st.lists(st.text(min_size=1, max_size=3), min_size=2, unique=True)
 
@@ -128,6 +129,35 @@ def test_every_field_is_mapped_by_name_and_the_rest_is_left(names, random):
   assert names[row["label"]] == shown[1 % n]
   assert row["stale"].tolist() == [-1, row["label"]]
   assert row["mask"].all()
+
+
+def test_words_that_the_model_lacks_are_unknown_ones_with_a_warning(caplog):
+  toy = data.load("toy", num_test=4)
+  row = {
+    "inputs": np.arange(4, dtype=np.int32),
+    "mask": np.ones(4, bool),
+    "label": np.int32(0),
+  }
+  own = dataclasses.replace(
+    toy,
+    vocab_size=4,
+    token_names=("", "<unk>", "milk", "sea"),
+    evaluation=lambda *_: data.Examples(4, lambda i: row),
+  )
+  names = ("", "<unk>", "sea", "apple", "bread")
+  found = renumbered(
+    own, vocab_size=5, num_classes=toy.num_classes, token_names=names
+  )
+  assert found.evaluation("test", 4)[0]["inputs"].tolist() == [0, 1, 1, 2]
+  assert "1 of the 4 words of the data, such as 'milk'" in caplog.text
+  # A model without such a token cannot read them.
+  with pytest.raises(DataError, match="<unk>"):
+    renumbered(
+      own,
+      vocab_size=5,
+      num_classes=toy.num_classes,
+      token_names=("", *names[2:]),
+    )
 
 
 def test_names_that_are_not_unique_leave_the_numbers():

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from nema_lc_jax.data.text.corpus import Document
+from nema_lc_jax.data.types import UNKNOWN_WORD
 
 WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 # Texts of code: docstrings, and other strings that span lines.
@@ -20,7 +21,7 @@ PLAIN = re.compile(r"""["'(]*[A-Za-z]+(?:'[a-z]+)?["')]*[,.;:!?]*""")
 LEAST_WORDS, LEAST_PLAIN = 4, 0.9
 # Token ids of padding, and of words without one of their own; their names.
 PAD_ID, UNKNOWN_ID = 0, 1
-SPECIAL = ("", "<unk>")
+SPECIAL = ("", UNKNOWN_WORD)
 
 
 def words_of(text: str) -> list[str]:
