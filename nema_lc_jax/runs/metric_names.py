@@ -50,6 +50,7 @@ METRICS = {
   "update_recall": Metric(TRUTH, "Facts that update their slot"),
   "premature_forget_rate": Metric(TRUTH, "Facts lost before use"),
   "stale_read_rate": Metric(TRUTH, "Stale answers"),
+  "accuracy_if_held": Metric(TRUTH, "Accuracy if the facts are held"),
   "mean_error": Metric(BY_TASK, "Mean error over tasks"),
   "failed_tasks": Metric(BY_TASK, "Failed tasks"),
   "num_parameters": Metric(COST, "Parameters"),

@@ -78,7 +78,10 @@ def _sums(
     sums |= losses.lifecycle_sums(output.steps)
     sums |= losses.dynamics_sums(output.steps, budget=budget)
     if output.steps.ground_truth is not None:
-      sums |= truth.truth_sums(output.steps)
+      right = None
+      if "label" in batch and batch["label"].ndim == 1:
+        right = output.logits.argmax(-1) == batch["label"]
+      sums |= truth.truth_sums(output.steps, right)
   if "stale" in batch:
     sums |= losses.stale_sums(output.logits, batch)
   return sums

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nema_lc_jax.memory.types import Array, StepOutput
-from nema_lc_jax.training.losses import Sums
+from nema_lc_jax.training.losses import Sums, masked
 
 
 class Contents(NamedTuple):
@@ -46,8 +46,16 @@ def slot_contents(steps: StepOutput) -> Contents:
   return Contents(born, written | (steps.allocation.update & active))
 
 
-def _truth_sums(steps: StepOutput) -> Sums:
-  """`truth_sums` of one text, leaves [N, ...]."""
+# `GroundTruth.fact` of the facts that answer the question at the end.
+ASKED = 2
+
+
+def _truth_sums(steps: StepOutput) -> tuple[Sums, Array]:
+  """`truth_sums` of one text, leaves [N, ...].
+
+  Also returns whether all that answers its question is held when it is asked;
+  False if there is no such fact.
+  """
   N = steps.active.shape[0]
   chunks, contents = jnp.arange(N), slot_contents(steps)
   truth = steps.ground_truth
@@ -67,18 +75,21 @@ def _truth_sums(steps: StepOutput) -> Sums:
   updates = steps.allocation.update & (chunks < last)[:, None]
   updates &= steps.active[:, None]
   right = (updates & known).sum(dtype=jnp.float32)
+  asked = (truth.fact == ASKED) & steps.active & (chunks < last)
+  held = contents.held(chunks, jnp.full(N, last - 1)).any(1)
   count = lambda mask: mask.sum(dtype=jnp.float32)
   writes = jnp.where(chunks < last, steps.writes, 0).astype(jnp.float32)
-  return {
+  sums = {
     "write_precision": (jnp.where(fact, writes, 0).sum(), writes.sum()),
     "write_recall": (count(stored), count(fact)),
     "update_precision": (right, count(updates)),
     "update_recall": (count((updates & known).any(1) & again), count(again)),
     "premature_forget_rate": (count(stored & ~retained), count(stored)),
   }
+  return sums, asked.any() & (held | ~asked).all()
 
 
-def truth_sums(steps: StepOutput) -> Sums:
+def truth_sums(steps: StepOutput, right: Array | None = None) -> Sums:
   """Memory operations compared with the ground truth, as (sum, count).
 
   write_precision: share of writes from a chunk with a fact.
@@ -88,9 +99,16 @@ def truth_sums(steps: StepOutput) -> Sums:
   update_recall: share of facts that update such a slot, where there is one.
   premature_forget_rate: share of stored facts that no slot held any more while
   they were still needed. The last chunk is not counted.
+  accuracy_if_held: of the texts all of whose asked facts are held when the
+  question comes. What is missing to 1 was held and not found.
 
   Args:
     steps: leaves [B, N, ...], of a task with ground truth.
+    right: whether the answer to a text's one question is right [B] bool; None:
+      texts have several, and there is no accuracy_if_held.
   """
-  sums = jax.vmap(_truth_sums)(steps)
-  return jax.tree.map(lambda x: x.sum(0), sums)
+  sums, held = jax.vmap(_truth_sums)(steps)
+  sums = jax.tree.map(lambda x: x.sum(0), sums)
+  if right is not None:
+    sums["accuracy_if_held"] = masked(right.astype(jnp.float32), held)
+  return sums

@@ -329,6 +329,28 @@ def test_what_revokes_a_fact_may_update_it_but_need_not():
   assert tuple(map(float, sums["update_recall"])) == (0, 0)
 
 
+@pytest.mark.parametrize(
+  ("rows", "facts", "held"),
+  [
+    (["w", ".w", ".."], [2, 1, 0], True),
+    (["w", "e", ".."], [2, 1, 0], False),  # replaced
+    (["w", "e", ".."], [1, 2, 0], True),
+    (["w", "u", ".."], [2, 2, 0], True),  # both in one slot
+    (["w", ".w", ".w"], [2, 2, 0], True),  # the last chunk comes too late
+    (["w", ".w", "ew", ".."], [2, 2, 0, 0], False),
+    (["w", ".w", ".."], [1, 1, 0], False),  # nothing is asked
+    (["w", ".", ".."], [2, 2, 0], False),  # one of two was never stored
+  ],
+)
+def test_texts_count_if_all_that_is_asked_is_held(rows, facts, held):
+  steps = table(rows, facts, [0] * len(rows))
+  for right in (True, False):
+    sums = truth.truth_sums(steps, jnp.array([right]))
+    found = tuple(map(float, sums["accuracy_if_held"]))
+    assert found == (float(held and right), float(held))
+  assert "accuracy_if_held" not in truth.truth_sums(steps)
+
+
 def test_sums_add_up_over_texts():
   one = table(["w", "e", ".."], [1, 1, 0], [0, 0, 0])
   two = table(["w", ".w", ".."], [0, 1, 0], [0, 0, 0])
