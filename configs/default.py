@@ -65,6 +65,12 @@ def get_config() -> ConfigDict:
   # Positions of tokens in a chunk: learned (added to embeddings) or rotary
   # (rotates queries and keys).
   c.model.position_embedding = "learned"
+  # Sizes, in tokens, of n-grams whose hashed embeddings are added to those of
+  # the tokens, each at least 2 and at most 100; (): none. In texts of bytes
+  # they stand for words.
+  c.model.ngram_sizes = ()
+  # Rows of each size's table of embeddings, at least 1 and at most 16777216.
+  c.model.ngram_rows = 2**14
   # Window, in tokens, of a convolution over the embeddings, at least 0 and at
   # most 100; 0: none.
   c.model.conv_kernel_size = 0

@@ -26,8 +26,13 @@ SUMMARY = Summary(
   git_commit="abc",
   config={
     "data": {"length": 4000},
-    "model": {"encoder": "memory", "candidate_weights": "sigmoid"},
-    "train": {"learning_rate": 2e-3},
+    "model": {
+      "encoder": "memory",
+      "candidate_weights": "sigmoid",
+      "ngram_sizes": [],
+      "ngram_rows": 2**14,
+    },
+    "train": {"learning_rate": 2e-3, "init_from": None},
   },
   best_step=40,
   memory_warning=None,

@@ -1,7 +1,7 @@
 """The fields of a model, and their validation."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nema_lc_jax.models import ranges
@@ -45,6 +45,10 @@ class ModelConfig:
   # "learned" per chunk and added to the tokens; or "rotary", applied to queries
   # and keys.
   position_embedding: str = "learned"
+  # Sizes of n-grams of tokens whose hashed embeddings are added to those of the
+  # tokens, and the rows of each size's table; see models/ngrams.py.
+  ngram_sizes: Sequence[int] = ()
+  ngram_rows: int = 2**14
   # Window in tokens of a convolution over each chunk's embeddings; 0: none.
   conv_kernel_size: int = 0
   dropout: float = 0.0  # probability in training
@@ -95,7 +99,13 @@ class ModelConfig:
         )
     for path, allowed in ranges.MODEL.items():
       value = getattr(self, path.rpartition(".")[2])
-      allowed.require(f"config.{path}", value)
+      several = path in ranges.TUPLES
+      if several and not isinstance(value, tuple | list):
+        raise ValueError(
+          f"config.{path} must be a tuple such as (3, 4), got {value!r}."
+        )
+      for element in value if several else (value,):
+        allowed.require(f"config.{path}", element)
     ranges.require_options(self.controller)
     if self.width % self.num_heads:
       raise ValueError(

@@ -16,6 +16,7 @@ from nema_lc_jax.memory.types import Array
 from nema_lc_jax.models.attention import attend, rotate
 from nema_lc_jax.models.config import ModelConfig
 from nema_lc_jax.models.controller import identity
+from nema_lc_jax.models.ngrams import NGrams
 from nema_lc_jax.models.ssm import StateSpaceBlock
 
 
@@ -126,6 +127,8 @@ class Embedding(nn.Module):
     rows = -(-self.config.vocab_size // 8) * 8
     embed = nn.Embed(rows, D, embedding_init=init, name="token")
     x = embed(tokens)
+    if self.config.ngram_sizes:
+      x += NGrams(self.config, name="ngrams")(tokens)
     learned = self.config.position_embedding == "learned"
     if learned and not self.config.uses_ssm:
       # Small, so that reads find a token at any position in its chunk.

@@ -88,6 +88,8 @@ MODEL = {
   "model.num_layers_after": whole(0, MAX_UNROLLED),
   "model.num_heads": whole(1),
   "model.mlp_ratio": real(0, 1000, above=True),
+  "model.ngram_sizes": whole(2, MAX_UNROLLED),
+  "model.ngram_rows": whole(1, 2**24),
   "model.conv_kernel_size": whole(0, MAX_UNROLLED),
   "model.dropout": real(0, 1, below=True),
   "model.query_norm": real(0, above=True),
@@ -99,6 +101,8 @@ MODEL = {
   "memory.num_candidates": whole(1),
   "memory.budget": whole(0),
 }
+# Fields that are tuples; their ranges are those of the elements.
+TUPLES = ("model.ngram_sizes",)
 
 
 def require_options(options: dict[str, Any]) -> None:

@@ -49,7 +49,12 @@ FIXED = {
   "memory.controller.write_bias": 1.0,
 }
 # Newer fields, with what models did before.
-ADDED = {"model.candidate_weights": "softmax", "train.init_from": None}
+ADDED = {
+  "model.candidate_weights": "softmax",
+  "model.ngram_sizes": [],
+  "model.ngram_rows": 2**14,
+  "train.init_from": None,
+}
 # Fields that may be None; JSON does not keep their types.
 UNSET = {
   "data.background": str,
@@ -110,6 +115,7 @@ def config_from_json(values: Mapping[str, Any]) -> ConfigDict:
       config[section][field] = config_dict.placeholder(kind)
   config.train.curriculum = tuple(map(tuple, config.train.curriculum))
   config.eval.length_multipliers = tuple(config.eval.length_multipliers)
+  config.model.ngram_sizes = tuple(config.model.ngram_sizes)
   return config
 
 

@@ -12,7 +12,10 @@ from nema_lc_jax.models.ranges import ANY_REAL, ANY_WHOLE, Range, real, whole
 from nema_lc_jax.runs.config_json import field_names, locate
 
 # Fields of several numbers in one range.
-TUPLES = ("config.eval.length_multipliers",)
+TUPLES = (
+  "config.eval.length_multipliers",
+  *(f"config.{path}" for path in ranges.TUPLES),
+)
 EACH = "a tuple such as (1, 2), each of them "
 SAVE_ERRORS = ("stop", "continue")
 

@@ -125,6 +125,11 @@ RULES = (
     "config.model.encoder=ssm has no attention",
   ),
   Rule(
+    ("model.ngram_rows",),
+    lambda c: not c.model.ngram_sizes,
+    "config.model.ngram_sizes is empty",
+  ),
+  Rule(
     ("model.mlp_ratio", "model.gated_mlp", "model.sequence_mixer",
      "model.dropout"),
     _no_layers,
