@@ -31,6 +31,7 @@ COMMANDS = {
     "main": "",
     "evaluate": "",
     "by_task": "",
+    "generate": "",
     "plotting": ".__main__",
     "sweep": ".__main__",
     "inspect": ".__main__",

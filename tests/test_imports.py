@@ -42,6 +42,7 @@ ALLOWED = {
   "main": {"training"} | RUNS,
   "evaluate": {"training", "data", "stream"} | RUNS,
   "by_task": {"plotting"} | RUNS,
+  "generate": {"stream"} | RUNS,
 }
 # Other packages that a room may import, where these are few.
 FOREIGN = {

@@ -19,7 +19,7 @@ from nema_lc_jax.data.lifecycle import (
   toy,
 )
 from nema_lc_jax.data.lra import aan, cifar10, imdb, listops, pathfinder
-from nema_lc_jax.data.text import babi, babilong, file, haystack, pytext
+from nema_lc_jax.data.text import babi, babilong, file, haystack, lm, pytext
 from nema_lc_jax.data.types import (
   DataError,
   Dataset,
@@ -43,6 +43,7 @@ _LOADERS = {
   "haystack": haystack.load,
   "imdb": imdb.load,
   "listops": listops.load,
+  "lm": lm.load,
   "mqar": mqar.load,
   "pathfinder": pathfinder.load,
   "pi_updates": pairs.load_pi_updates,

@@ -4,12 +4,12 @@ A chunk of T tokens is computed at once, from the state that the chunk before it
 left. The state has num_slots * width numbers, like the contents of the slots.
 """
 
+import itertools
 import math
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.lax import scan
 
 from nema_lc_jax.memory.types import Array
@@ -127,7 +127,7 @@ def _log_decay(module: nn.Module, x: Array) -> Array:
 def _heads(x: Array, H: int, *sizes: int) -> list[Array]:
   """Splits [N, T, H * sum(sizes)] into arrays [N, T, H, size]."""
   x = x.reshape(*x.shape[:-1], H, sum(sizes))
-  return jnp.split(x, np.cumsum(sizes)[:-1], axis=-1)
+  return jnp.split(x, list(itertools.accumulate(sizes))[:-1], axis=-1)
 
 
 class DeltaRule(nn.Module):

@@ -8,6 +8,7 @@ LOSS = "lifecycle losses"
 SLOTS = "memory operations"
 BUDGET = "use of the budget"
 TRUTH = "memory operations compared with the ground truth"
+BITS = "language modelling"
 BY_TASK = "data sets of several tasks"
 COST = "cost"
 
@@ -28,6 +29,7 @@ METRICS = {
   "loss": Metric(TASK, "Loss"),
   "task_loss": Metric(TASK, "Task loss"),
   "accuracy": Metric(TASK, "Accuracy"),
+  "bits_per_byte": Metric(BITS, "Bits per byte"),
   "write_loss": Metric(LOSS, "Write loss"),
   "forget_loss": Metric(LOSS, "Forget loss"),
   "stability_loss": Metric(LOSS, "Stability loss"),

@@ -1,5 +1,6 @@
 """`Stream`: the model of a finished run with the state of one stream."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -10,9 +11,11 @@ from nema_lc_jax.data.byte_text import encode
 from nema_lc_jax.data.layout import question_ids
 from nema_lc_jax.data.text import prose
 from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.models.ranges import real, whole
 from nema_lc_jax.runs import config_json
 from nema_lc_jax.stream import files
 from nema_lc_jax.stream.core import StreamState, make_stream
+from nema_lc_jax.stream.sampling import make_generator
 from nema_lc_jax.training import restore
 from nema_lc_jax.training.experiment import make_reader, model_fields
 from nema_lc_jax.training.provenance import params_sha256
@@ -20,6 +23,8 @@ from nema_lc_jax.training.provenance import params_sha256
 Tokens = str | bytes | np.ndarray
 # Chunks per compiled call: enough to encode them efficiently.
 CHUNKS = 64
+# Tokens that are generated per compiled call.
+PIECE = 16
 
 
 class Stream:
@@ -62,6 +67,7 @@ class Stream:
     self._model = params_sha256(self.params)
     self._push = jax.jit(self.functions.push)
     self._answer = jax.jit(self.functions.answer, static_argnames="length")
+    self._generate = jax.jit(make_generator(self.functions, PIECE))
 
   def push(self, tokens: Tokens) -> "Stream":
     """Appends tokens to the text.
@@ -115,6 +121,64 @@ class Stream:
         )
     logits = self._answer(self.params, self.state, query, length=length)
     return np.asarray(jax.nn.softmax(logits))
+
+  def generate(
+    self,
+    count: int,
+    *,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+  ) -> Iterator[np.ndarray]:
+    """Continues the text by drawn tokens, and yields them in pieces.
+
+    Args:
+      count: tokens.
+      temperature: at least 0; 0: always the most probable token.
+      top_p: above 0 and at most 1; the fewest tokens whose probabilities add up
+        to at least this are drawn from.
+      seed: of the draws.
+
+    Raises:
+      ConfigError: if the model does not predict the next token, the text is
+        empty, or a number is out of its range.
+    """
+    if self.task.head != "causal_lm":
+      raise ConfigError(
+        f"the run has the head {self.task.head!r}; only a run that predicts"
+        " the next token, causal_lm, generates text."
+      )
+    for name, allowed, value in (
+      ("length", whole(1), count),
+      ("temperature", real(0), temperature),
+      ("top_p", real(0, 1, above=True), top_p),
+      ("seed", whole(0), seed),
+    ):
+      try:
+        allowed.require(name, value)
+      except ValueError as error:
+        raise ConfigError(str(error)) from None
+    if not int(self.state.chunks) and not int(self.state.filled):
+      raise ConfigError("there is no text to continue: push a prompt first.")
+    return self._pieces(count, temperature, top_p, jax.random.key(seed))
+
+  def _pieces(
+    self, count: int, temperature: float, top_p: float, key: jax.Array
+  ) -> Iterator[np.ndarray]:
+    for start in range(0, count, PIECE):
+      before = self.state
+      self.state, tokens = self._generate(
+        self.params,
+        before,
+        jax.random.fold_in(key, start),
+        temperature,
+        top_p,
+      )
+      rest = count - start
+      if rest < PIECE:  # The state must not be ahead of what is yielded.
+        self.state = before
+        self.push(np.asarray(tokens[:rest]))
+      yield np.asarray(tokens[:rest])
 
   @property
   def kind(self) -> str:

@@ -83,6 +83,9 @@ def evaluate(
       f" {times * experiment.config.data.length}: all its labels are negative."
     )
   means = metrics.compute(total)
+  dataset = experiment.dataset
+  if dataset.head == "causal_lm" and dataset.byte_level:
+    means["bits_per_byte"] = means["task_loss"] / math.log(2)
   _require_finite(means, split, at_step)
   return Evaluated(
     means | counts, rows["correct"], rows["questions"], rows.get("task")

@@ -158,6 +158,8 @@ def print_summary(summary: Summary, workdir: Path) -> None:
     if times != "1":
       best = f", oracle {oracle[times]:.4f}" if times in oracle else ""
       print(f"  at {times} times the length: {accuracy:.4f}{best}")
+  if (bits := summary.test_metrics.get("bits_per_byte")) is not None:
+    print(f"  bits per byte: {bits:.4f}")
   if (off := summary.test_accuracy_memory_off) is not None:
     print(f"  memory off: {off:.4f}")
   if (fifo := summary.test_accuracy_under_fifo) is not None:

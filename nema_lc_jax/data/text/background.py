@@ -12,17 +12,19 @@ from nema_lc_jax.data.types import SPLITS, DataError
 PYTHON = "the Python standard library's documentation"
 
 
-def check_background(directory: str | None) -> None:
+def check_background(directory: str | None, option: str = "background") -> None:
   """Raises DataError unless it is a folder, or None."""
   if directory is None:
     return
   if (
     not isinstance(directory, str) or not Path(directory).expanduser().is_dir()
   ):
-    raise DataError(f"background={directory!r} is not a folder of texts")
+    raise DataError(f"{option}={directory!r} is not a folder of texts")
 
 
-def read_background(directory: str | None) -> list[Document]:
+def read_background(
+  directory: str | None, option: str = "background"
+) -> list[Document]:
   """The documents of a folder, or those of the Python standard library.
 
   Each file is a document. Where the folder has a subfolder for each of train,
@@ -31,13 +33,14 @@ def read_background(directory: str | None) -> list[Document]:
 
   Args:
     directory: a folder of texts in UTF-8, at any depth; None: the library.
+    option: what errors call it.
 
   Raises:
     DataError: when there is no such folder, or too little text in it.
   """
   if directory is None:
     return read_corpus(Path(sysconfig.get_paths()["stdlib"]))
-  check_background(directory)
+  check_background(directory, option)
   root = Path(directory).expanduser()
   texts = dict(_texts(root))
   if all((root / split).is_dir() for split in SPLITS):
@@ -46,7 +49,7 @@ def read_background(directory: str | None) -> list[Document]:
     splits = assign_splits((name, len(text)) for name, text in texts.items())
   if lacking := [split for split in SPLITS if split not in splits.values()]:
     raise DataError(
-      f"background={directory!r} has {len(texts)} text files, none of them for"
+      f"{option}={directory!r} has {len(texts)} text files, none of them for"
       f" {lacking[0]}: several files of similar size are needed, or folders"
       f" {', '.join(SPLITS)} with texts in them"
     )

@@ -1,0 +1,177 @@
+"""Language modelling: the next byte, in windows of documents.
+
+The documents are those of the Python standard library, which every installation
+has, of a folder, or the parts of one file.
+"""
+
+import dataclasses
+import functools
+import sysconfig
+from collections.abc import Sequence
+from pathlib import Path
+
+import grain
+import numpy as np
+
+from nema_lc_jax.data.byte_text import VOCAB_SIZE, encode, fit
+from nema_lc_jax.data.text.background import PYTHON, read_background
+from nema_lc_jax.data.text.corpus import (
+  TRAIN_SHARE,
+  VALIDATION_SHARE,
+  Document,
+  corpus_fingerprint,
+  read_corpus,
+)
+from nema_lc_jax.data.types import (
+  SPLITS,
+  DataError,
+  Dataset,
+  Example,
+  Examples,
+  example_rng,
+  fingerprint,
+  require_at_least,
+  require_split,
+)
+
+NOT_ASKED = -1  # the label of a byte without a next one
+LEAST = 2  # bytes of a document: one to read, and one to predict
+
+
+def load(
+  *,
+  seed: int = 0,
+  path: str | None = None,
+  num_eval: int = 200,
+  num_test: int = 400,
+) -> Dataset:
+  """Windows of documents; the label of each byte is the next one.
+
+  Each window is of one document, at a uniform place, and a document is drawn
+  in proportion to its size. One that is shorter than the window is padded.
+  Training draws windows anew in each epoch; those of evaluation follow from
+  (seed, split, i, length).
+
+  Args:
+    seed: of the windows of evaluation.
+    path: a folder of texts, split by file, or by its folders train, validation
+      and test; or a file, whose first 70% are for training, the next 10% for
+      validation, and the rest for the test. None: the standard library.
+    num_eval: windows of validation.
+    num_test: windows of the test.
+
+  Raises:
+    DataError: when there is no such text, or too little of it.
+  """
+  require_at_least(1, num_eval=num_eval, num_test=num_test)
+  documents = _documents(path)
+  texts = {
+    split: [d.text for d in documents if d.split == split] for split in SPLITS
+  }
+  for split, found in texts.items():
+    if not any(len(text) >= LEAST for text in found):
+      raise DataError(
+        f"lm: {path or PYTHON} has no text of {LEAST} bytes or more for {split}"
+      )
+  windows = _Windows(
+    {split: _Bytes(found) for split, found in texts.items()},
+    seed,
+    {"validation": num_eval, "test": num_test},
+  )
+  total = {split: sum(map(len, found)) for split, found in texts.items()}
+  return Dataset(
+    name="lm",
+    head="causal_lm",
+    vocab_size=VOCAB_SIZE,
+    num_classes=VOCAB_SIZE,
+    num_examples=windows.sizes | {"train": total["train"]},
+    train=windows.train,
+    evaluation=windows.evaluation,
+    baselines=windows.baselines,
+    fingerprint=fingerprint(
+      corpus=corpus_fingerprint(documents), sizes=windows.sizes
+    ),
+    description=(
+      f"lm: the next byte of {len(documents)} documents,"
+      f" {total['train']:,} bytes for training, {total['test']:,} for the test"
+    ),
+    byte_level=True,
+  )
+
+
+def _documents(path: str | None) -> list[Document]:
+  if path is None:
+    return read_corpus(Path(sysconfig.get_paths()["stdlib"]))
+  place = Path(path).expanduser()
+  if place.is_dir():
+    return read_background(path, option="path")
+  if not place.is_file():
+    raise DataError(f"lm: path={path!r} is neither a file nor a folder")
+  text = place.read_bytes()
+  cuts = [round(share * len(text)) for share in (
+    TRAIN_SHARE, TRAIN_SHARE + VALIDATION_SHARE
+  )]  # fmt: skip
+  parts = text[: cuts[0]], text[cuts[0] : cuts[1]], text[cuts[1] :]
+  return [
+    Document(f"{place.name}, {split}", split, part, split)
+    for split, part in zip(SPLITS, parts, strict=True)
+  ]
+
+
+class _Bytes:
+  """The documents of a split, one after another."""
+
+  def __init__(self, texts: Sequence[bytes]):
+    texts = [text for text in texts if len(text) >= LEAST]
+    self.ids = encode(b"".join(texts))
+    self.ends = np.cumsum([len(text) for text in texts])
+
+  def draw(self, rng: np.random.Generator, length: int) -> Example:
+    """A window of one document, and its next bytes."""
+    # All but the last byte of a document have a next one.
+    place = int(rng.integers(len(self.ids)))
+    document = int(np.searchsorted(self.ends, place, side="right"))
+    end = int(self.ends[document])
+    first = int(self.ends[document - 1]) if document else 0
+    start = max(min(place, end - 1 - length), first)
+    row = self.ids[start : min(start + length, end)]
+    after = self.ids[start + 1 : min(start + length + 1, end)]
+    return {
+      "inputs": fit(row, length),
+      "mask": np.arange(length) < len(row),
+      "label": fit(after, length, fill=NOT_ASKED),
+    }
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class _Windows:
+  texts: dict[str, _Bytes]
+  seed: int
+  sizes: dict[str, int]
+
+  def train(self, length: int, seed: int) -> grain.MapDataset:
+    """Windows that are drawn anew in each epoch."""
+    text = self.texts["train"]
+    draw = lambda _, rng: text.draw(rng, length)
+    return grain.MapDataset.range(len(text.ids)).seed(seed).random_map(draw)
+
+  def evaluation(self, split: str, length: int) -> Examples:
+    """The windows of a split."""
+    require_split(split)
+    text = self.texts[split]
+    make = lambda i: text.draw(example_rng(self.seed, split, i, length), length)
+    return Examples(self.sizes.get(split, len(text.ids)), make)
+
+  @functools.cached_property
+  def _most_frequent(self) -> int:
+    return int(np.bincount(self.texts["train"].ids).argmax())
+
+  def baselines(self, split: str, length: int) -> dict[str, float]:
+    """How often the most frequent byte of training is right."""
+    if split == "train":
+      return {}
+    examples = self.evaluation(split, length)
+    found = [examples[i]["label"] for i in range(len(examples))]
+    labels = np.concatenate(found)
+    right = labels[labels != NOT_ASKED] == self._most_frequent
+    return {"most_frequent_byte": float(right.mean())}
