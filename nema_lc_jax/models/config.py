@@ -8,6 +8,10 @@ from nema_lc_jax.models import ranges
 
 # Encoders without slots.
 BASELINES = ("local", "full", "recurrent", "ssm", "delta", "routed")
+# Of these, those that carry as many numbers from chunk to chunk as the slots
+# hold, and those whose layers see more than a chunk.
+STATEFUL = ("recurrent", "delta", "routed")
+WHOLE_TEXT = ("full", "ssm", "recurrent")
 CHOICES = {
   "head": ("classify", "match", "causal_lm", "masked_lm"),
   "encoder": ("memory", *BASELINES),
@@ -151,7 +155,7 @@ class ModelConfig:
   @property
   def chunk_local(self) -> bool:
     """Whether layers are applied to each chunk alone."""
-    return self.encoder not in ("full", "ssm", "recurrent")
+    return self.encoder not in WHOLE_TEXT
 
   @property
   def uses_ssm(self) -> bool:

@@ -10,7 +10,6 @@ import math
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.lax import scan
 
 from nema_lc_jax.memory.types import Array
 from nema_lc_jax.models.config import ModelConfig
@@ -142,16 +141,17 @@ class DeltaRule(nn.Module):
     H, K, V = self.config.num_heads, self.config.num_slots, x.shape[-1]
     V //= H
     h = nn.Dense(H * (2 * K + V), use_bias=False, name="qkv")(x)
-    # A short causal convolution of each channel, over the ends of chunks.
+    # A short causal convolution of each channel, within the chunk: across its
+    # border it would carry more than the state.
     taps = self.param(
       "window",
       nn.initializers.variance_scaling(1.0, "fan_in", "normal"),
       (CONV_KERNEL_SIZE, h.shape[-1]),
     )
-    flat = h.reshape(-1, h.shape[-1])
-    before = jnp.pad(flat, ((CONV_KERNEL_SIZE - 1, 0), (0, 0)))
-    flat = sum(tap * before[i : i + len(flat)] for i, tap in enumerate(taps))
-    q, k, v = _heads(nn.silu(flat.reshape(h.shape)), H, K, K, V)
+    T, before = h.shape[1], CONV_KERNEL_SIZE - 1
+    padded = jnp.pad(h, ((0, 0), (before, 0), (0, 0)))
+    h = sum(tap * padded[:, i : i + T] for i, tap in enumerate(taps))
+    q, k, v = _heads(nn.silu(h), H, K, K, V)
     unit = lambda a: a * jax.lax.rsqrt((a * a).sum(-1, keepdims=True) + 1e-6)
     rate = nn.sigmoid(nn.Dense(H, use_bias=False, name="rate")(x))
     return unit(q), unit(k), v, _log_decay(self, x), rate
@@ -173,10 +173,9 @@ class RoutedSlots(nn.Module):
     (router,) = _heads(nn.Dense(H * M, use_bias=False, name="router")(x), H, M)
     if train:  # Exploration, as in Raven.
       router += jax.random.gumbel(self.make_rng("dropout"), router.shape)
-    score = nn.sigmoid(router)
     written = min(M, max(ROUTED_AT_LEAST, M // ROUTED_SHARE))
-    least = jax.lax.top_k(score, written)[0][..., -1:]
-    score = jnp.where(score >= least, score, 0.0)
+    _, slots = jax.lax.top_k(router, written)
+    score = nn.sigmoid(router) * jax.nn.one_hot(slots, M).sum(-2)
     score /= score.sum(-1, keepdims=True) + 1e-9
     return q, k, v, _log_decay(self, x)[..., None] * score
 
@@ -185,6 +184,11 @@ RULES = {
   "delta": (DeltaRule, delta_rule),
   "routed": (RoutedSlots, routed_slots),
 }
+
+
+def initial_state(c: ModelConfig) -> Array:
+  """The state before the first chunk, of all heads: M * D numbers."""
+  return jnp.zeros((c.num_heads, c.num_slots, c.width // c.num_heads))
 
 
 class LinearMemory(nn.Module):
@@ -199,7 +203,7 @@ class LinearMemory(nn.Module):
   @nn.compact
   def __call__(self, x: Array, valid: Array, train: bool) -> Array:
     """x [N, T, D], valid [N, T] -> what each token reads [N, T, D] f32."""
-    c, (N, T, D) = self.config, x.shape
+    c, (N, T, _) = self.config, x.shape
     inputs, rule = RULES[c.encoder]
     x = nn.LayerNorm(name="norm")(x.astype(jnp.float32))
     x = jnp.where(valid[..., None], x, 0.0)
@@ -208,7 +212,7 @@ class LinearMemory(nn.Module):
     here = lambda w: jnp.where(jnp.expand_dims(valid, range(2, w.ndim)), w, 0.0)
     chunks = q, k, v, *map(here, written)
     heads = jax.vmap(rule, (0, *[1] * len(chunks)), (0, 1))
-    if c.remat:
+    if c.remat_steps:
       heads = jax.checkpoint(heads, prevent_cse=False)
 
     def body(state, inputs):
@@ -218,7 +222,6 @@ class LinearMemory(nn.Module):
         state = jnp.where(index % c.bptt_chunks == 0, cut, state)
       return heads(state, *chunk)
 
-    state = jnp.zeros((c.num_heads, c.num_slots, D // c.num_heads))
-    _, read = scan(body, state, (jnp.arange(N), chunks))
+    _, read = jax.lax.scan(body, initial_state(c), (jnp.arange(N), chunks))
     read = nn.RMSNorm(name="norm_read")(read).reshape(N, T, -1)
     return read * nn.silu(nn.Dense(read.shape[-1], name="gate")(x))

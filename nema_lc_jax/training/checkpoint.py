@@ -25,6 +25,8 @@ from nema_lc_jax.training import distributed
 from nema_lc_jax.training.trees import named_leaves
 
 LATEST = "latest"
+# Of the file with the checksums of a whole checkpoint, after its step.
+MANIFEST = ".sha256.json"
 BEST = "best"
 
 
@@ -45,6 +47,12 @@ class Restored(NamedTuple):
   state: Any
   info: dict[str, Any]
   data: grain.DatasetIterator | None
+
+
+def begun(workdir: str | os.PathLike, kind: str = LATEST) -> bool:
+  """Whether a run has a finished checkpoint of a kind."""
+  folder = Path(workdir) / CHECKPOINTS / kind
+  return any(folder.glob(f"*{MANIFEST}"))
 
 
 class Checkpoints:
@@ -160,13 +168,13 @@ class Checkpoints:
     return sorted(dict(shapes[0].items() ^ shapes[1].items()))
 
   def _manifest(self, step: int) -> Path:
-    return self._folder / f"{step}.sha256.json"
+    return self._folder / f"{step}{MANIFEST}"
 
   def _write_manifest(self, step: int) -> None:
     sums = _sums(self._folder / str(step))
     write_atomically(self._manifest(step), json_text(sums, indent=1))
     kept = {self._manifest(s) for s in self._manager.all_steps()}
-    for old in set(self._folder.glob("*.sha256.json")) - kept:
+    for old in set(self._folder.glob(f"*{MANIFEST}")) - kept:
       old.unlink()
 
   def _whole(self, step: int) -> bool:

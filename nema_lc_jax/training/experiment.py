@@ -140,7 +140,7 @@ def build(config: ConfigDict) -> tuple[Experiment, Experiment | None]:
   Raises:
     ValueError: in one line, on an invalid config.
   """
-  if config.pretrain.steps and config.train.init_from is not None:
+  if config.pretrain.steps and config.train.get("init_from") is not None:
     raise ConfigError(
       "config.train.init_from starts from another run's parameters, and"
       f" config.pretrain.steps={config.pretrain.steps} from pretrained ones:"

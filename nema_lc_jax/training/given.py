@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from nema_lc_jax import data
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.memory import policies as heuristics
+from nema_lc_jax.models.config import STATEFUL, WHOLE_TEXT
 from nema_lc_jax.models.policies import POLICIES, policy_options
 
 
@@ -58,8 +59,6 @@ def _is_heuristic(c: ConfigDict) -> bool:
   )
 
 
-# Encoders without slots whose state is as large as those of num_slots.
-STATEFUL = ("recurrent", "delta", "routed")
 RULES = (
   Rule(
     ("memory.", "loss.", "model.query_norm", "model.num_hops",
@@ -111,7 +110,7 @@ RULES = (
   ),
   Rule(
     ("model.sequence_mixer", "model.chunk_batch_size"),
-    lambda c: c.model.encoder in ("full", "ssm", "recurrent"),
+    lambda c: c.model.encoder in WHOLE_TEXT,
     "config.model.encoder={model.encoder} decides it",
   ),
   Rule(

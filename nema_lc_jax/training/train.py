@@ -14,12 +14,17 @@ from ml_collections import ConfigDict
 
 from nema_lc_jax import plotting
 from nema_lc_jax.memory.types import Params
-from nema_lc_jax.runs.files import CHECKPOINTS, PRETRAIN, TRACE_FILE
+from nema_lc_jax.runs.files import PRETRAIN, TRACE_FILE
 from nema_lc_jax.runs.folder import claim_folder
 from nema_lc_jax.runs.lock import locked
 from nema_lc_jax.runs.naming import default
 from nema_lc_jax.runs.summary import Summary
-from nema_lc_jax.training import distributed, evaluation, signals
+from nema_lc_jax.training import (
+  checkpoint,
+  distributed,
+  evaluation,
+  signals,
+)
 from nema_lc_jax.training.experiment import Experiment, build, with_pretrained
 from nema_lc_jax.training.loop import TrainLoop
 from nema_lc_jax.training.summary import (
@@ -28,12 +33,7 @@ from nema_lc_jax.training.summary import (
   print_summary,
   write_trace,
 )
-from nema_lc_jax.training.warm_start import (
-  Source,
-  read_source,
-  require_fits,
-  warm_start,
-)
+from nema_lc_jax.training.warm_start import find_source, warm_start
 
 
 def run(
@@ -56,9 +56,12 @@ def run(
   """
   folder = Path(workdir or default(config))
   experiment, pretraining = distributed.raise_on_all(lambda: build(config))
-  source = distributed.raise_on_all(
-    lambda: _source(experiment, folder, force=force)
-  )
+  distributed.assert_same_everywhere("config", config.to_json())
+  named = config.train.get("init_from") is not None
+  source = None
+  if named and (force or not checkpoint.begun(folder)):
+    # Before the folder is claimed, which a mistake should not do.
+    source = distributed.raise_on_all(lambda: find_source(experiment))
   stopper = signals.Stopper()
   with contextlib.ExitStack() as opened:
     opened.enter_context(_claimed(experiment, folder, force=force))
@@ -66,10 +69,9 @@ def run(
     loop = opened.enter_context(TrainLoop(experiment, folder, stopper))
     if loop.first_step:
       distributed.print_once(f"resuming after step {loop.first_step}")
-    if source and not loop.first_step:
-      params, line = distributed.raise_on_all(
-        lambda: warm_start(source, experiment, loop.state.params)
-      )
+    if named and not loop.first_step:
+      source = source or find_source(experiment)
+      params, line = warm_start(source, experiment, loop.state.params)
       loop.replace_params(params)
       distributed.print_once(line)
     with stopper.listening():
@@ -83,18 +85,6 @@ def run(
   return summary
 
 
-def _source(
-  experiment: Experiment, folder: Path, *, force: bool
-) -> Source | None:
-  """The run that a new run starts from; one that resumes needs it no more."""
-  name = experiment.config.train.get("init_from")
-  if name is None or ((folder / CHECKPOINTS).exists() and not force):
-    return None
-  source = read_source(name)
-  require_fits(source, experiment.steps.template.params, experiment.task)
-  return source
-
-
 @contextlib.contextmanager
 def _claimed(
   experiment: Experiment, folder: Path, *, force: bool
@@ -104,7 +94,6 @@ def _claimed(
   The folder is locked within the block.
   """
   fingerprint = experiment.dataset.fingerprint
-  distributed.assert_same_everywhere("config", experiment.config.to_json())
   distributed.assert_same_everywhere("data", fingerprint)
 
   def claim(held: contextlib.ExitStack) -> None:

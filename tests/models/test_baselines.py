@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nema_lc_jax.models import POLICIES, ModelConfig, linear_memory
+from nema_lc_jax.models import POLICIES, ModelConfig
 from nema_lc_jax.models.config import BASELINES
 from nema_lc_jax.models.encoder import Block
 from nema_lc_jax.models.linear_memory import (
@@ -15,6 +15,7 @@ from nema_lc_jax.models.linear_memory import (
   LinearMemory,
   RoutedSlots,
   delta_rule,
+  initial_state,
   routed_slots,
 )
 from nema_lc_jax.models.recurrent import RecurrentChunk, scan_recurrent
@@ -293,9 +294,8 @@ def test_a_chunk_at_once_is_token_by_token(rule):
   close(state, wanted, atol=1e-4)
 
 
-@pytest.mark.parametrize("encoder", RULES)
-def test_where_chunks_end_changes_no_matrix(encoder):
-  fields = {"encoder": encoder, "num_slots": 3}
+def test_where_chunks_end_changes_no_slots():
+  fields = {"encoder": "routed", "num_slots": 3}
   x = jax.random.normal(jax.random.key(0), (3, T, D))
   valid = jnp.arange(3 * T).reshape(3, T) < 3 * T - 5
   module = LinearMemory(config_of(**fields))
@@ -305,23 +305,35 @@ def test_where_chunks_end_changes_no_matrix(encoder):
     params, x.reshape(1, 3 * T, D), valid.reshape(1, -1), False
   )
   close(found.reshape(whole.shape), whole)
-  # A token after the padding reads what was there before it.
-  again = x.at[2].set(7.0)
-  close(module.apply(params, again, valid, False)[valid], found[valid])
 
 
 @pytest.mark.parametrize("encoder", RULES)
-def test_a_matrix_has_as_many_numbers_as_the_slots(encoder, monkeypatch):
-  sizes = []
-  scan = lambda body, state, inputs: (
-    sizes.append(state.size) or jax.lax.scan(body, state, inputs)
-  )
-  monkeypatch.setattr(linear_memory, "scan", scan)
-  x, valid = jnp.ones((2, T, D)), jnp.ones((2, T), bool)
-  LinearMemory(config_of(encoder=encoder, num_slots=5)).init(
-    jax.random.key(0), x, valid, False
-  )
-  assert set(sizes) == {5 * D}
+def test_padding_changes_no_matrix(encoder):
+  x = jax.random.normal(jax.random.key(0), (3, T, D))
+  # The second chunk is padding.
+  valid = jnp.ones((3, T), bool).at[1].set(False)
+  module = LinearMemory(config_of(encoder=encoder))
+  params = module.init(jax.random.key(1), x, valid, False)
+  found = module.apply(params, x, valid, False)
+  without = module.apply(params, x[::2], valid[::2], False)
+  close(found[::2], without)
+
+
+@pytest.mark.parametrize("encoder", RULES)
+def test_a_matrix_has_as_many_numbers_as_the_slots(encoder):
+  config = config_of(encoder=encoder, num_slots=5)
+  assert initial_state(config).size == 5 * D
+  # And nothing else is carried: what a chunk writes depends on it alone.
+  inputs = RULES[encoder][0](config)
+  x = jax.random.normal(jax.random.key(0), (2, T, D))
+  params = inputs.init(jax.random.key(1), x, False)
+  for found, again in zip(
+    inputs.apply(params, x, False),
+    inputs.apply(params, x.at[0].set(7.0), False),
+    strict=True,
+  ):
+    close(found[1], again[1])
+    assert not np.allclose(found[0], again[0], atol=1e-3)
 
 
 def test_a_token_writes_to_an_eighth_of_the_routed_slots():

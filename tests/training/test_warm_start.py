@@ -6,9 +6,10 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from nema_lc_jax.errors import ConfigError
-from nema_lc_jax.training import train
+from nema_lc_jax.training import sharding, train
 from nema_lc_jax.training.experiment import make_experiment
 from nema_lc_jax.training.loop import TrainLoop
 from nema_lc_jax.training.restore import open_run
@@ -32,15 +33,19 @@ def params_of(value, *, tokens=3, classes=2):
   }
 
 
-def start(there=SPEC, here=SPEC, **sizes):
-  source = Source("runs/first", 7, params_of(10.0), there)
-  return started_from(source, params_of(0.0, **sizes), here)
+def source_of(task):
+  return Source("runs/first", ConfigDict(), task, fingerprint="abc")
+
+
+def start(there=SPEC, here=SPEC, fingerprint="", **sizes):
+  new = params_of(0.0, **sizes)
+  return started_from(source_of(there), params_of(10.0), new, here, fingerprint)
 
 
 def test_all_is_taken_from_a_run_of_the_same_task():
   found, line = start()
   jax.tree.map(np.testing.assert_array_equal, found, params_of(10.0))
-  assert line == "starting from runs/first, step 7: 3 of 3 tokens, the head"
+  assert line == "3 of 3 tokens, the head"
 
 
 def test_tokens_are_matched_by_their_names():
@@ -65,9 +70,21 @@ def test_a_head_for_other_labels_is_new(change):
   assert "a new head, since the labels differ" in line
 
 
+def test_labels_without_names_are_the_same_if_the_data_or_bytes_are():
+  bare = dataclasses.replace(SPEC, label_names=())
+  assert "a new head" in start(bare, bare)[1]
+  assert "the head" in start(bare, bare, fingerprint="abc")[1].split(", ")
+  nameless = {"label_names": (), "token_names": (), "byte_level": True}
+  spec = dataclasses.replace(SPEC, **nameless)
+  assert "a new head" in start(spec, spec)[1]
+  spec = dataclasses.replace(spec, head="causal_lm")
+  assert "the head" in start(spec, spec)[1].split(", ")
+
+
 @pytest.mark.parametrize(
   ("there", "here", "words"),
   [
+    ({}, {"token_names": ("", "<unk>", "sea")}, "share no token"),
     ({}, {"token_names": ()}, "not both have names for them"),
     (
       {"token_names": ()},
@@ -81,16 +98,15 @@ def test_tokens_that_cannot_be_matched_are_refused(there, here, words):
     start(dataclasses.replace(SPEC, **there), dataclasses.replace(SPEC, **here))
 
 
-@pytest.mark.parametrize("value", [np.zeros(D + 1), None])
-def test_another_model_is_refused_by_the_first_parameter(value):
-  new = params_of(0.0)
-  source = params_of(10.0)
-  if value is None:
-    del source["policy"]["scale"]
+@pytest.mark.parametrize("side", ["there", "here", "shape"])
+def test_another_model_is_refused_by_the_first_parameter(side):
+  old, new = params_of(10.0), params_of(0.0)
+  if side == "shape":
+    new["policy"]["scale"] = np.zeros(D + 1)
   else:
-    new["policy"]["scale"] = value
+    del {"there": old, "here": new}[side]["policy"]["scale"]
   with pytest.raises(ConfigError, match=r"parameter \['policy'\]\['scale'\]"):
-    started_from(Source("runs/first", 7, source, SPEC), new, SPEC)
+    started_from(source_of(SPEC), old, new, SPEC)
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +173,48 @@ def test_a_run_starts_where_another_ended_and_resumes_without_it(
     train.run(config_from(moved), folder, force=True)
 
 
+def test_a_run_that_is_killed_before_its_first_checkpoint_starts_there_again(
+  first, tmp_path, monkeypatch
+):
+  started = []
+
+  def dying(self):
+    started.append(jax.device_get(self.state.params))
+    raise Killed
+
+  monkeypatch.setattr(TrainLoop, "run", dying)
+  for _ in range(2):
+    with pytest.raises(Killed):
+      train.run(config_from(first), tmp_path / "run")
+  jax.tree.map(np.testing.assert_array_equal, *started)
+  fresh = make_experiment(config_from(first)).init().params
+  assert not np.array_equal(
+    started[1]["decoder"]["out"]["kernel"], fresh["decoder"]["out"]["kernel"]
+  )
+
+
+def test_sharded_parameters_start_from_those_that_are_not(
+  first, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(sharding, "LARGE", 1)
+  started = []
+
+  def dying(self):
+    started.append(self.state.params)
+    raise Killed
+
+  config = config_from(first)
+  config.train.fsdp = 2
+  monkeypatch.setattr(TrainLoop, "run", dying)
+  with pytest.raises(Killed):
+    train.run(config, tmp_path / "run")
+  kernel = started[0]["decoder"]["out"]["kernel"]
+  assert not kernel.sharding.is_fully_replicated
+  _, best = open_run(first)
+  wanted = best.params["decoder"]["out"]["kernel"]
+  np.testing.assert_array_equal(kernel, wanted)
+
+
 def test_a_run_that_is_not_there_leaves_no_folder(tmp_path):
   config, folder = config_from(tmp_path / "nothing"), tmp_path / "run"
   with pytest.raises(ConfigError, match=r"config\.train\.init_from: .*nothing"):
@@ -164,12 +222,21 @@ def test_a_run_that_is_not_there_leaves_no_folder(tmp_path):
   assert not folder.exists()
 
 
-def test_another_width_is_refused_in_one_line(first, tmp_path):
+@pytest.mark.parametrize(
+  ("section", "field", "value"),
+  [
+    ("model", "width", 16),
+    ("model", "query_norm", 3.0),
+    ("memory", "policy", "fifo"),
+  ],
+)
+def test_another_model_is_refused_in_one_line(
+  section, field, value, first, tmp_path
+):
   config = config_from(first)
-  config.model.width = 16
-  with pytest.raises(
-    ConfigError, match=r"init_from.* has the shape \(16,\)"
-  ) as e:
+  config[section][field] = value
+  words = rf"init_from.*has another model \(config\.{section}\.{field} is"
+  with pytest.raises(ConfigError, match=words) as e:
     train.run(config, tmp_path / "run")
   assert "\n" not in str(e.value)
   assert not (tmp_path / "run").exists()
