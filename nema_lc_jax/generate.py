@@ -28,8 +28,11 @@ def make_parser() -> Parser:
   about = "bytes to generate; default: 500"
   add("--length", type=int, default=500, metavar="N", help=about)
   about = "0: always the most probable byte; default: 0.8"
-  add("--temperature", type=float, default=0.8, metavar="X", help=about)
-  about = "drawn are the fewest bytes of at least this probability; default: 1"
+  add("--temperature", type=float, metavar="X", help=about)
+  about = (
+    "draws from the fewest bytes whose probabilities add up to P, nucleus"
+    " sampling; default: 1"
+  )
   add("--top_p", type=float, default=1.0, metavar="P", help=about)
   about = "of the draws; default: 0"
   add("--seed", type=int, default=0, metavar="N", help=about)
@@ -39,17 +42,22 @@ def make_parser() -> Parser:
 def _main(argv: Sequence[str] | None) -> None:
   args = make_parser().parse(argv)
   # Imported after parsing, so that --help and typos are instant.
-  from nema_lc_jax.stream import Stream
+  from nema_lc_jax.stream import Stream, sampling
 
+  if args.temperature is None:
+    args.temperature = sampling.TEMPERATURE
+  sampling.require_options(args.length, args.temperature, args.top_p, args.seed)
   stream = Stream(args.workdir)
   if stream.kind != "bytes":
     raise ConfigError(
       f"{args.workdir}: its model reads {stream.kind}, not bytes."
     )
-  prompt = (
-    sys.stdin.buffer.read() if args.prompt is None else args.prompt.encode()
-  )
-  stream.push(prompt)
+  if args.prompt is None:
+    if sys.stdin.isatty():
+      print("reading the prompt, until Ctrl-D", file=sys.stderr)
+    stream.push(sys.stdin.buffer.read())
+  else:
+    stream.push(args.prompt.encode())
   pieces = stream.generate(
     args.length,
     temperature=args.temperature,

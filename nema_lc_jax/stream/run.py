@@ -11,11 +11,14 @@ from nema_lc_jax.data.byte_text import encode
 from nema_lc_jax.data.layout import question_ids
 from nema_lc_jax.data.text import prose
 from nema_lc_jax.errors import ConfigError
-from nema_lc_jax.models.ranges import real, whole
 from nema_lc_jax.runs import config_json
 from nema_lc_jax.stream import files
 from nema_lc_jax.stream.core import StreamState, make_stream
-from nema_lc_jax.stream.sampling import make_generator
+from nema_lc_jax.stream.sampling import (
+  TEMPERATURE,
+  make_generator,
+  require_options,
+)
 from nema_lc_jax.training import restore
 from nema_lc_jax.training.experiment import make_reader, model_fields
 from nema_lc_jax.training.provenance import params_sha256
@@ -124,16 +127,16 @@ class Stream:
 
   def generate(
     self,
-    count: int,
+    length: int,
     *,
-    temperature: float = 1.0,
+    temperature: float = TEMPERATURE,
     top_p: float = 1.0,
     seed: int = 0,
   ) -> Iterator[np.ndarray]:
     """Continues the text by drawn tokens, and yields them in pieces.
 
     Args:
-      count: tokens.
+      length: tokens to generate.
       temperature: at least 0; 0: always the most probable token.
       top_p: above 0 and at most 1; the fewest tokens whose probabilities add up
         to at least this are drawn from.
@@ -143,24 +146,17 @@ class Stream:
       ConfigError: if the model does not predict the next token, the text is
         empty, or a number is out of its range.
     """
-    if self.task.head != "causal_lm":
+    require_options(length, temperature, top_p, seed)
+    names = self.task.label_names
+    tokens = self.task.byte_level or (names and names == self.task.token_names)
+    if self.task.head != "causal_lm" or not tokens:
       raise ConfigError(
-        f"the run has the head {self.task.head!r}; only a run that predicts"
-        " the next token, causal_lm, generates text."
+        "the run does not predict the next token of a text, so it cannot"
+        " generate one."
       )
-    for name, allowed, value in (
-      ("length", whole(1), count),
-      ("temperature", real(0), temperature),
-      ("top_p", real(0, 1, above=True), top_p),
-      ("seed", whole(0), seed),
-    ):
-      try:
-        allowed.require(name, value)
-      except ValueError as error:
-        raise ConfigError(str(error)) from None
     if not int(self.state.chunks) and not int(self.state.filled):
       raise ConfigError("there is no text to continue: push a prompt first.")
-    return self._pieces(count, temperature, top_p, jax.random.key(seed))
+    return self._pieces(length, temperature, top_p, jax.random.key(seed))
 
   def _pieces(
     self, count: int, temperature: float, top_p: float, key: jax.Array

@@ -5,10 +5,29 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.memory.types import Array, Params
+from nema_lc_jax.models.ranges import real, whole
 from nema_lc_jax.stream.core import Streaming, StreamState
 
 PADDING = 0
+TEMPERATURE = 0.8  # by default
+
+
+def require_options(
+  length: int, temperature: float, top_p: float, seed: int
+) -> None:
+  """Raises ConfigError, in one line, on an option out of its range."""
+  for name, allowed, value in (
+    ("length", whole(1), length),
+    ("temperature", real(0), temperature),
+    ("top_p", real(0, 1, above=True), top_p),
+    ("seed", whole(0), seed),
+  ):
+    try:
+      allowed.require(name, value)
+    except ValueError as error:
+      raise ConfigError(str(error)) from None
 
 
 def sample(

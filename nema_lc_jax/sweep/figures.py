@@ -1,5 +1,6 @@
 """The figures of a sweep: accuracy by length and setting, and comparisons."""
 
+import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def _is_number(value: Any) -> bool:
 
 
 def by_length(groups: Mapping[str, Sequence[Summary]], title: str) -> Figure:
-  """Accuracy by text length in tokens: policies, the oracle, and chance."""
+  """Accuracy by text length in tokens: policies, the oracle, and a guess."""
   everyone = [s for summaries in groups.values() for s in summaries]
   trained = everyone[0].config["data"]["length"]
   curves = {}
@@ -76,9 +77,15 @@ def by_length(groups: Mapping[str, Sequence[Summary]], title: str) -> Figure:
     curves[policy] = {int(t) * trained: [f[t] for f in found] for t in found[0]}
   oracles = [summary.oracle_accuracy_by_length or {} for summary in everyone]
   extra = {int(t) * trained: [o[t] for o in oracles] for t in oracles[0]}
-  chance = everyone[0].baselines.get("chance")
+  # At other lengths it may differ.
+  known = everyone[0].baselines
+  guess = {
+    (trained, known[name]): name
+    for name in ("chance", "majority")
+    if name in known
+  }
   title = f"Test accuracy by length · {title}"
-  figure = _curves(curves, title, extra, chance)
+  figure = _curves(curves, title, extra, guess)
   figure.axes[0].set_xlabel(f"text length (tokens; trained on {trained:,})")
   return figure
 
@@ -122,7 +129,7 @@ def _curves(
   curves: Mapping[str, Mapping[float, Sequence[float]]],
   title: str,
   oracle: Mapping[float, Sequence[float]],
-  chance: float | None = None,
+  guess: Mapping[tuple[float, float], str] = types.MappingProxyType({}),
 ) -> Figure:
   """Draws lines with 95% bands over seeds.
 
@@ -130,7 +137,7 @@ def _curves(
     curves: by policy and x, one value per seed.
     title: of the figure.
     oracle: by x, one value per run.
-    chance: accuracy of a guess.
+    guess: names of single points (x, accuracy).
   """
   figure = style.new_figure(7.2, 4.0, title=title)
   ax = figure.add_subplot()
@@ -154,10 +161,18 @@ def _curves(
     ax.plot(xs, means, color=style.BLACK, linewidth=1, linestyle=(0, (4, 3)))
     labels.append((means[-1], "oracle (upper bound)", style.BLACK))
     seen.append(means)
-  if chance is not None:
-    ax.axhline(chance, color=style.GREY, linewidth=1, linestyle=(0, (1, 2)))
-    labels.append((chance, "chance", style.GREY))
-    seen.append([chance])
+  for (x, value), name in guess.items():
+    ax.plot([x], [value], color=style.GREY, marker="x", linestyle="")
+    ax.annotate(
+      name,
+      (x, value),
+      (6, 0),
+      textcoords="offset points",
+      va="center",
+      fontsize=8,
+      color=style.GREY,
+    )
+    seen.append([value])
   xs = sorted({x for curve in curves.values() for x in curve})
   if xs[0] > 0 and xs[-1] / xs[0] >= 4:
     ax.set_xscale("log", base=2)

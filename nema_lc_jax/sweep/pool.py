@@ -175,8 +175,8 @@ def release_programs() -> None:
   """Drops compiled programs before memory mappings run out.
 
   A program takes hundreds of memory mappings, and a process that exceeds the
-  limit of Linux (65,530 by default) dies. Also returns the programs' memory to
-  the system, which the C library would keep.
+  limit of Linux (65,530 by default) dies. Also returns freed memory to the
+  system, which the C library would keep.
   """
   import jax
 
@@ -187,9 +187,10 @@ def release_programs() -> None:
   if mappings > MANY_MAPPINGS:
     jax.clear_caches()
     gc.collect()
-    # Only glibc has it.
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
-      trim(0)
+  # What a run has freed counts as used where the next one asks what is left.
+  # Only glibc has it.
+  if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+    trim(0)
 
 
 def _train(job: Job) -> str:

@@ -1,6 +1,7 @@
 """The training loop, from the newest checkpoint to the last step."""
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,7 +30,8 @@ class TrainLoop:
   """Trains an experiment in the folder of its run; a context manager.
 
   A checkpoint holds `state`, which a step changes, and `info`: the best
-  accuracy so far, its step, and the seconds of training.
+  accuracy so far (of language models: that of the fewest bits per byte), its
+  step, and the seconds of training.
   """
 
   def __init__(
@@ -190,8 +192,13 @@ class TrainLoop:
     self.writer.write(step, "validation", values)
     accuracy = values["accuracy"]
     # Ties go to the later state, which does better on longer texts.
-    if accuracy >= self.info["best_accuracy"]:
-      info = self.info | {"best_accuracy": accuracy, "best_step": step}
+    better = accuracy >= self.info["best_accuracy"]
+    best = {"best_accuracy": accuracy, "best_step": step}
+    if (bits := values.get("bits_per_byte")) is not None:
+      better = bits <= self.info.get("best_bits_per_byte", math.inf)
+      best["best_bits_per_byte"] = bits
+    if better:
+      info = self.info | best
       with self._saving(step):
         self.best.save(step, self.state, info=info)
         self.info = info

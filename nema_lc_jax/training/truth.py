@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nema_lc_jax.memory.types import Array, StepOutput
+from nema_lc_jax.runs.trace import ASKED
 from nema_lc_jax.training.losses import Sums, masked
 
 
@@ -44,10 +45,6 @@ def slot_contents(steps: StepOutput) -> Contents:
     (jnp.arange(N), steps.kept | ~active, written),
   )
   return Contents(born, written | (steps.allocation.update & active))
-
-
-# `GroundTruth.fact` of the facts that answer the question at the end.
-ASKED = 2
 
 
 def _truth_sums(steps: StepOutput) -> tuple[Sums, Array]:

@@ -1,5 +1,6 @@
 """Generation: draws, and a run that continues a text."""
 
+import dataclasses
 import io
 import sys
 
@@ -130,15 +131,26 @@ def test_the_prompt_may_come_from_standard_input(lm_run, capsys, monkeypatch):
   class Input:
     buffer = io.BytesIO(b"abcdefgh" * 4)
 
-  monkeypatch.setattr(sys, "stdin", Input)
+    def isatty(self):
+      return False
+
+  monkeypatch.setattr(sys, "stdin", Input())
   arguments = [f"--workdir={lm_run[0]}", "--length=8", "--temperature=0"]
   assert generate.main(arguments) == 0
   assert capsys.readouterr().out == "abcdefgh\n"
 
 
 def test_another_head_does_not_generate(workdir):
-  with pytest.raises(ConfigError, match="only a run that predicts"):
+  with pytest.raises(ConfigError, match="does not predict the next token"):
     Stream(workdir).push(np.ones(3, np.int32)).generate(5)
+
+
+def test_answers_that_are_no_tokens_are_not_pushed(lm_run):
+  stream = Stream(lm_run[0]).push(b"abc")
+  # As of mqar, whose labels are values.
+  stream.task = dataclasses.replace(stream.task, byte_level=False)
+  with pytest.raises(ConfigError, match="does not predict the next token"):
+    stream.generate(5)
 
 
 def test_a_run_that_reads_no_bytes_is_refused(workdir, capsys):

@@ -109,3 +109,21 @@ def test_tasks_that_need_updates_say_what_is_possible_without():
   assert "best_without_updates" not in make_experiment(tiny_config()).baselines(
     "test"
   )
+
+
+def test_where_everything_is_held_accuracy_is_that_if_held():
+  config = tiny_config()
+  config.memory.policy = "fifo"
+  config.memory.num_slots = config.data.length // config.model.chunk_length
+  config.train.curriculum = ()
+  # 40 texts in batches of 16: the last one is padded.
+  everything = make_experiment(config)
+  params = everything.init().params
+  found = evaluation.evaluate(everything, params, "test").metrics
+  assert 0 < found["accuracy"] < 1
+  assert found["accuracy_if_held"] == pytest.approx(found["accuracy"])
+  config.memory.num_slots = 1
+  few = evaluation.evaluate(make_experiment(config), params, "test").metrics
+  # In one slot there is only what the chunk before the question said.
+  assert few["premature_forget_rate"] > 0.3
+  assert few.get("accuracy_if_held") != few["accuracy"]

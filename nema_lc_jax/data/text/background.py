@@ -42,7 +42,7 @@ def read_background(
     return read_corpus(Path(sysconfig.get_paths()["stdlib"]))
   check_background(directory, option)
   root = Path(directory).expanduser()
-  texts = dict(_texts(root))
+  texts = _without_copies(dict(_texts(root)), root)
   if all((root / split).is_dir() for split in SPLITS):
     splits = {n: n.split("/")[0] for n in texts if n.split("/")[0] in SPLITS}
   else:
@@ -54,6 +54,18 @@ def read_background(
       f" {', '.join(SPLITS)} with texts in them"
     )
   return [Document(n, n, texts[n], split) for n, split in splits.items()]
+
+
+def _without_copies(texts: dict[str, bytes], root: Path) -> dict[str, bytes]:
+  """The texts without exact copies, which might be in two splits."""
+  first = {text: name for name, text in reversed(texts.items())}
+  kept = {name: text for name, text in texts.items() if first[text] == name}
+  if copies := [name for name in texts if name not in kept]:
+    logging.warning(
+      "%d files of %s are copies of others and left out, %s among them",
+      len(copies), root, copies[0],
+    )  # fmt: skip
+  return kept
 
 
 def _texts(root: Path) -> Iterator[tuple[str, bytes]]:
@@ -80,7 +92,7 @@ def _texts(root: Path) -> Iterator[tuple[str, bytes]]:
     )  # fmt: skip
   if other:
     logging.warning(
-      "%d files of %s are not UTF-8, %s among them: their other characters"
-      " separate words",
+      "%d files of %s are not UTF-8, %s among them: where words are read, their"
+      " other characters separate words",
       len(other), root, other[0],
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """Language modelling: the next byte, in windows of documents.
 
-The documents are those of the Python standard library, which every installation
-has, of a folder, or the parts of one file.
+The documents are the source files of the Python standard library, which every
+installation has, the files of a folder, or the parts of one file.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ import grain
 import numpy as np
 
 from nema_lc_jax.data.byte_text import VOCAB_SIZE, encode, fit
-from nema_lc_jax.data.text.background import PYTHON, read_background
+from nema_lc_jax.data.text.background import read_background
 from nema_lc_jax.data.text.corpus import (
   TRAIN_SHARE,
   VALIDATION_SHARE,
@@ -28,37 +28,36 @@ from nema_lc_jax.data.types import (
   Dataset,
   Example,
   Examples,
-  example_rng,
   fingerprint,
   require_at_least,
   require_split,
+  shuffled,
 )
 
 NOT_ASKED = -1  # the label of a byte without a next one
+TRAIN_EXAMPLES = 2**30  # nominal, since windows are drawn
 LEAST = 2  # bytes of a document: one to read, and one to predict
 
 
 def load(
   *,
-  seed: int = 0,
   path: str | None = None,
   num_eval: int = 200,
   num_test: int = 400,
 ) -> Dataset:
   """Windows of documents; the label of each byte is the next one.
 
-  Each window is of one document, at a uniform place, and a document is drawn
-  in proportion to its size. One that is shorter than the window is padded.
-  Training draws windows anew in each epoch; those of evaluation follow from
-  (seed, split, i, length).
+  Each window is of one document; one that is shorter is padded. Training draws
+  windows anew, a document in proportion to its size and a uniform place in it.
+  Evaluation has windows that follow one another, so that no byte is predicted
+  twice: all of them, in an order of their own, or the first so many.
 
   Args:
-    seed: of the windows of evaluation.
     path: a folder of texts, split by file, or by its folders train, validation
       and test; or a file, whose first 70% are for training, the next 10% for
       validation, and the rest for the test. None: the standard library.
-    num_eval: windows of validation.
-    num_test: windows of the test.
+    num_eval: windows of validation, at most.
+    num_test: windows of the test, at most.
 
   Raises:
     DataError: when there is no such text, or too little of it.
@@ -71,11 +70,11 @@ def load(
   for split, found in texts.items():
     if not any(len(text) >= LEAST for text in found):
       raise DataError(
-        f"lm: {path or PYTHON} has no text of {LEAST} bytes or more for {split}"
+        f"lm: {path or 'the standard library'} has no text of {LEAST} bytes or"
+        f" more for {split}"
       )
   windows = _Windows(
     {split: _Bytes(found) for split, found in texts.items()},
-    seed,
     {"validation": num_eval, "test": num_test},
   )
   total = {split: sum(map(len, found)) for split, found in texts.items()}
@@ -84,7 +83,7 @@ def load(
     head="causal_lm",
     vocab_size=VOCAB_SIZE,
     num_classes=VOCAB_SIZE,
-    num_examples=windows.sizes | {"train": total["train"]},
+    num_examples=windows.sizes | {"train": TRAIN_EXAMPLES},
     train=windows.train,
     evaluation=windows.evaluation,
     baselines=windows.baselines,
@@ -103,9 +102,9 @@ def _documents(path: str | None) -> list[Document]:
   if path is None:
     return read_corpus(Path(sysconfig.get_paths()["stdlib"]))
   place = Path(path).expanduser()
-  if place.is_dir():
+  if path and place.is_dir():
     return read_background(path, option="path")
-  if not place.is_file():
+  if not path or not place.is_file():
     raise DataError(f"lm: path={path!r} is neither a file nor a folder")
   text = place.read_bytes()
   cuts = [round(share * len(text)) for share in (
@@ -127,13 +126,27 @@ class _Bytes:
     self.ends = np.cumsum([len(text) for text in texts])
 
   def draw(self, rng: np.random.Generator, length: int) -> Example:
-    """A window of one document, and its next bytes."""
-    # All but the last byte of a document have a next one.
+    """A window at a uniform place of a document."""
     place = int(rng.integers(len(self.ids)))
-    document = int(np.searchsorted(self.ends, place, side="right"))
-    end = int(self.ends[document])
-    first = int(self.ends[document - 1]) if document else 0
-    start = max(min(place, end - 1 - length), first)
+    first, end = self._document(place)
+    # The last window is the one whose last byte still has a next one.
+    places = max(end - 1 - length - first, 0) + 1
+    return self.window(first + int(rng.integers(places)), length)
+
+  def starts(self, length: int) -> np.ndarray:
+    """The starts of consecutive windows of all documents, in a random order."""
+    firsts = [0, *self.ends[:-1]]
+    # A document's last byte is not read, as there is nothing to predict.
+    starts = [
+      np.arange(first, end - 1, length)
+      for first, end in zip(firsts, self.ends, strict=True)
+    ]
+    starts = np.concatenate(starts)
+    return starts[shuffled(len(starts))]
+
+  def window(self, start: int, length: int) -> Example:
+    """The bytes from `start` on within a document, and the next ones."""
+    _, end = self._document(start)
     row = self.ids[start : min(start + length, end)]
     after = self.ids[start + 1 : min(start + length + 1, end)]
     return {
@@ -142,25 +155,31 @@ class _Bytes:
       "label": fit(after, length, fill=NOT_ASKED),
     }
 
+  def _document(self, place: int) -> tuple[int, int]:
+    """The start and the end of the document around a place."""
+    document = int(np.searchsorted(self.ends, place, side="right"))
+    return int(self.ends[document - 1]) if document else 0, int(
+      self.ends[document]
+    )
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class _Windows:
   texts: dict[str, _Bytes]
-  seed: int
   sizes: dict[str, int]
 
   def train(self, length: int, seed: int) -> grain.MapDataset:
     """Windows that are drawn anew in each epoch."""
     text = self.texts["train"]
     draw = lambda _, rng: text.draw(rng, length)
-    return grain.MapDataset.range(len(text.ids)).seed(seed).random_map(draw)
+    return grain.MapDataset.range(TRAIN_EXAMPLES).seed(seed).random_map(draw)
 
   def evaluation(self, split: str, length: int) -> Examples:
-    """The windows of a split."""
+    """The windows of a split; of training, all of them."""
     require_split(split)
     text = self.texts[split]
-    make = lambda i: text.draw(example_rng(self.seed, split, i, length), length)
-    return Examples(self.sizes.get(split, len(text.ids)), make)
+    starts = text.starts(length)[: self.sizes.get(split)]
+    return Examples(len(starts), lambda i: text.window(int(starts[i]), length))
 
   @functools.cached_property
   def _most_frequent(self) -> int:

@@ -140,7 +140,9 @@ def test_a_background_is_split_by_file(tmp_path):
   for split, names in (("train", "ab"), ("validation", "c"), ("test", "d")):
     (tmp_path / "pg" / split).mkdir(parents=True)
     for name in names:
-      (tmp_path / "pg" / split / f"{name}.txt").write_text("Some text.")
+      (tmp_path / "pg" / split / f"{name}.txt").write_text(f"Text {name}.")
+  # A copy of a text of training would be seen in both.
+  (tmp_path / "pg" / "validation" / "z.txt").write_text("Text a.")
   (tmp_path / "pg" / "README").write_text("Not a part of any split.")
   pg = read_background(str(tmp_path / "pg"))
   assert {(d.name, d.split) for d in pg} == {

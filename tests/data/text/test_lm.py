@@ -1,20 +1,31 @@
 """Windows of documents, and their next bytes."""
 
+import collections
+
 import numpy as np
 import pytest
 
 from nema_lc_jax import data
 from nema_lc_jax.data.byte_text import decode, encode
 
-TEXTS = {"a.txt": "abcdefghij" * 3, "b.txt": "0123456789" * 3, "c.txt": "xy"}
+# Of each split: two documents of 30 bytes, and one of 2.
+PARTS = {
+  "train": ("abcdefghij", "0123456789", "xy"),
+  "validation": ("klmnopqrst", "KLMNOPQRST", "XY"),
+  "test": ("ABCDEFGHIJ", "<=>?@[]^_`", "uv"),
+}
+TEXTS = {
+  split: {"a.txt": a * 3, "b.txt": b * 3, "c.txt": c}
+  for split, (a, b, c) in PARTS.items()
+}
 
 
 @pytest.fixture
 def folder(tmp_path):
   for split in data.SPLITS:
     (tmp_path / split).mkdir()
-    for name, text in TEXTS.items():
-      (tmp_path / split / name).write_text(f"{text}")
+    for name, text in TEXTS[split].items():
+      (tmp_path / split / name).write_text(text)
   return tmp_path
 
 
@@ -24,7 +35,7 @@ def rows_of(dataset, split, length):
     if split == "train"
     else dataset.evaluation(split, length)
   )
-  return [source[i] for i in range(60)]
+  return [source[i] for i in range(min(len(source), 60))]
 
 
 @pytest.mark.parametrize("split", data.SPLITS)
@@ -39,7 +50,7 @@ def test_a_window_is_of_one_document_and_labels_are_its_next_bytes(
     assert row["mask"][:size].all()
     text = decode(row["inputs"][:size])
     assert not row["inputs"][size:].any()
-    (name,) = (n for n, whole in TEXTS.items() if text in whole)
+    (name,) = (n for n, whole in TEXTS[split].items() if text in whole)
     seen.add(name)
     asked = row["label"] >= 0
     # Every byte has a next one, but for the last one of the document.
@@ -49,30 +60,59 @@ def test_a_window_is_of_one_document_and_labels_are_its_next_bytes(
     )
     if asked[size - 1]:
       after = text + chr(int(row["label"][size - 1]) - 1)
-      assert after in TEXTS[name]
+      assert after in TEXTS[split][name]
     else:
-      assert TEXTS[name].endswith(text)
-    assert size == min(length, len(TEXTS[name]))
-  assert seen == set(TEXTS)
+      assert TEXTS[split][name].endswith(text)
+    if split == "train":
+      assert size == min(length, len(TEXTS[split][name]))
+  assert seen == set(TEXTS[split])
 
 
-def test_places_are_uniform_over_bytes(folder):
-  dataset = data.load("lm", path=str(folder))
-  found = [decode(row["inputs"]) for row in rows_of(dataset, "train", 4) * 1]
-  # A document of 30 bytes is drawn fifteen times as often as one of 2.
-  assert sum("xy" in text for text in found) < 12
-  assert len({text for text in found if text[0] in "abcdefghij"}) > 5
+def test_windows_of_training_are_at_uniform_places(folder):
+  source = data.load("lm", path=str(folder)).train(20, 0)
+  rows = [source[i] for i in range(3000)]
+  found = collections.Counter(decode(row["inputs"]) for row in rows)
+  assert found == collections.Counter(decode(row["inputs"]) for row in rows)
+  # Documents of 30, 30 and 2 bytes. A window of 20 whose last byte has a next
+  # one has 10 places.
+  short = found.pop("xy") / 3000
+  assert short == pytest.approx(2 / 62, abs=0.015)
+  places = {
+    TEXTS["train"][name][n : n + 20] for name in ("a.txt", "b.txt")
+    for n in range(10)
+  }  # fmt: skip
+  assert set(found) == places
+  for count in found.values():
+    assert count / 3000 == pytest.approx(30 / 62 / 10, abs=0.02)
 
 
-def test_evaluation_is_the_same_again_and_for_each_split_its_own(folder):
-  first, again = (data.load("lm", path=str(folder)) for _ in range(2))
-  other = data.load("lm", path=str(folder), seed=1)
-  inputs = lambda d, s: np.stack([r["inputs"] for r in rows_of(d, s, 4)])
-  for split in ("validation", "test"):
-    np.testing.assert_array_equal(inputs(first, split), inputs(again, split))
-    assert (inputs(first, split) != inputs(other, split)).any()
-  assert (inputs(first, "validation") != inputs(first, "test")).any()
+@pytest.mark.parametrize("length", [4, 7, 64])
+def test_every_byte_of_evaluation_is_predicted_once(folder, length):
+  rows = data.load("lm", path=str(folder)).evaluation("test", length)
+  predicted = []
+  for i in range(len(rows)):
+    row = rows[i]
+    for position in np.flatnonzero(row["label"] >= 0):
+      predicted.append(int(row["label"][position]))
+  # All but the first byte of each document.
+  wanted = encode("".join(t[1:] for t in TEXTS["test"].values()).encode())
+  assert sorted(predicted) == sorted(wanted)
+
+
+def test_evaluation_is_the_same_again(folder):
+  first, again = (data.load("lm", path=str(folder), num_test=3) for _ in "12")
+  rows = [d.evaluation("test", 4) for d in (first, again)]
+  assert len(rows[0]) == 3
+  for i in range(3):
+    np.testing.assert_array_equal(rows[0][i]["inputs"], rows[1][i]["inputs"])
   assert first.fingerprint == again.fingerprint
+
+
+def test_copies_of_a_document_are_left_out(folder, caplog):
+  (folder / "test" / "again.txt").write_text(TEXTS["train"]["a.txt"])
+  assert "9 documents" in data.load("lm", path=str(folder)).description
+  assert "1 files" in caplog.text
+  assert "copies of others" in caplog.text
 
 
 def test_a_file_is_cut_by_position(tmp_path):
@@ -91,7 +131,7 @@ def test_the_baseline_is_the_most_frequent_byte_of_training(folder):
   rows = rows_of(dataset, "validation", 8)
   labels = np.concatenate([row["label"] for row in rows])
   labels = labels[labels >= 0]
-  train = encode("".join(TEXTS.values()).encode())
+  train = encode("".join(TEXTS["train"].values()).encode())
   best = np.bincount(train).argmax()
   found = dataset.baselines("validation", 8)
   assert found == {"most_frequent_byte": pytest.approx((labels == best).mean())}
