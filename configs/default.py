@@ -31,14 +31,14 @@ def get_config() -> ConfigDict:
   # The data set. Configs add options of their own data sets.
   c.data = ConfigDict()
   # Data set: aan, babi, babilong, boxes, cifar10, count, delayed_qa, file,
-  # forgetting_mqar, gather, haystack, imdb, listops, mqar, pathfinder,
+  # forgetting_mqar, gather, haystack, imdb, listops, lm, mqar, pathfinder,
   # pi_updates, pressure, pytext, rebind, recall, remember, revoke, rewrite,
   # toy; or your own as FILE.py:function or module:function.
   c.data.name = ""
   # Folder of the data set's files, or, for pytext, of its prepared data. None:
   # the data set's default.
   c.data.dir = config_dict.placeholder(str)
-  # Your own file or folder, for data.name=file.
+  # Your own file or folder, for data.name=file and lm.
   c.data.path = config_dict.placeholder(str)
   # Tokens per text, at least 1; a multiple of model.chunk_length.
   c.data.length = 512

@@ -27,8 +27,8 @@ def test_unknown_names_list_the_known(error_of):
   assert error_of(data.load, "mnist") == (
     "unknown data set 'mnist'; known: aan, babi, babilong, boxes, cifar10,"
     " count, delayed_qa, file, forgetting_mqar, gather, haystack, imdb,"
-    " listops, mqar, pathfinder, pi_updates, pressure, pytext, rebind, recall,"
-    " remember, revoke, rewrite, toy; one of your own is written"
+    " listops, lm, mqar, pathfinder, pi_updates, pressure, pytext, rebind,"
+    " recall, remember, revoke, rewrite, toy; one of your own is written"
     " module:function or FILE.py:function"
   )
 
@@ -50,9 +50,9 @@ def test_common_options_are_accepted_by_all(name):
 @pytest.mark.parametrize(
   ("name", "option", "having"),
   [
-    ("toy", "path", "file"),
-    ("recall", "path", "file"),
-    ("imdb", "path", "file"),
+    ("toy", "path", "file, lm"),
+    ("recall", "path", "file, lm"),
+    ("imdb", "path", "file, lm"),
     ("toy", "dir", WITH_DIR),
     ("file", "dir", WITH_DIR),
   ],

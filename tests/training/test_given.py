@@ -23,7 +23,7 @@ TOY = "--config=configs/toy_lc.py"
 NAMED = "--config.data.name=file"
 LOST = (
   "config.data.path is given, but data set {} has no such option;"
-  " those that have it: --config.data.name=file."
+  " those that have it: --config.data.name=file, lm."
 )
 
 
