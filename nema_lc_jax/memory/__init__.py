@@ -11,7 +11,11 @@ from nema_lc_jax.memory.state import (
   read_weights,
   temporal_links,
 )
-from nema_lc_jax.memory.step import memory_step, scan_chunks
+from nema_lc_jax.memory.step import (
+  memory_step,
+  scan_chunks,
+  truncate_gradient,
+)
 from nema_lc_jax.memory.types import (
   FORGET,
   FRESH_USAGE,
@@ -55,4 +59,5 @@ __all__ = [
   "read_weights",
   "scan_chunks",
   "temporal_links",
+  "truncate_gradient",
 ]

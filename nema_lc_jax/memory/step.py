@@ -1,6 +1,7 @@
 """One memory step, and its scan over the chunks of a sequence."""
 
 import functools
+from typing import TypeVar
 
 import chex
 import jax
@@ -17,6 +18,8 @@ from nema_lc_jax.memory.types import (
   StepOutput,
   token_mean,
 )
+
+T = TypeVar("T")
 
 
 def memory_step(
@@ -91,6 +94,24 @@ def memory_step(
   return new_state, out
 
 
+def truncate_gradient(
+  state: T, index: Array | int, bptt_chunks: int | None
+) -> T:
+  """The state, without its gradient before each `bptt_chunks`-th chunk.
+
+  Args:
+    state: any pytree that is carried from chunk to chunk.
+    index: of the chunk that follows.
+    bptt_chunks: see `scan_chunks`; None: the state as it is.
+  """
+  if bptt_chunks is None:
+    return state
+  cut = index % bptt_chunks == 0
+  return jax.tree.map(
+    lambda x: jnp.where(cut, jax.lax.stop_gradient(x), x), state
+  )
+
+
 def scan_chunks(
   params: Params,
   key: Array,
@@ -138,11 +159,7 @@ def scan_chunks(
 
   def body(state, inputs):
     index, key, chunk = inputs
-    if bptt_chunks is not None:
-      truncate = index % bptt_chunks == 0
-      state = jax.tree.map(
-        lambda x: jnp.where(truncate, jax.lax.stop_gradient(x), x), state
-      )
+    state = truncate_gradient(state, index, bptt_chunks)
     return step(params, key, state, chunk)
 
   if remat:

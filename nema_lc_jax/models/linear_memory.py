@@ -5,19 +5,19 @@ left. The state has num_slots * width numbers, like the contents of the slots.
 """
 
 import itertools
-import math
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from nema_lc_jax.memory import truncate_gradient
 from nema_lc_jax.memory.types import Array
 from nema_lc_jax.models.config import ModelConfig
+from nema_lc_jax.models.ssm import log_steps
 
-# Initial ranges of rate and step size of decays, as in Mamba-2 (Dao and Gu
-# 2024): a token decays a state by exp(-rate * step).
+# Initial range of the rates of decays, as in Mamba-2 (Dao and Gu 2024): a token
+# decays a state by exp(-rate * step).
 RATES = (1.0, 16.0)
-STEPS = (1e-3, 1e-1)
 CONV_KERNEL_SIZE = 4  # of the delta rule's queries, keys and values
 # A token writes to one in so many slots, as in Raven, but to at least two:
 # their weights are normalised, and that of a single one has no gradient.
@@ -110,9 +110,8 @@ def _log_rates(key: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _step_biases(key: Array, shape: tuple[int, ...]) -> Array:
-  low, high = map(math.log, STEPS)
-  steps = jax.random.uniform(key, shape, minval=low, maxval=high)
-  return jnp.log(jnp.expm1(jnp.exp(steps)))  # the inverse of softplus
+  # The inverse of softplus.
+  return jnp.log(jnp.expm1(jnp.exp(log_steps(key, shape))))
 
 
 def _log_decay(module: nn.Module, x: Array) -> Array:
@@ -217,10 +216,7 @@ class LinearMemory(nn.Module):
 
     def body(state, inputs):
       index, chunk = inputs
-      if c.bptt_chunks is not None:
-        cut = jax.lax.stop_gradient(state)
-        state = jnp.where(index % c.bptt_chunks == 0, cut, state)
-      return heads(state, *chunk)
+      return heads(truncate_gradient(state, index, c.bptt_chunks), *chunk)
 
     _, read = jax.lax.scan(body, initial_state(c), (jnp.arange(N), chunks))
     read = nn.RMSNorm(name="norm_read")(read).reshape(N, T, -1)

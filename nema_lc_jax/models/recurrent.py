@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from nema_lc_jax.memory import truncate_gradient
 from nema_lc_jax.memory.types import Array, Params
 from nema_lc_jax.models import pure
 from nema_lc_jax.models.config import ModelConfig
@@ -83,9 +84,7 @@ def scan_recurrent(
 
   def body(memory, inputs):
     index, x, valid = inputs
-    if c.bptt_chunks is not None:
-      truncate = index % c.bptt_chunks == 0
-      memory = jnp.where(truncate, jax.lax.stop_gradient(memory), memory)
+    memory = truncate_gradient(memory, index, c.bptt_chunks)
     chunk_key = jax.random.fold_in(key, index)
     run = functools.partial(pure.apply, module, params["chunk"], key=chunk_key)
     written, x = run(memory, x, valid, train)

@@ -32,7 +32,8 @@ def recur(rate: Array, inputs: Array) -> Array:
   return jax.lax.associative_scan(join, (rates, inputs), axis=axis)[1]
 
 
-def _log_steps(key, shape, dtype=jnp.float32):
+def log_steps(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+  """Logarithms of initial step sizes."""
   low, high = map(math.log, STEPS)
   return jax.random.uniform(key, shape, dtype, low, high)
 
@@ -67,7 +68,7 @@ class StateSpace(nn.Module):
     eigenvalue = -jnp.exp(decay) + 1j * self.param(
       "frequency", _frequencies, (P,)
     )
-    step = jnp.exp(self.param("log_step", _log_steps, (P,)))
+    step = jnp.exp(self.param("log_step", log_steps, (P,)))
     # Real and imaginary parts, since optimizers expect real parameters.
     real, imaginary = self.param(
       "input", nn.initializers.normal((2 * D) ** -0.5), (2, D, P)

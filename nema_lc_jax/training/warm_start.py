@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from nema_lc_jax.data.text.prose import SPECIAL
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.runs.config_json import (
@@ -197,7 +198,7 @@ def _shared(there: TaskSpec, here: TaskSpec) -> Sequence[tuple[int, int]]:
   names, wanted = map(_numbered, (there.token_names, here.token_names))
   if names and wanted:
     pairs = [(names[key], i) for key, i in wanted.items() if key in names]
-    if all(here.token_names[i] in ("", "<unk>") for _, i in pairs):
+    if all(here.token_names[i] in SPECIAL for _, i in pairs):
       raise ConfigError(f"{FIELD}: that run and this one share no token.")
     return pairs
   alike = (there.byte_level, there.vocab_size, bool(names))

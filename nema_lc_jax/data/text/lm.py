@@ -6,7 +6,6 @@ installation has, the files of a folder, or the parts of one file.
 
 import dataclasses
 import functools
-import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,14 +13,15 @@ import grain
 import numpy as np
 
 from nema_lc_jax.data.byte_text import VOCAB_SIZE, encode, fit
+from nema_lc_jax.data.lifecycle.synthetic import TRAIN_EXAMPLES
 from nema_lc_jax.data.text.background import read_background
 from nema_lc_jax.data.text.corpus import (
   TRAIN_SHARE,
   VALIDATION_SHARE,
   Document,
   corpus_fingerprint,
-  read_corpus,
 )
+from nema_lc_jax.data.text.language_modelling import NOT_ASKED
 from nema_lc_jax.data.types import (
   SPLITS,
   DataError,
@@ -34,8 +34,6 @@ from nema_lc_jax.data.types import (
   shuffled,
 )
 
-NOT_ASKED = -1  # the label of a byte without a next one
-TRAIN_EXAMPLES = 2**30  # nominal, since windows are drawn
 LEAST = 2  # bytes of a document: one to read, and one to predict
 
 
@@ -99,10 +97,8 @@ def load(
 
 
 def _documents(path: str | None) -> list[Document]:
-  if path is None:
-    return read_corpus(Path(sysconfig.get_paths()["stdlib"]))
-  place = Path(path).expanduser()
-  if path and place.is_dir():
+  place = Path(path or "").expanduser()
+  if path is None or (path and place.is_dir()):
     return read_background(path, option="path")
   if not path or not place.is_file():
     raise DataError(f"lm: path={path!r} is neither a file nor a folder")
