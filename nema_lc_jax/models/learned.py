@@ -186,7 +186,7 @@ def learned(
       be about, and is written, too ("soft"); for ablations only the gradient
       of these moves ("straight_through"), or "none".
     update_threshold: cosine of slot and candidate from which on, at first, the
-      candidate is about the slot.
+      candidate is about the slot; above 1 hardly any is.
     ablate_input: an input hidden from the controller, for ablations: "content"
       of the slots, "age", "usage" or "context".
     gradient_estimator: "continuous" uses strengths as they are.

@@ -75,7 +75,7 @@ CONTROLLER = {
   "soft_eviction_decay": real(0, 1, above=True),
   "noise": real(0),
   "write_bias": ANY_REAL,
-  "update_threshold": real(-1, 1),
+  "update_threshold": real(-1, 2),
   "capacity": whole(1, optional=True),
 }
 # Of the fields of a model, by their names in a run's config.
