@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from nema_lc_jax import main
+from nema_lc_jax.benchmark import __main__ as benchmark_main
 from nema_lc_jax.sweep import plan
 
 ROOT = Path(__file__).parents[1]
@@ -116,6 +117,28 @@ def test_tpu_vm(run):
   wrong = run("tpu_vm.sh", "destroy", **variables)
   assert wrong.returncode == 2
   assert "known: create, install, train, delete" in wrong.stderr
+
+
+@pytest.mark.parametrize("rehearse", ["", "1"])
+def test_gpu_check(run, tmp_path, rehearse):
+  (tmp_path / "python").write_text(ECHO)
+  (tmp_path / "python").chmod(0o755)
+  out, variables = tmp_path / "out", {"IMDB": "reviews", "REHEARSE": rehearse}
+  done = run("gpu_check.sh", OUT=str(out), PYTHON="python", **variables)
+  # The line of each part, then the arguments that python was called with.
+  parts = done.stdout.removesuffix(f"wrote {out}\n").split("== ")[1:]
+  commands = [part.splitlines()[2:] for part in parts]
+  modules = [command[0] for command in commands]
+  assert modules == ["nema_lc_jax.benchmark", *["nema_lc_jax.main"] * 3]
+  benchmark_main.parse(commands[0][1:])
+  for command in commands[1:]:
+    found, config = parsed(command)
+    assert found["workdir"]
+    assert "--config" in config
+  assert "nema_lc_jax.benchmark" in (out / "log.txt").read_text()
+  again = run("gpu_check.sh", OUT=str(out), PYTHON="python", **variables)
+  assert again.returncode == 2
+  assert again.stderr == f"error: OUT={out} is not empty.\n"
 
 
 def test_kubernetes():
