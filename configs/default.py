@@ -137,8 +137,8 @@ def get_config() -> ConfigDict:
   # slots that it may be about) or, for ablations, straight_through or none.
   c.memory.controller.update_relaxation = "soft"
   # Cosine of slot and candidate from which on, at first, the candidate updates
-  # the slot, at least -1 and at most 2; it is learned from there. Above 1 hardly
-  # any update is made at first.
+  # the slot, at least -1 and at most 2; it is learned from there. Above 1
+  # hardly any update is made at first.
   c.memory.controller.update_threshold = 0.5
   # Whether slots may be forgotten and lose strength.
   c.memory.controller.allow_forget = True
