@@ -31,6 +31,8 @@ if [ -n "${REHEARSE:-}" ]; then
   facts=("${short[@]}")
   reviews=(configs/lra_lc.py:text_small "${short[@]}")
 else
+  # An error where there is no GPU, in place of a run on the CPU.
+  export JAX_PLATFORMS=cuda,cpu
   speed=('--lengths=1024,4096,16384,65536' '--models=memory,local,full,ssm'
     '--parts=ceilings,lengths,breakdown' --rounds=3 --seconds=0.1)
   facts=(--config.train.batch_size=512)
