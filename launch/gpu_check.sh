@@ -18,6 +18,11 @@ if [ -n "$(ls -A "$OUT" 2>/dev/null)" ]; then
   echo "error: OUT=$OUT is not empty." >&2
   exit 2
 fi
+gpu='import jax; jax.devices("gpu")'
+if [ -z "${REHEARSE:-}" ] && ! "$PYTHON" -c "$gpu" >/dev/null 2>&1; then
+  echo "error: JAX finds no GPU; REHEARSE=1 needs none." >&2
+  exit 2
+fi
 mkdir -p "$OUT" || exit 2
 RUNS=$(mktemp -d)
 trap 'rm -rf "$RUNS"' EXIT
@@ -31,8 +36,6 @@ if [ -n "${REHEARSE:-}" ]; then
   facts=("${short[@]}")
   reviews=(configs/lra_lc.py:text_small "${short[@]}")
 else
-  # An error where there is no GPU, in place of a run on the CPU.
-  export JAX_PLATFORMS=cuda,cpu
   speed=('--lengths=1024,4096,16384,65536' '--models=memory,local,full,ssm'
     '--parts=ceilings,lengths,breakdown' --rounds=3 --seconds=0.1)
   facts=(--config.train.batch_size=512)
