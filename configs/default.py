@@ -85,6 +85,12 @@ def get_config() -> ConfigDict:
   c.model.dtype = "float32"
   # Norm of read queries, above 0; it bounds what content adds to a read logit.
   c.model.query_norm = 5.0
+  # Size of the projection of what is read, at first, in that of the other
+  # projections, at least 0; 0: tokens are learned first, and a memory that is
+  # not needed costs less.
+  c.model.read_scale = 1.0
+  # Whether pairs of texts are also compared by the cosine of their vectors.
+  c.model.cosine = True
   # Weights of a chunk's tokens in a candidate: sigmoid (each token's own) or
   # softmax (tokens compete).
   c.model.candidate_weights = "sigmoid"

@@ -29,8 +29,10 @@ SUMMARY = Summary(
     "model": {
       "encoder": "memory",
       "candidate_weights": "sigmoid",
+      "cosine": True,
       "ngram_sizes": [],
       "ngram_rows": 2**14,
+      "read_scale": 1.0,
     },
     "train": {"learning_rate": 2e-3, "init_from": None},
   },

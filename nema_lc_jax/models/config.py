@@ -72,6 +72,12 @@ class ModelConfig:
   # Norm of read queries, the most that content can add to a read logit. A small
   # norm makes strengths matter in reads, so that they are learned.
   query_norm: float = 5.0
+  # Size of the projection of what is read, at first, in that of the other
+  # projections. 0: tokens are learned first, and then what reads add to them.
+  read_scale: float = 1.0
+  # Whether a multiple of the cosine of two texts is added to the logits of
+  # "match".
+  cosine: bool = True
   # Weights of a chunk's tokens in a candidate: "sigmoid", or "softmax".
   candidate_weights: str = "sigmoid"
   # Successive reads of the last chunk; each query depends on the read before,

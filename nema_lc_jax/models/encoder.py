@@ -19,6 +19,9 @@ from nema_lc_jax.models.controller import identity
 from nema_lc_jax.models.ngrams import NGrams
 from nema_lc_jax.models.ssm import StateSpaceBlock
 
+# Of the cosine of two texts, in logits.
+COSINE_SCALE = 8.0
+
 
 class Block(nn.Module):
   """A pre-norm Transformer layer on [..., T, D]; padding is not attended."""
@@ -261,6 +264,20 @@ class ReadHop(nn.Module):
     return x, previous._replace(weights=weights)
 
 
+def first_read_projection(c: ModelConfig) -> nn.initializers.Initializer:
+  """Of what is read, which is added to the tokens.
+
+  Small at first (`read_scale`), it lets tokens be learned before reads, so that
+  a model does not come to rest on reads alone. Pooled slots have no tokens.
+  """
+  scale = 1.0 if c.pools_slots else c.read_scale
+  if scale == 0:
+    return nn.initializers.zeros
+  return nn.initializers.variance_scaling(
+    scale**2, "fan_in", "truncated_normal"
+  )
+
+
 class Decoder(nn.Module):
   """Adds the read to the tokens, then further hops, then the last layers."""
 
@@ -282,7 +299,10 @@ class Decoder(nn.Module):
     """
     c, D = self.config, x.shape[-1]
     if read is not None:
-      dense = nn.Dense(D, use_bias=False, dtype=x.dtype, name="read")
+      init = first_read_projection(c)
+      dense = nn.Dense(
+        D, use_bias=False, dtype=x.dtype, kernel_init=init, name="read"
+      )
       x = x + dense(read.astype(x.dtype))
     if first is not None:
       reading = first
@@ -297,17 +317,40 @@ class Head(nn.Module):
   """A two-layer perceptron with a linear skip connection.
 
   With the skip connection the similarity of two texts is learned in few steps.
+  With `cosine`, which needs the features of a pair, it is there from the first
+  step: classes get a learned multiple of the cosine of the two vectors. At
+  first the last class is that of similar texts.
   """
 
   num_classes: int
   hidden: int
+  cosine: bool = False
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
     """[..., D] -> logits [..., C]."""
     h = nn.gelu(nn.Dense(self.hidden, name="hidden")(x))
     linear = nn.Dense(self.num_classes, use_bias=False, name="linear")
-    return linear(x) + nn.Dense(self.num_classes, name="logits")(h)
+    logits = linear(x) + nn.Dense(self.num_classes, name="logits")(h)
+    if not self.cosine:
+      return logits
+    x1, x2 = jnp.split(x, 4, axis=-1)[:2]
+    weights = self.param(
+      "cosine",
+      lambda _, shape: jnp.linspace(-0.5, 0.5, *shape),
+      (self.num_classes,),
+    )
+    return logits + COSINE_SCALE * centred_cosine(x1, x2) * weights
+
+
+def centred_cosine(x1: Array, x2: Array) -> Array:
+  """The cosine [..., 1] of vectors [..., D], each without its mean.
+
+  0 for a vector that has the same number in all places.
+  """
+  x1, x2 = (x - x.mean(-1, keepdims=True) for x in (x1, x2))
+  norm = lambda x: x * jax.lax.rsqrt((x**2).sum(-1, keepdims=True) + 1e-6)
+  return (norm(x1) * norm(x2)).sum(-1, keepdims=True)
 
 
 def mean_pool(x: Array, weights: Array) -> Array:

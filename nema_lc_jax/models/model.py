@@ -100,7 +100,11 @@ def _parts(c: ModelConfig) -> _Parts:
     policies=policies if c.encoder == "memory" else None,
     between=between_chunks(c),
     decoder=enc.Decoder(outer),
-    head=enc.Head(c.num_classes, hidden=2 * c.width),
+    head=enc.Head(
+      c.num_classes,
+      hidden=2 * c.width,
+      cosine=c.cosine and c.head == "match",
+    ),
   )
 
 

@@ -51,8 +51,10 @@ FIXED = {
 # Newer fields, with what models did before.
 ADDED = {
   "model.candidate_weights": "softmax",
+  "model.cosine": False,
   "model.ngram_sizes": [],
   "model.ngram_rows": 2**14,
+  "model.read_scale": 1.0,
   "train.init_from": None,
 }
 # Fields that may be None; JSON does not keep their types.

@@ -129,6 +129,16 @@ RULES = (
     "config.model.ngram_sizes is empty",
   ),
   Rule(
+    ("model.read_scale",),
+    lambda c: c.model.encoder in ("local", *WHOLE_TEXT),
+    "config.model.encoder={model.encoder} reads nothing",
+  ),
+  Rule(
+    ("model.read_scale",),
+    lambda c: c.model.encoder == "memory" and c.model.pool == "slots",
+    "config.model.pool=slots has no tokens to which reads are added",
+  ),
+  Rule(
     ("model.mlp_ratio", "model.gated_mlp", "model.sequence_mixer",
      "model.dropout"),
     _no_layers,
