@@ -212,6 +212,9 @@ def _retrieval(c: ConfigDict) -> ConfigDict:
   # Reading of the release's texts: raw (with escapes, as in the reference) or
   # decoded.
   c.data.reading = "raw"
+  # Left out of validation and test: nothing, the pairs that are in training
+  # (in either order), or all pairs with one of its documents.
+  c.data.exclude = "nothing"
   c.model.width = 128
   c.model.chunk_length = 250
   c.train.steps = 5000
@@ -223,6 +226,7 @@ def _retrieval_small(c: ConfigDict) -> ConfigDict:
   c.data.name = "aan"
   c.data.length = 1024  # of each text
   c.data.reading = "raw"
+  c.data.exclude = "nothing"
   c.data.num_eval = 500
   c.data.num_test = 1000
   c.train.batch_size = 16

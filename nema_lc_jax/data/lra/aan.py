@@ -37,6 +37,10 @@ FILES = {
 FOLDER = "tsv_data"
 LABELS = {b"0": 0, b"0.0": 0, b"1": 1, b"1.0": 1}
 READINGS = ("raw", "decoded")
+# What a pair may have in common with the training pairs, and the least of it
+# that each value of `exclude` leaves out.
+NEW, DOCUMENT, PAIR = range(3)
+EXCLUDE = {"nothing": PAIR + 1, "pairs": PAIR, "documents": DOCUMENT}
 
 
 def load(
@@ -44,6 +48,7 @@ def load(
   dir: str | None = None,
   length: int = 4000,
   reading: str = "raw",
+  exclude: str = "nothing",
   num_eval: int | None = None,
   num_test: int | None = None,
 ) -> Dataset:
@@ -55,12 +60,21 @@ def load(
     reading: "raw" takes a text as it is written, with b'...' and escapes, as
       the reference does; "decoded" takes the bytes of the literal. Reported
       numbers should say which one is used.
+    exclude: from validation and test: "nothing", as in the protocol; "pairs"
+      that are training pairs, too, in either order; or pairs of which at least
+      one of the "documents" is in a training pair. Such pairs can be answered
+      by what was learned about them; how many there are is said.
     num_eval: number of validation pairs, a fixed choice; by default all.
     num_test: number of test pairs, likewise.
 
   Raises:
     DataError: if files are missing or malformed; names the file and the line.
+      If no pair is left.
   """
+  if exclude not in EXCLUDE:
+    raise DataError(
+      f"aan: exclude must be one of {', '.join(EXCLUDE)}; got {exclude!r}"
+    )
   if reading not in READINGS:
     raise DataError(
       f"aan: reading must be one of {', '.join(READINGS)}; got {reading!r}"
@@ -68,11 +82,15 @@ def load(
   paths = find_release("aan", dir, FOLDER, FILES)
   files = contents([paths[split] for split in SPLITS], cache_directory())
   identity = fingerprint(reading=reading, files=files)
-  records = _prepared(paths, reading, identity)
+  records = _prepared(paths, reading, fingerprint(pairs=identity, known=True))
+  kept = {
+    split: _kept(split, records[split], paths[split], exclude)
+    for split in SPLITS
+  }
 
   def examples(split: str, length: int) -> Examples:
     require_split(split)
-    whole = _examples(records[split], length)
+    whole = _examples(records[split], kept[split], length)
     return subset(whole, split, num_eval=num_eval, num_test=num_test)
 
   def baselines(split: str, length: int) -> dict[str, float]:
@@ -90,7 +108,8 @@ def load(
     evaluation=examples,
     baselines=baselines,
     fingerprint=fingerprint(pairs=identity, sizes=num_examples),
-    description=f"aan: LRA retrieval, related papers or not, {reading} bytes",
+    description=f"aan: LRA retrieval, related papers or not, {reading} bytes"
+    + f", without known {exclude}" * (exclude != "nothing"),
     label_names=("unrelated", "related"),
     byte_level=True,
   )
@@ -107,13 +126,64 @@ def _prepared(
       "label": np.int64,
       "text1": tfds.features.Text(),
       "text2": tfds.features.Text(),
+      "known": np.int64,
     },
     splits={
-      split: lambda path=path: read_pairs(path, reading)
+      split: lambda path=path, split=split: _compared(
+        read_pairs(path, reading),
+        paths["train"] if split != "train" else None,
+      )
       for split, path in paths.items()
     },
     cache=cache_directory(),
   )
+
+
+def _compared(
+  records: Iterator[Record], train: Path | None
+) -> Iterator[Record]:
+  """Records without ids, but with what the pairs of the file `train` share."""
+  pairs, documents = set(), set()
+  for ids in _ids(train) if train else ():
+    pairs.add(frozenset(ids))
+    documents.update(ids)
+  for record in records:
+    ids = {record.pop("id1"), record.pop("id2")}
+    known = PAIR if ids in pairs else DOCUMENT if ids & documents else NEW
+    yield record | {"known": known}
+
+
+def _ids(path: Path) -> Iterator[tuple[bytes, bytes]]:
+  """The ids of a file's pairs; malformed lines are left to `read_pairs`."""
+  with path.open("rb") as file:
+    for line in file:
+      columns = line.split(b"\t", 3)
+      if len(columns) == 4:
+        yield columns[1], columns[2]
+
+
+def _kept(
+  split: str, records: Sequence[Record], path: Path, exclude: str
+) -> Sequence[int]:
+  """The places of the records that are not excluded; says what is known."""
+  if split == "train":
+    return range(len(records))
+  known = np.array([record["known"] for record in records])
+  counts = [int((known >= least).sum()) for least in (PAIR, DOCUMENT)]
+  if counts[1]:
+    logging.warning(
+      "%s: of %d pairs, %d are training pairs, too, and %d have a document of"
+      " a training pair; --config.data.exclude=pairs or documents leaves them"
+      " out (now: %s)",
+      path, len(known), *counts, exclude,
+    )  # fmt: skip
+  kept = np.flatnonzero(known < EXCLUDE[exclude])
+  if not len(kept):
+    raise DataError(
+      f"{path}: no pair is left with exclude={exclude!r}: all {len(known)} are"
+      " known from training"
+    )
+  return kept
 
 
 def read_pairs(path: Path, reading: str) -> Iterator[Record]:
@@ -143,7 +213,7 @@ def _parse(line: bytes, reading: str) -> Record:
       "expected 5 columns between tabs (label, id1, id2, text1, text2), "
       f"got {len(columns)}"
     )
-  label, _, _, text1, text2 = columns
+  label, id1, id2, text1, text2 = columns
   if label not in LABELS:
     raise ValueError(
       "expected a label of 0, 0.0, 1 or 1.0, got "
@@ -154,7 +224,8 @@ def _parse(line: bytes, reading: str) -> Record:
       raise ValueError(f"a text is cut off: it ends in {text[-20:]!r}")
   if reading == "decoded":
     text1, text2 = _literal(text1), _literal(text2)
-  return {"label": LABELS[label], "text1": text1, "text2": text2}
+  ids = {"id1": id1, "id2": id2}
+  return ids | {"label": LABELS[label], "text1": text1, "text2": text2}
 
 
 def _literal(text: bytes) -> bytes:
@@ -170,10 +241,12 @@ def _literal(text: bytes) -> bytes:
   return value
 
 
-def _examples(records: Sequence[Record], length: int) -> Examples:
+def _examples(
+  records: Sequence[Record], kept: Sequence[int], length: int
+) -> Examples:
   def make(i: int) -> Example:
-    record = records[i]
+    record = records[int(kept[i])]
     pair = text_pair(record["text1"], record["text2"], length)
     return pair | {"label": np.int32(record["label"])}
 
-  return Examples(len(records), make)
+  return Examples(len(kept), make)

@@ -127,7 +127,8 @@ def test_a_full_disk_leaves_nothing_that_is_used(tmp_path, monkeypatch):
 
 
 def out_of_space(*_):
-  yield {"label": 1, "text1": b"half", "text2": b"written"}
+  ids = {"id1": b"a", "id2": b"b"}
+  yield ids | {"label": 1, "text1": b"half", "text2": b"written"}
   raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -199,3 +200,37 @@ def test_missing_files_say_where_to_get_them(tmp_path, error_of):
   assert "reading must be one of raw, decoded; got 'x'" in error_of(
     data.load, "aan", dir=str(tmp_path), reading="x"
   )
+
+
+def test_pairs_that_are_known_from_training_are_counted_and_left_out(
+  tmp_path, error_of, caplog
+):
+  row = lambda ids, text: f"1\t{ids[0]}\t{ids[1]}\t{text}\tother"
+  train = [row("ab", "x"), row("cd", "y")]
+  # The same, reversed, two documents of different pairs, one document, none.
+  test = [row(ids, ids) for ids in ("ab", "dc", "ac", "ea", "ef")]
+  new = [row("gh", "new")]
+  write(tmp_path, train=train, eval=new, test=test)
+  for exclude, left in (
+    ("nothing", ["ab", "dc", "ac", "ea", "ef"]),
+    ("pairs", ["ac", "ea", "ef"]),
+    ("documents", ["ef"]),
+  ):
+    loaded = data.load("aan", dir=str(tmp_path), exclude=exclude)
+    examples = loaded.evaluation("test", 2)
+    found = ["".join(chr(t - 1) for t in e["inputs"]) for e in examples]
+    assert found == left
+    assert loaded.num_examples["test"] == len(left)
+    assert loaded.num_examples["train"] == 2
+    said = "test.tsv: of 5 pairs, 2 are training pairs, too, and 4 have a"
+    assert said in caplog.text
+    # Nothing is said of a split that has nothing in common.
+    assert "eval.tsv" not in caplog.text
+  write(tmp_path, train=train, eval=new, test=test[:4])
+  for exclude, words in (
+    ("documents", "test.tsv: no pair is left with exclude='documents': all 4"),
+    ("x", "exclude must be one of nothing, pairs, documents; got 'x'"),
+  ):
+    assert words in error_of(
+      data.load, "aan", dir=str(tmp_path), exclude=exclude
+    )
