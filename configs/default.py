@@ -88,7 +88,7 @@ def get_config() -> ConfigDict:
   # Size of the projection of what is read, at first, in that of the other
   # projections, at least 0; 0: tokens are learned first, and a memory that is
   # not needed costs less.
-  c.model.read_scale = 1.0
+  c.model.read_gain = 1.0
   # Whether pairs of texts are also compared by the cosine of their vectors.
   c.model.cosine = True
   # Weights of a chunk's tokens in a candidate: sigmoid (each token's own) or
@@ -212,6 +212,10 @@ def get_config() -> ConfigDict:
   # Easier stages before the task, as triples ((end as a fraction of the steps,
   # text length, slots), ...); then data.length and memory.num_slots.
   c.train.curriculum = ()
+  # Probability that a text starts with the memory that the one before in its
+  # row of the batch has left, at least 0 and at most 1, else with an empty one;
+  # gradients end there. Of lm, rows then read documents from start to end.
+  c.train.carry = 0.0
   # A run from whose best parameters to start; None: from new ones. Tokens are
   # matched by their names, and other labels get a new head.
   c.train.init_from = config_dict.placeholder(str)

@@ -84,13 +84,21 @@ def renumbered(
   def train(length: int, seed: int) -> grain.MapDataset:
     return dataset.train(length, seed).map(convert)
 
+  def streams(length: int, seed: int, rows: int) -> Examples:
+    source = dataset.streams(length, seed, rows)
+    return Examples(len(source), lambda i: convert(source[i]))
+
   changes = {}
   if labels is not None:
     changes |= {"num_classes": num_classes, "label_names": tuple(label_names)}
   if tokens is not None:
     changes |= {"vocab_size": vocab_size, "token_names": tuple(token_names)}
   return dataclasses.replace(
-    dataset, train=train, evaluation=evaluation, **changes
+    dataset,
+    train=train,
+    evaluation=evaluation,
+    streams=dataset.streams and streams,
+    **changes,
   )
 
 

@@ -28,6 +28,7 @@ def train_iterator(
   seed: int,
   length: int,
   shard: tuple[int, int] = (0, 1),
+  streams: bool = False,
 ) -> grain.DatasetIterator:
   """This process's rows of an endless sequence of shuffled training batches.
 
@@ -45,6 +46,8 @@ def train_iterator(
     length: tokens of an example.
     shard: (index, count) of this process, which gets block number `index` of
       each batch's rows, [batch_size / count, ...].
+    streams: each row goes on where it ended in the batch before, if the data
+      set has such streams.
 
   Raises:
     DataError: if a batch cannot be split evenly.
@@ -52,6 +55,24 @@ def train_iterator(
   require_at_least(1, batch_size=batch_size, length=length)
   require_seed(seed)
   first, rows = _own_rows(batch_size, shard)
+  if streams and dataset.streams:
+    stream = dataset.streams(length, seed, batch_size)
+  else:
+    stream = _shuffled_epochs(dataset, batch_size, seed, length)
+  own = lambda i: stream[i // rows * batch_size + first + i % rows]
+  return iter(
+    # Lengths are the largest possible; half of it keeps grain's sums from
+    # overflowing.
+    grain.MapDataset.source(Examples(len(stream) // (2 * shard[1]), own))
+    .batch(rows)
+    .to_iter_dataset(READ_OPTIONS)
+  )
+
+
+def _shuffled_epochs(
+  dataset: Dataset, batch_size: int, seed: int, length: int
+) -> grain.MapDataset:
+  """All examples, again and again, in whole batches."""
   examples = dataset.train(length, seed).seed(seed).shuffle()
   whole = len(examples) // batch_size * batch_size
   if not whole:
@@ -62,15 +83,7 @@ def train_iterator(
       " a batch has examples more than once",
       1, batch_size, len(examples), dataset.name,
     )  # fmt: skip
-  stream = examples[: whole or None].repeat()
-  own = lambda i: stream[i // rows * batch_size + first + i % rows]
-  return iter(
-    # `repeat` sets the largest length possible; half of it keeps grain's sums
-    # from overflowing.
-    grain.MapDataset.source(Examples(len(stream) // (2 * shard[1]), own))
-    .batch(rows)
-    .to_iter_dataset(READ_OPTIONS)
-  )
+  return examples[: whole or None].repeat()
 
 
 def _own_rows(batch_size: int, shard: tuple[int, int]) -> tuple[int, int]:

@@ -103,6 +103,12 @@ class Dataset:
   limits: Callable[[str, int, int], dict[str, float]] = dataclasses.field(
     default=lambda *_: {}, repr=False
   )
+  # (length, seed, rows) -> endless examples: number n is of row n % rows, whose
+  # next one is number n + rows. Each has `continues` bool []: whether it begins
+  # where the one before it in its row has ended. None: no such streams.
+  streams: Callable[[int, int, int], Examples] | None = dataclasses.field(
+    default=None, repr=False
+  )
   # Whether the tokens are the bytes of a text, as `byte_text.encode` makes
   # them; such data need no token_names.
   byte_level: bool = False

@@ -74,7 +74,7 @@ class ModelConfig:
   query_norm: float = 5.0
   # Size of the projection of what is read, at first, in that of the other
   # projections. 0: tokens are learned first, and then what reads add to them.
-  read_scale: float = 1.0
+  read_gain: float = 1.0
   # Whether a multiple of the cosine of two texts is added to the logits of
   # "match".
   cosine: bool = True

@@ -267,10 +267,10 @@ class ReadHop(nn.Module):
 def first_read_projection(c: ModelConfig) -> nn.initializers.Initializer:
   """Of what is read, which is added to the tokens.
 
-  Small at first (`read_scale`), it lets tokens be learned before reads, so that
+  Small at first (`read_gain`), it lets tokens be learned before reads, so that
   a model does not come to rest on reads alone. Pooled slots have no tokens.
   """
-  scale = 1.0 if c.pools_slots else c.read_scale
+  scale = 1.0 if c.pools_slots else c.read_gain
   if scale == 0:
     return nn.initializers.zeros
   return nn.initializers.variance_scaling(

@@ -149,8 +149,8 @@ def run_memory(
     chunks: leaves [N, ...].
     mode: static.
     removed: [M] bool, slots hidden from the last chunk's read; None: none.
-    initial: the memory to start from, and how many chunks it has read; None:
-      an empty one.
+    initial: the memory to start from, of M slots or more, and how many chunks
+      it has read; None: an empty one.
   """
   valid, N = chunks.valid, chunks.valid.shape[0]
   policy, M = policies.base, mode.num_slots
@@ -167,6 +167,7 @@ def run_memory(
     bptt_chunks=c.bptt_chunks,
   )
   state, start = initial or (init_state(num_slots=M, width=c.width), 0)
+  state = jax.tree.map(lambda x: x[:M], state)
   if mode.train:
     state = state.replace(claim=state.strength)
   if removed is None and c.num_hops == 1:

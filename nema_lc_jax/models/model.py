@@ -51,7 +51,7 @@ class Model(NamedTuple):
 
   init(key) -> params
   apply(params, keys, batch, *, train=False, num_slots=None, budget=None,
-        all_pairs=False, gather=None, removed=None) -> ModelOutput
+        all_pairs=False, gather=None, removed=None, initial=None) -> output
     keys [B]: one per example, for dropout, exploration and random policies.
     batch: `inputs` [B, L] ids and `mask` [B, L]; for the head match also
       `inputs2` and `mask2`; optionally `ground_truth`, `invalidates` and
@@ -61,6 +61,7 @@ class Model(NamedTuple):
       with those that `gather` [B, D] -> [B', D] returns.
     removed [B, M] bool, of pairs [2*B, M]: slots hidden from the last chunk's
       read and from the pooling of slots. The memory steps do not change.
+    initial: memories to start from, leaves [B, ...]; None: empty ones.
 
   apply_segment(params, key, tokens, valid, state, start) -> (features, state)
     Runs a segment of one text, one or more whole chunks, from the memory
@@ -255,15 +256,9 @@ def _apply_text(
     features = _decode(c, parts, params, mode, keys[2], encoded, read)
     return features, None, None
   memory = run_memory(
-    c,
-    parts.policies,
-    params["policy"],
-    keys[1],
-    encoded.chunks,
-    mode,
-    removed=removed,
-    initial=initial,
-  )
+    c, parts.policies, params["policy"], keys[1], encoded.chunks, mode,
+    removed=removed, initial=initial,
+  )  # fmt: skip
   features = _decode(c, parts, params, mode, keys[2], encoded, memory=memory)
   return features, memory.steps.replace(read=None), memory.state
 
@@ -311,6 +306,7 @@ def build_model(**fields) -> Model:
     all_pairs=False,
     gather=None,
     removed=None,
+    initial=None,
   ):
     mode = Mode(
       train,
@@ -319,7 +315,10 @@ def build_model(**fields) -> Model:
     )
     text = functools.partial(_apply_text, c, parts, params, mode)
     texts, text_keys = _texts(c, batch, keys)
-    features, steps, state = jax.vmap(text)(text_keys, texts, removed)
+    started = (
+      None if initial is None else (initial, jnp.zeros(len(keys), jnp.int32))
+    )
+    features, steps, state = jax.vmap(text)(text_keys, texts, removed, started)
     if c.head == "match":
       x1, x2 = jnp.split(features, 2)
       if all_pairs:

@@ -54,7 +54,8 @@ ADDED = {
   "model.cosine": False,
   "model.ngram_sizes": [],
   "model.ngram_rows": 2**14,
-  "model.read_scale": 1.0,
+  "model.read_gain": 1.0,
+  "train.carry": 0.0,
   "train.init_from": None,
 }
 # Fields that may be None; JSON does not keep their types.

@@ -43,6 +43,7 @@ RANGES = ranges.MODEL | {
   "train.weight_decay": real(0),
   "train.clip_norm": real(0, above=True),
   "train.policy_lr_factor": real(0),
+  "train.carry": real(0, 1),
   "train.log_every": whole(1),
   "train.eval_every": whole(1),
   "train.checkpoint_every": whole(1),

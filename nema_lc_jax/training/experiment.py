@@ -24,7 +24,7 @@ from nema_lc_jax.training.optimizer import (
   make_optimizer,
 )
 from nema_lc_jax.training.sharding import CompiledSteps
-from nema_lc_jax.training.steps import TrainSpec, TrainState
+from nema_lc_jax.training.steps import Carried, TrainSpec, TrainState
 from nema_lc_jax.training.task import SIZES, TaskSpec, task_spec
 
 # Fields of config.train on which no compiled program depends.
@@ -91,6 +91,7 @@ class Experiment:
       seed=(self.config.seed + self.stages.index(stage)) % 2**32,
       length=stage.length,
       shard=distributed.shard(),
+      streams=self.steps.spec.carried is not None,
     )
 
   def train_step(self, stage: Stage) -> Callable:
@@ -182,6 +183,11 @@ def make_experiment(
       f"config.model.chunk_length={config.model.chunk_length} must be the"
       f" sentence_length of data set {dataset.name!r}, {size}."
     )
+  if config.train.get("carry") and dataset.head == "match":
+    raise ConfigError(
+      f"config.train.carry={config.train.carry} must be 0 for pairs of texts,"
+      f" which data set {dataset.name!r} has: each starts with an empty memory."
+    )
   experiment = _assemble(config, stages, dataset, task)
   capacity.require_fits(
     capacity.of_params(experiment.steps.template)
@@ -252,6 +258,7 @@ def make_pretraining(experiment: Experiment) -> Experiment:
   config.train.steps = options.steps
   config.train.learning_rate = options.learning_rate
   config.train.curriculum = ()
+  config.train.carry = 0.0
   dataset = data.language_modelling(
     experiment.dataset,
     options.objective,
@@ -289,7 +296,18 @@ def build_steps(config: ConfigDict, task: TaskSpec) -> CompiledSteps:
   programs["train"] = {
     k: v for k, v in config.train.items() if k not in NO_PROGRAM
   }
+  programs["most_slots"] = most_slots(config)
   return _build_steps(ConfigDict(programs).to_json())
+
+
+def most_slots(config: ConfigDict) -> int | None:
+  """The slots of a carried memory, enough for each stage; None: not carried."""
+  train, memory = config.train, config.memory
+  # Older runs have no such field.
+  if not train.get("carry") or config.model.encoder != "memory":
+    return None
+  stages = (memory.num_slots, *(slots for _, _, slots in train.curriculum))
+  return max(stages) + memory.overprovisioned_slots
 
 
 # A process that runs many seeds, such as a sweep, compiles once.
@@ -313,6 +331,10 @@ def _build_steps(fields: str) -> CompiledSteps:
     schedule=schedule,
     loss_weights=_loss_weights(config),
     budget=config.memory.budget,
+    carried=config.most_slots
+    and Carried(
+      train.batch_size, config.most_slots, config.model.width, train.carry
+    ),
   )
   return CompiledSteps(
     spec,

@@ -62,14 +62,14 @@ def _is_heuristic(c: ConfigDict) -> bool:
 RULES = (
   Rule(
     ("memory.", "loss.", "model.query_norm", "model.num_hops",
-     "train.policy_lr_factor"),
+     "train.policy_lr_factor", "train.carry"),
     lambda c: c.model.encoder not in ("memory", *STATEFUL),
     "config.model.encoder={model.encoder} has no slots",
   ),
   Rule(
     ("memory.policy", "memory.overprovisioned_slots", "memory.num_candidates",
      "memory.budget", "memory.controller.", "loss.", "model.query_norm",
-     "model.num_hops", "train.policy_lr_factor"),
+     "model.num_hops", "train.policy_lr_factor", "train.carry"),
     lambda c: c.model.encoder in STATEFUL,
     "config.model.encoder={model.encoder} has no policy",
   ),
@@ -129,12 +129,12 @@ RULES = (
     "config.model.ngram_sizes is empty",
   ),
   Rule(
-    ("model.read_scale",),
+    ("model.read_gain",),
     lambda c: c.model.encoder in ("local", *WHOLE_TEXT),
     "config.model.encoder={model.encoder} reads nothing",
   ),
   Rule(
-    ("model.read_scale",),
+    ("model.read_gain",),
     lambda c: c.model.encoder == "memory" and c.model.pool == "slots",
     "config.model.pool=slots has no tokens to which reads are added",
   ),

@@ -200,7 +200,8 @@ class TrainLoop:
     if better:
       info = self.info | best
       with self._saving(step):
-        self.best.save(step, self.state, info=info)
+        # For evaluation, whose texts start with an empty memory.
+        self.best.save(step, self.state.replace(memory=None), info=info)
         self.info = info
     self.progress.message(
       f"step {step}: validation accuracy {accuracy:.4f} (best"

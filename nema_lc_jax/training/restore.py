@@ -67,7 +67,7 @@ def restore_best(experiment: Experiment, workdir: str | Path) -> TrainState:
   """
   with checkpoint.Checkpoints(workdir, checkpoint.BEST, keep=1) as best:
     try:
-      restored = best.restore(experiment.steps.template)
+      restored = best.restore(experiment.steps.template.replace(memory=None))
     except RunError as error:  # The run is only read: it did not fail.
       raise ConfigError(str(error)) from None
   if restored is None:

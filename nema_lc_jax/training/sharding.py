@@ -56,9 +56,15 @@ class CompiledSteps:
 
     Raises:
       ValueError: if the kind is unknown, if `fsdp` does not divide the number
-        of devices, or if pmap is combined with several processes or `fsdp`.
+        of devices, or if pmap is combined with several processes, `fsdp` or
+        carried memories.
     """
     _require(kind, fsdp)
+    if kind == "pmap" and spec.carried:
+      raise ValueError(
+        "config.train.parallel='pmap' replicates what steps pass on, so"
+        f" config.train.carry must be 0, got {spec.carried.rate}: use 'jit'."
+      )
     self.spec, self._kind, self._fsdp = spec, kind, fsdp
     # With the default, explicit axes an embedding lookup is an error.
     mesh = jax.make_mesh(
@@ -69,13 +75,16 @@ class CompiledSteps:
     self._replicated = NamedSharding(mesh, PartitionSpec())
     self._rows = NamedSharding(mesh, PartitionSpec((DATA, FSDP)))
     init = functools.partial(steps.init_train_state, spec)
-    self.template: TrainState = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(
-        x.shape, x.dtype, sharding=NamedSharding(mesh, layout(x.shape, fsdp))
-      ),
-      jax.eval_shape(init, np.uint32(0), np.float32(0)),
+    shapes: TrainState = jax.eval_shape(init, np.uint32(0), np.float32(0))
+    place = lambda x: NamedSharding(mesh, layout(x.shape, fsdp))
+    self._layout = jax.tree.map(place, shapes).replace(
+      memory=jax.tree.map(lambda _: self._rows, shapes.memory)
     )
-    self._layout = jax.tree.map(lambda x: x.sharding, self.template)
+    self.template: TrainState = jax.tree.map(
+      lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+      shapes,
+      self._layout,
+    )
     # With out_shardings every leaf has its final sharding from the beginning.
     self._init = jax.jit(init, out_shardings=self._layout)
     self._gather = jax.jit(lambda tree: tree, out_shardings=self._replicated)

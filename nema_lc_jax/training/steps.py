@@ -12,6 +12,7 @@ import optax
 from clu import metrics as clu_metrics
 from flax import struct
 
+from nema_lc_jax.memory import MemoryState, init_state
 from nema_lc_jax.memory.types import Array, Params
 from nema_lc_jax.models import Model, ModelOutput
 from nema_lc_jax.training import losses, metrics, truth
@@ -19,6 +20,8 @@ from nema_lc_jax.training.collectives import WHOLE_BATCH, Collectives
 
 # Arrays of a batch that an evaluation returns for each row.
 PER_ROW = ("index", "weight", "task")
+# Folded into a row's key for the draw that may empty its memory.
+CARRY = 2**31
 
 
 @struct.dataclass
@@ -32,6 +35,49 @@ class TrainState:
   # rates share a program.
   seed: Array  # [] u32; step n draws from fold_in(key(seed + 1), n)
   peak: Array  # [] f32, the highest learning rate
+  # What the last step left in each row's memory, leaves [B, ...]; None if
+  # every text starts with an empty one.
+  memory: MemoryState | None = None
+
+
+class Carried(NamedTuple):
+  """The memories that are carried from step to step."""
+
+  rows: int  # of a batch
+  num_slots: int  # the most that a stage has
+  width: int
+  # Probability that a row goes on with its memory; otherwise it is emptied.
+  rate: float
+
+  def empty(self) -> MemoryState:
+    """Empty memories, leaves [rows, ...]."""
+    one = init_state(num_slots=self.num_slots, width=self.width)
+    return jax.tree.map(lambda x: jnp.tile(x, (self.rows, *[1] * x.ndim)), one)
+
+  def before(
+    self, memory: MemoryState, batch: Mapping[str, Array], keys: Array
+  ) -> MemoryState:
+    """The memories [B, ...] with which a step starts."""
+    draw = lambda key: jax.random.uniform(jax.random.fold_in(key, CARRY))
+    keep = jax.vmap(draw)(keys) < self.rate
+    if "continues" in batch:
+      keep &= batch["continues"]
+    return _emptied(memory, ~keep)
+
+  def after(self, memory: MemoryState) -> MemoryState:
+    """What a step has left, without gradient, and with all slots."""
+    more = self.num_slots - memory.age.shape[1]
+    pad = lambda x: jnp.pad(x, ((0, 0), (0, more), *[(0, 0)] * (x.ndim - 2)))
+    memory = jax.lax.stop_gradient(memory.replace(claim=None))
+    # A skipped step must not spoil those that follow.
+    lost = ~jnp.isfinite(memory.content).all((1, 2))
+    return _emptied(jax.tree.map(pad, memory), lost)
+
+
+def _emptied(memory: MemoryState, rows: Array) -> MemoryState:
+  """The memories [B, ...] with those of `rows` [B] bool empty: all is 0."""
+  empty = lambda x: jnp.where(rows.reshape(-1, *[1] * (x.ndim - 1)), 0, x)
+  return jax.tree.map(empty, memory)
 
 
 class TrainSpec(NamedTuple):
@@ -45,6 +91,8 @@ class TrainSpec(NamedTuple):
   loss_weights: Mapping[str, optax.Schedule]
   # The model's budget, for `budget_used`.
   budget: int
+  # None: every text starts with an empty memory.
+  carried: Carried | None = None
 
 
 def init_train_state(
@@ -58,6 +106,7 @@ def init_train_state(
     opt_state=spec.tx.init(params),
     seed=jnp.asarray(seed, jnp.uint32),
     peak=jnp.asarray(peak, jnp.float32),
+    memory=spec.carried.empty() if spec.carried else None,
   )
 
 
@@ -112,6 +161,9 @@ def train_step(
   key = jax.random.fold_in(jax.random.key(state.seed + 1), state.step)
   keys = _example_keys(key, batch["inputs"].shape[0], across)
   weights = {k: w(state.step) for k, w in spec.loss_weights.items()}
+  memory = None
+  if spec.carried:
+    memory = spec.carried.before(state.memory, batch, keys)
 
   def share_of_loss(params):
     output = spec.model.apply(
@@ -122,11 +174,13 @@ def train_step(
       num_slots=num_slots,
       all_pairs="group" in batch,
       gather=across.gather,
+      initial=memory,
     )
     sums = _sums(spec.budget, output, batch, across)
-    return losses.total_loss(sums, weights, across=across), sums
+    left = spec.carried.after(output.state) if spec.carried else None
+    return losses.total_loss(sums, weights, across=across), (sums, left)
 
-  grads, sums = jax.grad(share_of_loss, has_aux=True)(state.params)
+  grads, (sums, left) = jax.grad(share_of_loss, has_aux=True)(state.params)
   grads, sums = across.total((grads, sums))
   directions, opt_state = spec.tx.update(grads, state.opt_state, state.params)
   rate = state.peak * spec.schedule(state.step)
@@ -141,6 +195,7 @@ def train_step(
     step=state.step + 1,
     params=optax.apply_updates(state.params, updates),
     opt_state=opt_state,
+    memory=left,
   )
   return state, metrics.from_sums(metrics.TrainMetrics, sums)
 

@@ -129,7 +129,8 @@ def _pretrain(
 def _finish(loop: TrainLoop) -> Summary:
   """Tests the best state once; the first process writes summary and plots."""
   experiment, workdir = loop.experiment, loop.workdir
-  best = loop.best.restore(experiment.steps.template).state
+  template = experiment.steps.template.replace(memory=None)
+  best = loop.best.restore(template).state
   test = evaluation.compare(
     experiment, best.params, "test", at_step=int(best.step)
   )

@@ -17,7 +17,8 @@ class Contents(NamedTuple):
   since, until it is forgotten or written again.
   """
 
-  # The chunk whose write began the slot's item, after each step; -1: free.
+  # The chunk whose write began the slot's item, after each step; -1: free, -2:
+  # it was there before the first chunk.
   born: Array  # [N, M]
   # Whether the step's chunk was written into the slot, or updated it.
   stored: Array  # [N, M] bool
@@ -36,12 +37,12 @@ def slot_contents(steps: StepOutput) -> Contents:
     born = jnp.where(written, n, jnp.where(kept, born, -1))
     return born, born
 
-  N, M = steps.kept.shape
+  N = len(steps.kept)
   active = steps.active[:, None]
   written = (steps.allocation.source >= 0) & active
   _, born = jax.lax.scan(
     body,
-    jnp.full(M, -1),
+    jnp.where(steps.alive[0], -2, -1),
     (jnp.arange(N), steps.kept | ~active, written),
   )
   return Contents(born, written | (steps.allocation.update & active))

@@ -29,10 +29,10 @@ def read_kernel(**fields):
 
 
 def test_the_first_projection_of_reads_has_the_size_that_was_asked_for():
-  close(read_kernel(read_scale=0.25), 0.25 * read_kernel(), rtol=1e-5)
-  assert not read_kernel(read_scale=0.0).any()
+  close(read_kernel(read_gain=0.25), 0.25 * read_kernel(), rtol=1e-5)
+  assert not read_kernel(read_gain=0.0).any()
   # Pooled slots are all that there is.
-  silent = read_kernel(pool="slots", read_scale=0.0)
+  silent = read_kernel(pool="slots", read_gain=0.0)
   close(silent, read_kernel(pool="slots"))
 
 

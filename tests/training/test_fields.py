@@ -14,7 +14,13 @@ from nema_lc_jax.data import registry
 from nema_lc_jax.models import ranges
 from nema_lc_jax.runs import config_file, config_help
 from nema_lc_jax.runs.command_line import parse_config
-from nema_lc_jax.runs.config_json import UNSET, field_names
+from nema_lc_jax.runs.config_json import (
+  FIXED,
+  RENAMED,
+  UNSET,
+  field_names,
+  upgraded,
+)
 from nema_lc_jax.training.checks import RANGES, TUPLES, checked_stages
 from nema_lc_jax.training.experiment import build
 from tests.commands import ROOT
@@ -119,6 +125,15 @@ def test_every_number_of_the_default_config_has_a_range():
   of_python = {"noise", "write_bias", "capacity"}
   of_models |= {f"memory.controller.{name}" for name in of_python}
   assert ranged - of_models == set(numeric_fields(config))
+
+
+def test_no_field_has_a_name_that_another_one_had(monkeypatch):
+  monkeypatch.chdir(ROOT)
+  for spec in SPECS:
+    config = parse_config(spec)
+    assert not {*RENAMED, *FIXED} & set(field_names(config)), spec
+    values = config.to_dict()
+    assert upgraded(values) == values
 
 
 def test_every_range_is_documented(monkeypatch):

@@ -65,14 +65,18 @@ def pair_config():
   return config
 
 
+def carrying_config():
+  return tiny_config(carry=0.7)
+
+
 def assert_same(one, other):
   (state, values), (other_state, other_values) = one, other
   assert metrics.compute(other_values) == pytest.approx(
     metrics.compute(values), rel=1e-3, abs=1e-5
   )
   for a, b in zip(
-    jax.tree.leaves(state.params),
-    jax.tree.leaves(other_state.params),
+    jax.tree.leaves((state.params, state.memory)),
+    jax.tree.leaves((other_state.params, other_state.memory)),
     strict=True,
   ):
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-5)
@@ -84,6 +88,13 @@ def test_all_devices_equal_one_by_jit_and_by_pmap(make):
   one = single_device(experiment_of(make))
   for kind in ("jit", "pmap"):
     assert_same(one, parallel(make, kind=kind)[1])
+
+
+def test_carried_memories_stay_on_the_devices_of_their_rows():
+  _, result = parallel(carrying_config, kind="jit")
+  assert_same(single_device(experiment_of(carrying_config)), result)
+  for leaf in jax.tree.leaves(result[0].memory):
+    assert {s.data.shape[0] for s in leaf.addressable_shards} == {8 // 4}
 
 
 def test_sharded_parameters_equal_replicated_ones(monkeypatch):

@@ -80,6 +80,7 @@ def language_modelling(
     num_classes=dataset.vocab_size,
     train=train,
     evaluation=evaluation,
+    streams=None,
     baselines=lambda *_: {},
     fingerprint=fingerprint(
       of=dataset.fingerprint, objective=objective, mask_rate=mask_rate

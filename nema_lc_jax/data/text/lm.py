@@ -34,6 +34,7 @@ from nema_lc_jax.data.types import (
   shuffled,
 )
 
+ENDLESS = 2**62  # examples
 LEAST = 2  # bytes of a document: one to read, and one to predict
 
 
@@ -83,6 +84,7 @@ def load(
     num_classes=VOCAB_SIZE,
     num_examples=windows.sizes | {"train": TRAIN_EXAMPLES},
     train=windows.train,
+    streams=windows.streams,
     evaluation=windows.evaluation,
     baselines=windows.baselines,
     fingerprint=fingerprint(
@@ -129,6 +131,27 @@ class _Bytes:
     places = max(end - 1 - length - first, 0) + 1
     return self.window(first + int(rng.integers(places)), length)
 
+  def epoch(
+    self, length: int, rng: np.random.Generator
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Windows that follow one another, of all documents in a random order.
+
+    Of each document that has two windows or more, a random part before the
+    first is left out, so that windows differ between epochs.
+
+    Returns:
+      The start of each window, and whether it continues the one before.
+    """
+    starts, continues = [], []
+    for document in rng.permutation(len(self.ends)):
+      first, end = self._span(document)
+      if end - first > 2 * length:
+        first += int(rng.integers(length))
+      windows = np.arange(first, end - 1, length)
+      starts.append(windows)
+      continues.append(windows > first)
+    return np.concatenate(starts), np.concatenate(continues)
+
   def starts(self, length: int) -> np.ndarray:
     """The starts of consecutive windows of all documents, in a random order."""
     firsts = [0, *self.ends[:-1]]
@@ -153,10 +176,44 @@ class _Bytes:
 
   def _document(self, place: int) -> tuple[int, int]:
     """The start and the end of the document around a place."""
-    document = int(np.searchsorted(self.ends, place, side="right"))
-    return int(self.ends[document - 1]) if document else 0, int(
-      self.ends[document]
-    )
+    return self._span(int(np.searchsorted(self.ends, place, side="right")))
+
+  def _span(self, document: int) -> tuple[int, int]:
+    """The start and the end of a document."""
+    first = self.ends[document - 1] if document else 0
+    return int(first), int(self.ends[document])
+
+
+class _Streams:
+  """The training windows, epoch by epoch, so that rows read on in documents.
+
+  An epoch is cut into as many parts of equal length as a batch has rows. Where
+  a part begins, nothing is continued.
+  """
+
+  def __init__(self, text: _Bytes, length: int, seed: int, rows: int):
+    self._text, self._length, self._seed, self._rows = text, length, seed, rows
+    self._epoch = functools.lru_cache(maxsize=2)(self._make_epoch)
+    # Where documents begin within windows differs by epoch; their number hardly
+    # does, and the smallest one has to do for all.
+    spans = np.diff(text.ends, prepend=0)
+    cut = np.where(spans > 2 * length, spans - length, spans)
+    windows = np.maximum(-(-(cut - 1) // length), 1).sum()
+    self._steps = max(int(windows) // rows, 1)  # of an epoch
+
+  def _make_epoch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+    key = np.array([self._seed, number], np.uint64)
+    rng = np.random.Generator(np.random.Philox(key=key))
+    return self._text.epoch(self._length, rng)
+
+  def example(self, number: int) -> Example:
+    """Number n is of row n % rows."""
+    step, row = divmod(number, self._rows)
+    epoch, step = divmod(step, self._steps)
+    starts, continues = self._epoch(epoch)
+    place = (row * self._steps + step) % len(starts)
+    example = self._text.window(int(starts[place]), self._length)
+    return example | {"continues": np.bool_(step > 0 and continues[place])}
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -169,6 +226,11 @@ class _Windows:
     text = self.texts["train"]
     draw = lambda _, rng: text.draw(rng, length)
     return grain.MapDataset.range(TRAIN_EXAMPLES).seed(seed).random_map(draw)
+
+  def streams(self, length: int, seed: int, rows: int) -> Examples:
+    """Windows of which each row's follow one another."""
+    streams = _Streams(self.texts["train"], length, seed, rows)
+    return Examples(ENDLESS, streams.example)
 
   def evaluation(self, split: str, length: int) -> Examples:
     """The windows of a split; of training, all of them."""

@@ -164,3 +164,48 @@ def test_binary_and_other_encodings(tmp_path, folder, caplog):
   assert "1 files" in caplog.text
   assert "binary" in caplog.text
   assert "not UTF-8" in caplog.text
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 40])
+@pytest.mark.parametrize("length", [4, 7, 29])
+def test_the_rows_of_streams_read_documents_from_start_to_end(
+  folder, rows, length
+):
+  source = data.load("lm", path=str(folder)).streams(length, 5, rows)
+  whole = [text.encode() for text in TEXTS["train"].values()]
+  heads = collections.Counter()
+  for row in range(rows):
+    before = None
+    for step in range(40):
+      example = source[step * rows + row]
+      size = int(example["mask"].sum())
+      text = decode(example["inputs"][:size]).encode()
+      (document,) = (w for w in whole if text in w)
+      if example["continues"]:
+        assert document == before[0]
+        # Windows are distinct there, as no byte of ten repeats within 10.
+        assert before[1] + text in document * 2
+      else:
+        heads[document] += 1
+      before = document, text
+      np.testing.assert_array_equal(
+        example["label"][: size - 1], example["inputs"][1:size]
+      )
+  assert set(heads) == set(whole)
+  one, other = (
+    [source[i]["inputs"].tolist() for i in range(40)] for _ in range(2)
+  )
+  assert one == other  # epochs are made anew
+
+
+def test_streams_differ_by_seed_and_by_epoch(folder):
+  dataset = data.load("lm", path=str(folder))
+  windows = lambda seed, steps: [
+    decode(dataset.streams(7, seed, 1)[i]["inputs"]) for i in steps
+  ]
+  assert windows(1, range(8)) != windows(2, range(8))
+  epoch = 4 + 4 + 1  # windows
+  epochs = {
+    tuple(windows(1, range(e * epoch, (e + 1) * epoch))) for e in range(6)
+  }
+  assert len(epochs) > 2
