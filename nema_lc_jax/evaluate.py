@@ -7,14 +7,18 @@ policy also under fifo and as in training.
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from nema_lc_jax.data import ALL, SPLITS, Dataset
 from nema_lc_jax.errors import ConfigError
+from nema_lc_jax.memory.types import Params
 from nema_lc_jax.runs.command_line import FROM_RUN, Parser, run_command
 from nema_lc_jax.runs.files import json_text
 from nema_lc_jax.runs.folder import other_data
 from nema_lc_jax.stream import lengths
+from nema_lc_jax.training.by_position import by_position
 from nema_lc_jax.training.evaluation import compare, memory_verdict
+from nema_lc_jax.training.experiment import Experiment
 from nema_lc_jax.training.given import settle
 from nema_lc_jax.training.restore import open_run, trained_examples
 
@@ -28,6 +32,9 @@ EXAMPLES = """\
   python -m nema_lc_jax.evaluate --workdir=runs/haystack-learned-seed0 \\
       --times=1,64,4096 --examples=100
       several lengths, also far longer ones than fit in memory at once
+  python -m nema_lc_jax.evaluate --workdir=runs/lm-learned-seed0 --positions \
+      --config.data.length=16384
+      a language model's bits per byte by position, and of copied words
   python -m nema_lc_jax.evaluate --workdir=RUN --config.data.path=other.tsv
       all rows of another file, for a run on a file
 """
@@ -51,6 +58,12 @@ def make_parser() -> Parser:
     metavar="A,B,...",
     help="only the accuracy at these multiples of data.length; texts are read"
     " in pieces, as a stream",
+  )
+  parser.add_argument(
+    "--positions",
+    action="store_true",
+    help="only the bits per byte by position in the text, and of words that"
+    " occurred more than a chunk ago; for language models of bytes",
   )
   parser.add_argument(
     "--examples",
@@ -92,8 +105,21 @@ def require_finite_split(dataset: Dataset, split: str) -> None:
     )
 
 
+def _partly(
+  args: argparse.Namespace, experiment: Experiment, params: Params, split: str
+) -> dict[str, Any]:
+  """What --times or --positions asks for."""
+  if args.positions:
+    return by_position(experiment, params, split)
+  count = args.examples or AT_EACH_LENGTH
+  rows = lengths.by_length(experiment, params, split, args.times, count)
+  return {"by_length": rows}
+
+
 def _main(argv: Sequence[str] | None) -> None:
   args = make_parser().parse(argv)
+  if args.positions and args.times:
+    raise ConfigError("--positions and --times are two evaluations: name one.")
   if args.examples is not None and not args.times:
     raise ConfigError(f"--examples={args.examples} needs --times.")
   if args.examples is not None and args.examples < 1:
@@ -104,15 +130,9 @@ def _main(argv: Sequence[str] | None) -> None:
   own = other_data(args.workdir, experiment.dataset.fingerprint) is None
   split = args.split or default_split(experiment.dataset, own=own)
   require_finite_split(experiment.dataset, split)
-  if args.times:
-    rows = lengths.by_length(
-      experiment,
-      state.params,
-      split,
-      args.times,
-      args.examples or AT_EACH_LENGTH,
-    )
-    report = {"workdir": str(args.workdir), "split": split, "by_length": rows}
+  if args.times or args.positions:
+    report = {"workdir": str(args.workdir), "split": split}
+    report |= _partly(args, experiment, state.params, split)
     print(json_text(report))
     return
   # The splits of the run's own data were told apart when they were made.

@@ -26,10 +26,14 @@ def encode(text: bytes) -> np.ndarray:
   return np.frombuffer(text, np.uint8).astype(np.int32) + 1
 
 
+def decode_bytes(ids: np.ndarray) -> bytes:
+  """The bytes of token ids, without padding."""
+  return (ids[ids > 0] - 1).astype(np.uint8).tobytes()
+
+
 def decode(ids: np.ndarray) -> str:
   """The text of token ids, without padding."""
-  whole = (ids[ids > 0] - 1).astype(np.uint8).tobytes()
-  return whole.decode("utf-8", errors="replace")
+  return decode_bytes(ids).decode("utf-8", errors="replace")
 
 
 def fit(row: np.ndarray, length: int, fill: int = 0) -> np.ndarray:

@@ -30,6 +30,8 @@ class Evaluated(NamedTuple):
   correct: np.ndarray  # [examples], each one's share of correct answers
   questions: np.ndarray  # [examples]
   tasks: np.ndarray | None  # [examples]; None for data sets of one task
+  # The loss of each token [examples, L], if it was asked for.
+  nats: np.ndarray | None = None
 
 
 def evaluate(
@@ -42,6 +44,7 @@ def evaluate(
   times: int = 1,
   at_step: int | None = None,
   limit: int | None = None,
+  per_token: bool = False,
 ) -> Evaluated:
   """Evaluates every example of a split once.
 
@@ -56,12 +59,14 @@ def evaluate(
       first eval.examples are evaluated, in smaller batches.
     limit: evaluates only the first so many; None: all.
     at_step: the step of the parameters, for errors.
+    per_token: also returns the loss of each token of a language model.
 
   Raises:
     ConfigError: if the split asks nothing.
     RunError: if a metric is not finite: such a model has no accuracy.
   """
-  step = experiment.steps.eval_step(budget, relaxed)
+  extra = (True,) if per_token else ()  # Programs are cached by arguments.
+  step = experiment.steps.eval_step(budget, relaxed, *extra)
   total, seen = None, []
   for batch in eval_batches(experiment, split, times, limit):
     update, rows = step(params, experiment.steps.put(batch))
@@ -88,7 +93,11 @@ def evaluate(
     means["bits_per_byte"] = means["task_loss"] / math.log(2)
   _require_finite(means, split, at_step)
   return Evaluated(
-    means | counts, rows["correct"], rows["questions"], rows.get("task")
+    means | counts,
+    rows["correct"],
+    rows["questions"],
+    rows.get("task"),
+    rows.get("nats"),
   )
 
 

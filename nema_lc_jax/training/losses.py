@@ -108,6 +108,19 @@ def per_example_accuracy(logits: Array, labels: Array) -> tuple[Array, Array]:
   return correct.sum(1) / jnp.maximum(questions, 1), questions
 
 
+def per_token_loss(logits: Array, labels: Array) -> Array:
+  """The cross-entropy (nats) of each token [B, L]; 0 where nothing is asked.
+
+  Args:
+    logits: [B, L, C].
+    labels: [B, L]; negative: no question.
+  """
+  found = optax.softmax_cross_entropy_with_integer_labels(
+    logits.astype(jnp.float32), jnp.maximum(labels, 0)
+  )
+  return jnp.where(labels >= 0, found, 0.0)
+
+
 def stale_sums(logits: Array, batch: Mapping[str, Any]) -> Sums:
   """Share of stale answers to the questions that have one, as (sum, count).
 

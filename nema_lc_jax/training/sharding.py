@@ -112,10 +112,16 @@ class CompiledSteps:
       donate_argnums=0,
     )
 
-  def _eval_step(self, budget: int | None, relaxed: bool) -> Callable:
+  def _eval_step(
+    self, budget: int | None, relaxed: bool, per_token: bool = False
+  ) -> Callable:
     """(params, batch) -> (metrics, rows)."""
     step = functools.partial(
-      steps.eval_step, spec=self.spec, budget=budget, relaxed=relaxed
+      steps.eval_step,
+      spec=self.spec,
+      budget=budget,
+      relaxed=relaxed,
+      per_token=per_token,
     )
     compiled = jax.jit(
       lambda params, batch: step(self._whole(params), batch),

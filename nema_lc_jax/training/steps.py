@@ -207,6 +207,7 @@ def eval_step(
   spec: TrainSpec,
   budget: int | None = None,
   relaxed: bool = False,
+  per_token: bool = False,
 ) -> tuple[clu_metrics.Collection, dict[str, Array]]:
   """Metrics of a labelled batch, and the result of each row.
 
@@ -217,11 +218,12 @@ def eval_step(
     spec: static.
     budget: replaces the model's own (static); 0 turns the memory off.
     relaxed: applies the model as in training (static).
+    per_token: also returns the loss of each token (static).
 
   Returns:
     `metrics.EvalMetrics`; and by row [B] `correct`, the share of correct
     answers, the number of `questions`, and the batch's `index`, `weight` and,
-    if present, `task`.
+    if present, `task`; with `per_token` also `nats` [B, L].
   """
   B = len(batch["weight"])
   keys = jax.vmap(jax.random.fold_in, (None, 0))(
@@ -240,4 +242,6 @@ def eval_step(
   rows["correct"], rows["questions"] = losses.per_example_accuracy(
     output.logits, batch["label"]
   )
+  if per_token:
+    rows["nats"] = losses.per_token_loss(output.logits, batch["label"])
   return metrics.from_sums(metrics.EvalMetrics, sums), rows
