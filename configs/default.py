@@ -216,6 +216,10 @@ def get_config() -> ConfigDict:
   # row of the batch has left, at least 0 and at most 1, else with an empty one;
   # gradients end there. Of lm, rows then read documents from start to end.
   c.train.carry = 0.0
+  # Lengths of batches of shorter texts, which then need less padding; each at
+  # least 1, rising, and a multiple of model.chunk_length; (): all batches have
+  # data.length. Of data whose texts are the same in each epoch.
+  c.train.buckets = ()
   # A run from whose best parameters to start; None: from new ones. Tokens are
   # matched by their names, and other labels get a new head.
   c.train.init_from = config_dict.placeholder(str)

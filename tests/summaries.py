@@ -34,7 +34,12 @@ SUMMARY = Summary(
       "ngram_rows": 2**14,
       "read_gain": 1.0,
     },
-    "train": {"learning_rate": 2e-3, "carry": 0.0, "init_from": None},
+    "train": {
+      "learning_rate": 2e-3,
+      "carry": 0.0,
+      "buckets": [],
+      "init_from": None,
+    },
   },
   best_step=40,
   memory_warning=None,

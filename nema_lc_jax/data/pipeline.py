@@ -1,12 +1,14 @@
 """Batches of a data set: endless for training, complete for evaluation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import grain
 import numpy as np
 from absl import logging
 
+from nema_lc_jax.data.buckets import Batch, Epochs, batches_of, cut, sizes_of
 from nema_lc_jax.data.types import (
+  ENDLESS,
   DataError,
   Dataset,
   Example,
@@ -29,6 +31,7 @@ def train_iterator(
   length: int,
   shard: tuple[int, int] = (0, 1),
   streams: bool = False,
+  buckets: Sequence[int] = (),
 ) -> grain.DatasetIterator:
   """This process's rows of an endless sequence of shuffled training batches.
 
@@ -46,17 +49,21 @@ def train_iterator(
     length: tokens of an example.
     shard: (index, count) of this process, which gets block number `index` of
       each batch's rows, [batch_size / count, ...].
+    buckets: shorter lengths, rising; a batch has the least that holds its
+      texts, which are of similar lengths.
     streams: each row goes on where it ended in the batch before, if the data
       set has such streams.
 
   Raises:
-    DataError: if a batch cannot be split evenly.
+    DataError: if a batch cannot be split evenly, or lengths are not known.
   """
   require_at_least(1, batch_size=batch_size, length=length)
   require_seed(seed)
   first, rows = _own_rows(batch_size, shard)
   if streams and dataset.streams:
     stream = dataset.streams(length, seed, batch_size)
+  elif buckets:
+    stream = _bucketed(dataset, batch_size, seed, (*buckets, length))
   else:
     stream = _shuffled_epochs(dataset, batch_size, seed, length)
   own = lambda i: stream[i // rows * batch_size + first + i % rows]
@@ -67,6 +74,21 @@ def train_iterator(
     .batch(rows)
     .to_iter_dataset(READ_OPTIONS)
   )
+
+
+def _bucketed(
+  dataset: Dataset, batch_size: int, seed: int, buckets: Sequence[int]
+) -> Examples:
+  """All examples, again and again, in whole batches of similar lengths."""
+  examples = dataset.train(buckets[-1], seed).seed(seed)
+  sizes = sizes_of(examples, dataset.name)
+  epochs = Epochs(sizes, buckets, batch_size, seed)
+
+  def example(i: int) -> Example:
+    numbers, length = epochs[i // batch_size]
+    return cut(examples[int(numbers[i % batch_size])], length)
+
+  return Examples(ENDLESS, example)
 
 
 def _shuffled_epochs(
@@ -108,6 +130,7 @@ def eval_batches(
   length: int,
   limit: int | None = None,
   shard: tuple[int, int] = (0, 1),
+  buckets: Sequence[int] = (),
 ) -> Iterator[Example]:
   """All examples of a split, once each and in order, in full batches.
 
@@ -122,6 +145,7 @@ def eval_batches(
     length: tokens of an example.
     limit: only the first so many examples; None: all.
     shard: (index, count) of this process, as for `train_iterator`.
+    buckets: as for `train_iterator`; batches are then in the order of lengths.
   """
   require_at_least(1, batch_size=batch_size, length=length)
   if split not in dataset.num_examples:
@@ -129,17 +153,31 @@ def eval_batches(
     raise DataError(f"{dataset.name} has no split {split!r}; it has: {known}")
   examples = dataset.evaluation(split, length)
   size = len(examples) if limit is None else min(limit, len(examples))
-  return _batches(examples, size, batch_size, *_own_rows(batch_size, shard))
+  own = _own_rows(batch_size, shard)
+  if buckets:
+    sizes = sizes_of(Examples(size, examples.__getitem__), dataset.name)
+    planned = batches_of(sizes, (*buckets, length), batch_size)
+  else:
+    planned = [
+      Batch(np.arange(start, min(start + batch_size, size)), length)
+      for start in range(0, size, batch_size)
+    ]
+  return _batches(examples, planned, batch_size, *own)
 
 
 def _batches(
-  examples: Examples, size: int, batch_size: int, first: int, rows: int
+  examples: Examples,
+  planned: Sequence[Batch],
+  batch_size: int,
+  first: int,
+  rows: int,
 ) -> Iterator[Example]:
-  for start in range(first, size + first, batch_size):
-    numbers = np.arange(start, start + rows, dtype=np.int32)
-    weight = (numbers < size).astype(np.float32)
-    index = np.minimum(numbers, size - 1)
-    made = {i: examples[i] for i in {*index.tolist()}}
+  for numbers, length in planned:
+    real = np.arange(batch_size) < len(numbers)
+    weight = real.astype(np.float32)[first : first + rows]
+    index = np.pad(numbers, (0, batch_size - len(numbers)), "edge")
+    index = index[first : first + rows].astype(np.int32)
+    made = {i: cut(examples[i], length) for i in {*index.tolist()}}
     each = [made[i] for i in index.tolist()]
     batch = {name: np.stack([row[name] for row in each]) for name in each[0]}
     yield batch | {"index": index, "weight": weight}

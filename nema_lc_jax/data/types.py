@@ -16,6 +16,7 @@ ALL = "all"
 # The name of the token for words without one of their own.
 UNKNOWN_WORD = "<unk>"
 MAX_SEED = 2**32 - 1
+ENDLESS = 2**62  # examples of data without an end
 MAX_OPTION = 2**31 - 1
 # Of a generated text: the name of each is held, and an example may draw a
 # permutation of them.

@@ -55,6 +55,7 @@ ADDED = {
   "model.ngram_sizes": [],
   "model.ngram_rows": 2**14,
   "model.read_gain": 1.0,
+  "train.buckets": [],
   "train.carry": 0.0,
   "train.init_from": None,
 }
@@ -119,6 +120,7 @@ def config_from_json(values: Mapping[str, Any]) -> ConfigDict:
   config.train.curriculum = tuple(map(tuple, config.train.curriculum))
   config.eval.length_multipliers = tuple(config.eval.length_multipliers)
   config.model.ngram_sizes = tuple(config.model.ngram_sizes)
+  config.train.buckets = tuple(config.train.buckets)
   return config
 
 

@@ -14,6 +14,7 @@ from nema_lc_jax.runs.config_json import field_names, locate
 # Fields of several numbers in one range.
 TUPLES = (
   "config.eval.length_multipliers",
+  "config.train.buckets",
   *(f"config.{path}" for path in ranges.TUPLES),
 )
 EACH = "a tuple such as (1, 2), each of them "
@@ -43,6 +44,7 @@ RANGES = ranges.MODEL | {
   "train.weight_decay": real(0),
   "train.clip_norm": real(0, above=True),
   "train.policy_lr_factor": real(0),
+  "train.buckets": whole(1),
   "train.carry": real(0, 1),
   "train.log_every": whole(1),
   "train.eval_every": whole(1),
@@ -140,6 +142,14 @@ def _check_lengths(stages: tuple[Stage, ...], config: ConfigDict) -> None:
         " and the curriculum's lengths must be multiples of"
         f" config.model.chunk_length={config.model.chunk_length}."
       )
+  # Older runs have no such field.
+  buckets = tuple(config.train.get("buckets", ()))
+  uneven = [b for b in buckets if b % config.model.chunk_length]
+  if uneven or list(buckets) != sorted(set(buckets)):
+    raise ConfigError(
+      f"config.train.buckets={buckets} must rise and be multiples of"
+      f" config.model.chunk_length={config.model.chunk_length}."
+    )
 
 
 def require_divisible(name: str, rows: int) -> None:

@@ -68,7 +68,10 @@ def evaluate(
   extra = (True,) if per_token else ()  # Programs are cached by arguments.
   step = experiment.steps.eval_step(budget, relaxed, *extra)
   total, seen = None, []
-  for batch in eval_batches(experiment, split, times, limit):
+  batches = eval_batches(
+    experiment, split, times, limit, in_buckets=not per_token
+  )
+  for batch in batches:
     update, rows = step(params, experiment.steps.put(batch))
     total = update if total is None else total.merge(update)
     seen.append(jax.device_get(rows))
@@ -116,15 +119,22 @@ def _require_finite(
 
 
 def eval_batches(
-  experiment: Experiment, split: str, times: int, limit: int | None = None
+  experiment: Experiment,
+  split: str,
+  times: int,
+  limit: int | None = None,
+  *,
+  in_buckets: bool = True,
 ):
   """This process's rows of the batches of `evaluate`."""
   config = experiment.config
+  length = times * config.data.length
   return data.eval_batches(
     experiment.dataset,
     split,
     batch_size=rows_at(config, times),
-    length=times * config.data.length,
+    length=length,
+    buckets=experiment.buckets(length) if in_buckets else (),
     limit=limit if times == 1 else config.eval.examples,
     shard=distributed.shard(),
   )

@@ -30,7 +30,7 @@ from nema_lc_jax.training.task import SIZES, TaskSpec, task_spec
 # Fields of config.train on which no compiled program depends.
 NO_PROGRAM = (
   "learning_rate", "curriculum", "log_every", "eval_every", "checkpoint_every",
-  "on_save_error", "init_from",
+  "on_save_error", "init_from", "buckets",
 )  # fmt: skip
 
 
@@ -92,7 +92,13 @@ class Experiment:
       length=stage.length,
       shard=distributed.shard(),
       streams=self.steps.spec.carried is not None,
+      buckets=self.buckets(stage.length),
     )
+
+  def buckets(self, length: int) -> tuple[int, ...]:
+    """The lengths of batches of texts that are shorter than `length`."""
+    # Older runs have no such field.
+    return tuple(b for b in self.config.train.get("buckets", ()) if b < length)
 
   def train_step(self, stage: Stage) -> Callable:
     """(state, batch) -> (state, metrics), compiled for a stage."""

@@ -115,7 +115,7 @@ class TrainLoop:
     self._opened.callback(self.progress.close)
     # One process of several must not leave the others waiting.
     self.stopper.worth_saving |= jax.process_count() > 1
-    window, previous = None, (None, 0)
+    window, previous, longest = None, (None, 0), None
     for step in range(self.first_step + 1, train.steps + 1):
       stage = self.experiment.stage_at(step - 1)
       # A checkpoint of a stage's last step holds the old stage's iterator.
@@ -124,6 +124,10 @@ class TrainLoop:
       update = self.experiment.train_step(stage)
       rows = next(self._batches)
       batch = steps.put(rows)
+      # Batches of one stage may differ in length.
+      new = longest is None or step - 1 == stage.start
+      if new or batch["inputs"].size > longest["inputs"].size:
+        longest = batch
       self.state, values = block_on_cpu(update(self.state, batch))
       asked = steps.largest(self.stopper.number)
       window = values if window is None else window.merge(values)
@@ -145,7 +149,7 @@ class TrainLoop:
         self._check_finite(step, rows)
       if last:
         self.info["peak_memory_bytes"] = program_bytes(
-          update, self.state, batch
+          update, self.state, longest
         )
       # Validation precedes saving: a checkpoint holds the best accuracy so far.
       if step % train.eval_every == 0 or last:

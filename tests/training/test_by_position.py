@@ -30,7 +30,9 @@ from tests.helpers import save_run, tiny_config
 )
 def test_copied_words_by_hand(text, chunk, marks):
   found = by_position.copied(text.encode(), chunk)
-  assert "".join(" #"[int(x)] for x in found).rstrip() == marks.replace(".", " ")
+  assert "".join(" #"[int(x)] for x in found).rstrip() == marks.replace(
+    ".", " "
+  )
 
 
 def test_the_ranges_double_and_end_with_the_text():

@@ -127,3 +127,33 @@ def test_where_everything_is_held_accuracy_is_that_if_held():
   # In one slot there is only what the chunk before the question said.
   assert few["premature_forget_rate"] > 0.3
   assert few.get("accuracy_if_held") != few["accuracy"]
+
+
+def test_padding_to_a_bucket_or_to_the_whole_length_is_the_same(tmp_path):
+  rng = np.random.default_rng(0)
+  line = lambda: f"{rng.integers(3)}\t{'ab c' * int(rng.integers(1, 20))}\n"
+  (tmp_path / "a.tsv").write_text("".join(line() for _ in range(250)))
+  config = tiny_config()
+  config.data = {"name": "file", "path": str(tmp_path / "a.tsv"), "length": 80}
+  config.model.pool = "mean"
+  found = {}
+  for buckets in ((), (16, 48)):
+    config.train.buckets = buckets
+    one = make_experiment(config)
+    lengths = set()
+    for batch in evaluation.eval_batches(one, "train", 1):
+      lengths.add(batch["inputs"].shape[1])
+    assert lengths == {*buckets, 80}
+    found[buckets] = evaluation.evaluate(one, one.init().params, "train")
+  one, other = found.values()
+  np.testing.assert_array_equal(one.correct, other.correct)
+  assert one.metrics == pytest.approx(other.metrics, rel=1e-4)
+
+
+@pytest.mark.parametrize("buckets", [(12,), (16, 16), (32, 16)])
+def test_buckets_that_are_not_lengths_are_refused(buckets):
+  config = tiny_config(buckets=buckets)
+  with pytest.raises(
+    ConfigError, match=r"train\.buckets=.*must rise and be mul"
+  ):
+    make_experiment(config)

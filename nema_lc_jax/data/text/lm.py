@@ -23,6 +23,7 @@ from nema_lc_jax.data.text.corpus import (
 )
 from nema_lc_jax.data.text.language_modelling import NOT_ASKED
 from nema_lc_jax.data.types import (
+  ENDLESS,
   SPLITS,
   DataError,
   Dataset,
@@ -34,7 +35,6 @@ from nema_lc_jax.data.types import (
   shuffled,
 )
 
-ENDLESS = 2**62  # examples
 LEAST = 2  # bytes of a document: one to read, and one to predict
 
 
