@@ -16,6 +16,7 @@ from nema_lc_jax.runs.command_line import FROM_RUN, Parser, run_command
 from nema_lc_jax.runs.files import json_text
 from nema_lc_jax.runs.folder import other_data
 from nema_lc_jax.stream import lengths
+from nema_lc_jax.stream.receipt_quality import receipt_quality
 from nema_lc_jax.training.by_position import by_position
 from nema_lc_jax.training.evaluation import compare, memory_verdict
 from nema_lc_jax.training.experiment import Experiment
@@ -32,14 +33,19 @@ EXAMPLES = """\
   python -m nema_lc_jax.evaluate --workdir=runs/haystack-learned-seed0 \\
       --times=1,64,4096 --examples=100
       several lengths, also far longer ones than fit in memory at once
-  python -m nema_lc_jax.evaluate --workdir=runs/lm-learned-seed0 --positions \
+  python -m nema_lc_jax.evaluate --workdir=runs/lm-learned-seed0 --positions \\
       --config.data.length=16384
       a language model's bits per byte by position, and of copied words
+  python -m nema_lc_jax.evaluate --workdir=runs/haystack-learned-seed0 \\
+      --receipts --examples=1000
+      how often a receipt names the facts that its answer comes from
   python -m nema_lc_jax.evaluate --workdir=RUN --config.data.path=other.tsv
       all rows of another file, for a run on a file
 """
 
 
+# Flags that ask for something else than the accuracy of a whole split.
+PARTS = ("times", "positions", "receipts")
 MOST_EXAMPLES = 2**24
 AT_EACH_LENGTH = 100
 
@@ -66,10 +72,17 @@ def make_parser() -> Parser:
     " occurred more than a chunk ago; for language models of bytes",
   )
   parser.add_argument(
+    "--receipts",
+    action="store_true",
+    help="only how often the receipt of an answer names its facts, for texts"
+    " that end with their one question",
+  )
+  parser.add_argument(
     "--examples",
     type=int,
     metavar="N",
-    help=f"with --times: examples at each length; default: {AT_EACH_LENGTH}",
+    help="with --times (at each length) and --receipts: examples; default:"
+    f" {AT_EACH_LENGTH}",
   )
   return parser
 
@@ -108,20 +121,25 @@ def require_finite_split(dataset: Dataset, split: str) -> None:
 def _partly(
   args: argparse.Namespace, experiment: Experiment, params: Params, split: str
 ) -> dict[str, Any]:
-  """What --times or --positions asks for."""
+  """What --times, --positions or --receipts asks for."""
   if args.positions:
     return by_position(experiment, params, split)
   count = args.examples or AT_EACH_LENGTH
+  if args.receipts:
+    return receipt_quality(experiment, params, split, count)
   rows = lengths.by_length(experiment, params, split, args.times, count)
   return {"by_length": rows}
 
 
 def _main(argv: Sequence[str] | None) -> None:
   args = make_parser().parse(argv)
-  if args.positions and args.times:
-    raise ConfigError("--positions and --times are two evaluations: name one.")
-  if args.examples is not None and not args.times:
-    raise ConfigError(f"--examples={args.examples} needs --times.")
+  parts = [f"--{p}" for p in PARTS if getattr(args, p)]
+  if len(parts) > 1:
+    raise ConfigError(f"{' and '.join(parts)} are evaluations: name one.")
+  if args.examples is not None and not (args.times or args.receipts):
+    raise ConfigError(
+      f"--examples={args.examples} needs --times or --receipts."
+    )
   if args.examples is not None and args.examples < 1:
     raise ConfigError(f"--examples={args.examples} must be at least 1.")
   config = args.config
@@ -130,7 +148,7 @@ def _main(argv: Sequence[str] | None) -> None:
   own = other_data(args.workdir, experiment.dataset.fingerprint) is None
   split = args.split or default_split(experiment.dataset, own=own)
   require_finite_split(experiment.dataset, split)
-  if args.times or args.positions:
+  if parts:
     report = {"workdir": str(args.workdir), "split": split}
     report |= _partly(args, experiment, state.params, split)
     print(json_text(report))

@@ -40,7 +40,7 @@ ALLOWED = {
   "errors": set(),
   "own": {"errors"},
   "main": {"training"} | RUNS,
-  "evaluate": {"training", "data", "stream"} | RUNS,
+  "evaluate": {"training", "data", "stream", "memory"} | RUNS,
   "by_task": {"plotting"} | RUNS,
   "generate": {"stream"} | RUNS,
 }

@@ -4,6 +4,7 @@ It imports only jax, chex and flax.struct. Read `types.py` first.
 """
 
 from nema_lc_jax.memory.allocator import allocate, commit
+from nema_lc_jax.memory.provenance import Provenance, no_provenance, track
 from nema_lc_jax.memory.state import (
   init_state,
   read,
@@ -46,6 +47,7 @@ __all__ = [
   "GroundTruth",
   "MemoryState",
   "Policy",
+  "Provenance",
   "Scores",
   "StepOutput",
   "Updates",
@@ -54,10 +56,12 @@ __all__ = [
   "decayed_usage",
   "init_state",
   "memory_step",
+  "no_provenance",
   "read",
   "read_bias",
   "read_weights",
   "scan_chunks",
   "temporal_links",
+  "track",
   "truncate_gradient",
 ]

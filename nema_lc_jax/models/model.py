@@ -63,7 +63,8 @@ class Model(NamedTuple):
       read and from the pooling of slots. The memory steps do not change.
     initial: memories to start from, leaves [B, ...]; None: empty ones.
 
-  apply_segment(params, key, tokens, valid, state, start) -> (features, state)
+  apply_segment(params, key, tokens, valid, state, start)
+    -> (features, state, steps)
     Runs a segment of one text, one or more whole chunks, from the memory
     `state` that the `start` chunks before it left. Applying a text in segments
     leaves the same memory as applying it at once. None without a memory.
@@ -76,7 +77,7 @@ class Model(NamedTuple):
 
   init: Callable[[Array], Params]
   apply: Callable[..., ModelOutput]
-  apply_segment: Callable[..., tuple[Array, MemoryState]] | None
+  apply_segment: Callable[..., tuple[Array, MemoryState, StepOutput]] | None
   answer: Callable[[Params, Array], Array]
 
 
@@ -330,10 +331,10 @@ def build_model(**fields) -> Model:
   def apply_segment(params, key, tokens, valid, state, start):
     mode = Mode(False, state.age.shape[0], c.budget)
     text = {"inputs": tokens, "mask": valid}
-    features, _, state = _apply_text(
+    features, steps, state = _apply_text(
       c, parts, params, mode, key, text, None, (state, start)
     )
-    return features, state
+    return features, state, steps
 
   def answer(params, features):
     return pure.apply(parts.head, params["head"], features)

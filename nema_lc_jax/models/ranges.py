@@ -93,7 +93,7 @@ MODEL = {
   "model.conv_kernel_size": whole(0, MAX_UNROLLED),
   "model.dropout": real(0, 1, below=True),
   "model.query_norm": real(0, above=True),
-  "model.read_gain": real(0),
+  "model.read_gain": real(0, 1000),
   "model.num_hops": whole(1, MAX_UNROLLED),
   "model.chunk_batch_size": whole(0),
   "model.bptt_chunks": whole(1, optional=True),

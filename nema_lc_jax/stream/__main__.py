@@ -17,6 +17,7 @@ import numpy as np
 
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.runs.command_line import Parser, run_command
+from nema_lc_jax.runs.files import json_text
 
 if TYPE_CHECKING:
   from nema_lc_jax.stream.run import Stream, Tokens
@@ -28,12 +29,16 @@ EXAMPLES = """\
       an answer after every 4,096 tokens
   python -m nema_lc_jax.stream --workdir RUN --query "Who ran?" < story.txt
       the answer to a question, from a run on questions about documents
+  python -m nema_lc_jax.stream --workdir RUN --query "where is anna" \\
+      --receipt text < story.txt
+      the answer, and the sentences that it was read from
   python -m nema_lc_jax.stream --workdir RUN --save state < part1
   python -m nema_lc_jax.stream --workdir RUN --load state < part2
       the same answer as for both parts in one text
   python -m nema_lc_jax.stream --workdir RUN --export folder
       StableHLO programs for serving, which need only jax
 """
+HISTORY = 8  # chunks of an item in a receipt
 READ = 1 << 16  # bytes at a time
 SPACE, SENTENCE_END = re.compile(rb"\s"), re.compile(rb"[.!?:;]\s|\n\s*\n")
 
@@ -62,6 +67,12 @@ def make_parser() -> Parser:
   )
   add(
     "--slots", type=int, metavar="M", help="number of slots; default: the run's"
+  )
+  add(
+    "--receipt",
+    choices=("text", "json"),
+    help="with each answer, the slots that it was read from, what was written"
+    " into them, and the answer without them",
   )
   add("--load", metavar="FILE", help="continue from a saved state")
   add("--save", metavar="FILE", help="save the state at the end")
@@ -105,7 +116,15 @@ def read_tokens(file: BinaryIO, kind: str) -> Iterator["Tokens"]:
     yield parse(rest)
 
 
-def _line(count: int, stream: "Stream", query: "Tokens | None") -> str:
+def _line(
+  count: int, stream: "Stream", query: "Tokens | None", form: str | None
+) -> str:
+  if form:
+    receipt = stream.ask(query)
+    if form == "json":
+      line = {"tokens": int(count)} | receipt.to_dict()
+      return json_text(line, indent=None)
+    return f"{count} tokens\tanswer {receipt}"
   probabilities = stream.answer(query)
   best = int(probabilities.argmax())
   return (
@@ -116,7 +135,7 @@ def _line(count: int, stream: "Stream", query: "Tokens | None") -> str:
 
 def _check_export(args: argparse.Namespace, stream: "Stream") -> None:
   """Raises ConfigError if programs would not do what was asked for."""
-  for name in ("query", "every", "load", "save"):
+  for name in ("query", "every", "load", "save", "receipt"):
     if getattr(args, name) is not None:
       raise ConfigError(f"--{name} and --export cannot be combined.")
   if stream.task.asks:
@@ -154,7 +173,8 @@ def _run(args: argparse.Namespace) -> None:
     raise ConfigError(f"--every must be at least 1 token, got {args.every}.")
   if args.slots is not None and args.slots < 1:
     raise ConfigError(f"--slots must be at least 1, got {args.slots}.")
-  stream = Stream(args.workdir, num_slots=args.slots)
+  history = HISTORY if args.receipt else 0
+  stream = Stream(args.workdir, num_slots=args.slots, history=history)
   if args.export:
     _check_export(args, stream)
     written = export(
@@ -182,9 +202,9 @@ def _run(args: argparse.Namespace) -> None:
       # The padding of sentences is no token.
       count += np.count_nonzero(now) if kind == "words" else len(now)
       if args.every and place % args.every == 0:
-        print(_line(count, stream, query), flush=True)
+        print(_line(count, stream, query, args.receipt), flush=True)
   if not args.every or place % args.every:
-    print(_line(count, stream, query), flush=True)
+    print(_line(count, stream, query, args.receipt), flush=True)
   if args.save:
     stream.save(args.save)
   seconds = time.monotonic() - began

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from nema_lc_jax.memory import MemoryState, init_state
-from nema_lc_jax.memory.types import Array, Params
+from nema_lc_jax.memory.provenance import Provenance, no_provenance, track
+from nema_lc_jax.memory.types import Array, Params, StepOutput
 from nema_lc_jax.models import Model, ModelConfig, build_model
 
 
@@ -32,6 +33,8 @@ class StreamState:
   # Mean of the features of the tokens that were read, for pool "mean".
   mean: Array  # [D] f32
   seed: Array  # [] u32, for random policies
+  # Where the slots' contents came from; None: it is not kept.
+  provenance: Provenance | None = None
 
 
 class _Reader(NamedTuple):
@@ -47,8 +50,9 @@ class _Reader(NamedTuple):
 class Streaming(NamedTuple):
   """Streaming inference as pure functions, for jit, and vmap over streams.
 
-  init(seed=0, num_slots=None) -> StreamState
-    The state before the first token.
+  init(seed=0, num_slots=None, history=0) -> StreamState
+    The state before the first token. With a `history`, it also keeps where the
+    slots' contents came from: so many chunks of each item.
   push(params, state, tokens, length=None) -> StreamState
     Appends the first `length` [] of the ids `tokens` [n], by default all.
     Streams of a batch may append different numbers of tokens. Large n is
@@ -60,11 +64,24 @@ class Streaming(NamedTuple):
     that length, as `data.layout.place` puts it: it ends with the last token of
     a chunk, and shares its first one with the end of a text that reaches it.
     The state of the stream does not change.
+  explain(params, state, query=None, length=None) -> Explanation
+    The same, and what each slot has to do with it.
   """
 
   init: Callable[..., StreamState]
   push: Callable[..., StreamState]
   answer: Callable[..., Array]
+  explain: Callable[..., "Explanation"]
+
+
+class Explanation(NamedTuple):
+  """An answer, and what the slots have to do with it."""
+
+  logits: Array  # [C]
+  # Read weight of each slot in the chunk that gives the answer, averaged over
+  # its tokens; of several hops, the first.
+  weights: Array  # [M]
+  without: Array  # [M, C], the logits without each slot
 
 
 def make_stream(*, skips_padding: bool = False, **fields) -> Streaming:
@@ -94,14 +111,23 @@ def make_stream(*, skips_padding: bool = False, **fields) -> Streaming:
   return Streaming(
     init=functools.partial(_init, c),
     push=functools.partial(_push, reader),
-    answer=functools.partial(_answer, reader),
+    answer=functools.partial(_logits, reader),
+    explain=functools.partial(_explain, reader),
   )
 
 
 def _init(
-  c: ModelConfig, seed: int | Array = 0, num_slots: int | None = None
+  c: ModelConfig,
+  seed: int | Array = 0,
+  num_slots: int | None = None,
+  history: int = 0,
 ) -> StreamState:
   slots = c.num_slots if num_slots is None else num_slots
+  provenance = None
+  if history:
+    provenance = no_provenance(
+      num_slots=slots, history=history, chunk_length=c.chunk_length
+    )
   return StreamState(
     memory=init_state(num_slots=slots, width=c.width),
     chunks=jnp.zeros((), jnp.int32),
@@ -110,6 +136,7 @@ def _init(
     filled=jnp.zeros((), jnp.int32),
     mean=jnp.zeros((c.width,), jnp.float32),
     seed=jnp.asarray(seed, jnp.uint32),
+    provenance=provenance,
   )
 
 
@@ -145,17 +172,47 @@ def _answer(
   state: StreamState,
   query: Array | None = None,
   length: int | None = None,
-) -> Array:
+) -> tuple[Array, Array]:
+  """The logits [C], and the read weights [M] of the chunk that gives them."""
   if query is not None and length is not None:
     return _answer_at_end(reader, params, state, query, length)
   if query is not None:
     state = _close(reader, params, state, state.filled > 0)
     state = _push(reader, params, state, query)
   valid = jnp.arange(reader.config.chunk_length) < state.filled
-  features, _ = _read(reader, params, state, state.tokens, valid)
+  features, _, steps = _read(reader, params, state, state.tokens, valid)
   if reader.config.per_token:
     features = features[jnp.maximum(state.filled - 1, 0)]
-  return reader.model.answer(params, features)
+  return reader.model.answer(params, features), steps.attention[0]
+
+
+def _logits(
+  reader: _Reader,
+  params: Params,
+  state: StreamState,
+  query: Array | None = None,
+  length: int | None = None,
+) -> Array:
+  return _answer(reader, params, state, query, length)[0]
+
+
+def _explain(
+  reader: _Reader,
+  params: Params,
+  state: StreamState,
+  query: Array | None = None,
+  length: int | None = None,
+) -> Explanation:
+  answer = functools.partial(_answer, reader, params)
+
+  def without(slot: Array) -> Array:
+    memory = state.memory
+    strength = memory.strength.at[slot].set(0.0)
+    changed = state.replace(memory=memory.replace(strength=strength))
+    return answer(changed, query, length)[0]
+
+  slots = jnp.arange(len(state.memory.strength))
+  return Explanation(*answer(state, query, length), jax.vmap(without)(slots))
 
 
 def _answer_at_end(
@@ -164,8 +221,8 @@ def _answer_at_end(
   state: StreamState,
   query: Array,
   length: int,
-) -> Array:
-  """The answer to a question that ends a text of `length` tokens."""
+) -> tuple[Array, Array]:
+  """`_answer` to a question that ends a text of `length` tokens."""
   T, q = reader.config.chunk_length, len(query)
   chunks = -(-q // T)
   start = chunks * T - q  # of the question, in its chunks
@@ -181,8 +238,10 @@ def _answer_at_end(
     state = _advance(
       reader, params, state, tokens[:before], chunks - 1, valid[:before]
     )
-  features, _ = _read(reader, params, state, tokens[before:], valid[before:])
-  return reader.model.answer(params, features)
+  features, _, steps = _read(
+    reader, params, state, tokens[before:], valid[before:]
+  )
+  return reader.model.answer(params, features), steps.attention[0]
 
 
 def _close(
@@ -209,9 +268,10 @@ def _advance(
   valid = reader.valid(tokens, valid)
 
   def advance(state):
-    features, memory = _read(reader, params, state, tokens, valid)
+    features, memory, steps = _read(reader, params, state, tokens, valid)
     return state.replace(
       memory=memory,
+      provenance=_tracked(reader, state, steps, tokens),
       chunks=state.chunks + chunks,
       seen=state.seen + valid.sum(),
       mean=state.mean if reader.config.per_token else features,
@@ -221,16 +281,31 @@ def _advance(
   return jax.lax.cond(due, advance, lambda state: state, state)
 
 
+def _tracked(
+  reader: _Reader, state: StreamState, steps: StepOutput, tokens: Array
+) -> Provenance | None:
+  """The provenance after the steps over some chunks' tokens."""
+  if state.provenance is None:
+    return None
+  chunks = tokens.reshape(-1, reader.config.chunk_length)
+  numbers = state.chunks + jnp.arange(len(chunks))
+  return jax.lax.scan(
+    lambda before, step: (track(before, *step), None),
+    state.provenance,
+    (steps.allocation, numbers, chunks),
+  )[0]
+
+
 def _read(
   reader: _Reader,
   params: Params,
   state: StreamState,
   tokens: Array,
   valid: Array,
-) -> tuple[Array, MemoryState]:
-  """The features of the valid tokens, and the memory after them."""
+) -> tuple[Array, MemoryState, StepOutput]:
+  """The features of the valid tokens, the memory after them, and the steps."""
   valid = reader.valid(tokens, valid)
-  features, memory = reader.model.apply_segment(
+  features, memory, steps = reader.model.apply_segment(
     params,
     jax.random.key(state.seed),
     tokens,
@@ -243,4 +318,4 @@ def _read(
     count = valid.sum()
     share = count / jnp.maximum(state.seen + count, 1.0)
     features = state.mean + share * (features - state.mean)
-  return features, memory
+  return features, memory, steps

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from nema_lc_jax.data import Dataset, Example
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.memory.types import Params
 from nema_lc_jax.runs.intervals import interval
@@ -59,7 +60,7 @@ def by_length(
     size = max(1, min(count, HOST // length))
     for start in range(0, count, size):
       batch = [examples[i] for i in range(start, min(start + size, count))]
-      _require_streamable(batch[0], dataset)
+      require_streamable(batch[0], dataset, "--times")
       texts = np.stack([example["inputs"] for example in batch])
       tokens += sum(int(example["mask"].sum()) for example in batch)
       state = jax.vmap(stream.init)(np.arange(len(batch), dtype=np.uint32))
@@ -96,13 +97,13 @@ def _pieces(texts: np.ndarray, chunk: int, times: int, start: int):
     yield texts[:, place : place + size]
 
 
-def _require_streamable(example, dataset) -> None:
+def require_streamable(example: Example, dataset: Dataset, flag: str) -> None:
   """Raises ConfigError unless the text ends with its only question."""
   mask, inputs = example["mask"], example["inputs"]
   read = inputs > 0 if dataset.sentence_length else np.ones_like(mask)
   if np.ndim(example.get("label", [0])) or not (mask == read).all():
     raise ConfigError(
-      "--times reads texts that end with their one question, without padding"
+      f"{flag} reads texts that end with their one question, without padding"
       f" behind it; those of {dataset.name!r} do not. Without it,"
       " --config.data.length=N evaluates one other length."
     )

@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nema_lc_jax.data.byte_text import encode
+from nema_lc_jax.data.byte_text import decode, encode
 from nema_lc_jax.data.layout import question_ids
 from nema_lc_jax.data.text import prose
 from nema_lc_jax.errors import ConfigError
 from nema_lc_jax.runs import config_json
 from nema_lc_jax.stream import files
 from nema_lc_jax.stream.core import StreamState, make_stream
+from nema_lc_jax.stream.receipts import Receipt, make_receipt
 from nema_lc_jax.stream.sampling import (
   TEMPERATURE,
   make_generator,
@@ -38,7 +39,12 @@ class Stream:
   """
 
   def __init__(
-    self, workdir: str | Path, *, num_slots: int | None = None, seed: int = 0
+    self,
+    workdir: str | Path,
+    *,
+    num_slots: int | None = None,
+    seed: int = 0,
+    history: int = 0,
   ):
     """Opens a run, without its data.
 
@@ -46,6 +52,7 @@ class Stream:
       workdir: folder of the run.
       num_slots: overrides the run's own.
       seed: for random policies.
+      history: how many chunks of each slot's item `ask` can name; 0: none.
 
     Raises:
       ValueError, RunError: in one line, if there is no such run, or if its
@@ -57,7 +64,7 @@ class Stream:
     self.functions = make_stream(
       skips_padding=bool(task.sentence_length), **fields
     )
-    empty = lambda: self.functions.init(seed, num_slots)
+    empty = lambda: self.functions.init(seed, num_slots, history)
     reader = make_reader(config, task, jax.eval_shape(empty))
     # Moved off the mesh they were restored to: states would follow them there
     # after the first push, and programs would be compiled twice.
@@ -70,6 +77,7 @@ class Stream:
     self._model = params_sha256(self.params)
     self._push = jax.jit(self.functions.push)
     self._answer = jax.jit(self.functions.answer, static_argnames="length")
+    self._explain = jax.jit(self.functions.explain, static_argnames="length")
     self._generate = jax.jit(make_generator(self.functions, PIECE))
 
   def push(self, tokens: Tokens) -> "Stream":
@@ -105,6 +113,36 @@ class Stream:
       ConfigError: on an empty query, or ids outside the vocabulary; if a run on
         questions gets none.
     """
+    query, length = self._question(query)
+    logits = self._answer(self.params, self.state, query, length=length)
+    return np.asarray(jax.nn.softmax(logits))
+
+  def ask(self, query: Tokens | None = None) -> Receipt:
+    """The answer, the slots that it was read from, and what they hold.
+
+    Args:
+      query: as in `answer`.
+
+    Raises:
+      ConfigError: as in `answer`, and for a stream without a history.
+    """
+    if self.state.provenance is None:
+      raise ConfigError(
+        "the stream does not keep where its slots come from: open it with a"
+        " history, such as Stream(run, history=4)."
+      )
+    query, length = self._question(query)
+    return make_receipt(
+      self._explain(self.params, self.state, query, length=length),
+      self.state.provenance,
+      name=self.name,
+      text=self.text,
+    )
+
+  def _question(
+    self, query: Tokens | None
+  ) -> tuple[np.ndarray | None, int | None]:
+    """The ids of a query, and the length of the text that it ends."""
     length = None
     if query is not None:
       query = self.ids(query)
@@ -122,8 +160,7 @@ class Stream:
           f"the question has {len(query)} tokens with its line feed; it must"
           f" have fewer than the run's data.length={length}."
         )
-    logits = self._answer(self.params, self.state, query, length=length)
-    return np.asarray(jax.nn.softmax(logits))
+    return query, length
 
   def generate(
     self,
@@ -187,6 +224,14 @@ class Stream:
     """The name of a class, or its number if the run's data have no names."""
     names = self.task.label_names
     return names[answer] if answer < len(names) else str(answer)
+
+  def text(self, ids: np.ndarray) -> str:
+    """Token ids as a text; padding is left out."""
+    if self.task.byte_level:
+      return decode(ids)
+    names = self.task.token_names
+    written = (names[i] if i < len(names) else str(i) for i in ids if i)
+    return " ".join(written)
 
   def compile(self, query: Tokens | None = None) -> None:
     """Compiles `push` and `answer` in advance, without changing the state.

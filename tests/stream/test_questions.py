@@ -45,7 +45,9 @@ def streamed(name, document, question):
 @given(data=st.data())
 def test_both_give_the_same_logits(name, data):
   """Documents end in, before and far before the question's first chunk."""
-  q = data.draw(st.sampled_from([2, T, T + 1]))
+  # Not T + 1: the two candidates of one token are equal, and so are the slots
+  # that they write. Which of them is updated later is then up to rounding.
+  q = data.draw(st.sampled_from([2, T, T + 2]))
   d = data.draw(st.integers(1, L - q))
   document, question = text(d, seed=d), text(q, seed=99)
   np.testing.assert_allclose(
