@@ -86,8 +86,8 @@ def get_config() -> ConfigDict:
   # Norm of read queries, above 0; it bounds what content adds to a read logit.
   c.model.query_norm = 5.0
   # Size of the projection of what is read, at first, in that of the other
-  # projections, from 0 to 1000; 0: tokens are learned first, and a memory that
-  # is not needed costs less.
+  # projections, at least 0 and at most 1000; 0: tokens are learned first, and
+  # a memory that is not needed costs less.
   c.model.read_gain = 1.0
   # Whether pairs of texts are also compared by the cosine of their vectors.
   c.model.cosine = True

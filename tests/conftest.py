@@ -134,7 +134,7 @@ def haystack_run(tmp_path_factory):
 
   config = lra_lc.get_config("haystack")
   config.data.vocabulary = 300
-  config.model.update(width=8, num_heads=2)
+  config.model.update(width=8, num_heads=2, num_layers=0)
   config.memory.num_slots = 3
   config.train.curriculum = ()
   folder = save_run(config, tmp_path_factory.mktemp("haystack"))

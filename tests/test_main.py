@@ -198,6 +198,7 @@ def test_the_first_lines_say_what_runs_and_a_finished_run_is_kept(tmp_path):
   arguments = [
     "--config=configs/toy_lc.py",
     f"--workdir={tmp_path / 'run'}",
+    "--config.memory.policy=fifo",
     "--config.train.steps=2",
     "--config.train.batch_size=4",
     "--config.train.eval_batch_size=8",

@@ -9,7 +9,7 @@ import pytest
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
-TRAINING = ("quickstart", "stream")
+TRAINING = ("quickstart", "stream", "lra_tpu")
 NOTEBOOKS = sorted((ROOT / "colab").glob("*.ipynb"))
 LINK = re.compile(r"https://colab\.research\.google\.com/github/([^)\s]+)")
 CLONED = re.compile(r"git clone -q https://github\.com/(\S+)")

@@ -57,6 +57,7 @@ def small(variant, folder):
   c.model.width = 8
   c.model.num_heads = 2
   c.model.num_hops = 2
+  c.model.num_layers = 0
   c.memory.policy = "fifo"
   c.memory.num_slots = 3
   c.memory.controller.hidden = 4

@@ -69,10 +69,9 @@ def test_retrieval_from_files_to_the_figure_and_the_published(tmp_path):
     c = lra_lc.get_config(variant)
     c.data.update(dir=str(tmp_path), length=32, num_eval=8, num_test=24)
     c.model.update(encoder=encoder, width=8, num_heads=2, chunk_length=8)
-    c.model.num_layers = 1
+    c.model.num_layers, c.model.num_layers_after = int(encoder == "full"), 0
     c.eval.diagnostics = False
-    c.memory.num_slots = 3
-    c.memory.controller.hidden = 4
+    c.memory.update(policy="fifo", num_slots=3)
     c.train.update(
       steps=2, batch_size=4, eval_every=2, checkpoint_every=2,
       eval_batch_size=8, log_every=1, warmup_steps=1,
@@ -87,7 +86,7 @@ def test_retrieval_from_files_to_the_figure_and_the_published(tmp_path):
   theirs, ours = (out / "published.tex").read_text().split("ours, this run")
   assert "retrieval, test accuracy" in theirs
   assert "S5 & 91.40" in theirs
-  assert "learned & " in ours
+  assert "fifo & " in ours
   assert "full & " in ours
   assert "24 test examples, raw bytes" in ours
 

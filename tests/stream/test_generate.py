@@ -56,7 +56,7 @@ def lm_run(tmp_path_factory):
   c.data.num_eval = c.data.num_test = 8
   c.model.width, c.model.num_heads, c.model.num_layers = 16, 2, 0
   c.model.ngram_sizes, c.model.ngram_rows = (2,), 256
-  c.memory.num_slots = 3
+  c.memory.num_slots, c.memory.policy = 3, "fifo"
   c.eval.length_multipliers, c.eval.diagnostics = (1,), False
   c.train.curriculum, c.train.steps, c.train.batch_size = (), 60, 8
   c.train.eval_every = c.train.checkpoint_every = 60

@@ -35,6 +35,7 @@ TINY = (
   "--config.data.num_eval=8",
   "--config.data.num_test=16",
   "--config.model.width=8",
+  "--config.model.num_layers=0",
   "--config.model.num_heads=2",
   "--config.memory.num_slots=3",
   "--config.memory.controller.hidden=4",

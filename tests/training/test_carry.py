@@ -127,6 +127,7 @@ def lm_config(texts, **train):
   c.data = {"name": "lm", "length": 80, "path": str(texts)}
   c.data.num_eval = c.data.num_test = 16
   c.eval.length_multipliers = (1,)
+  c.memory.policy = "fifo"
   return c
 
 

@@ -1,6 +1,5 @@
 """The claim itself, in miniature: a learned life of slots beats a queue."""
 
-import json
 import os
 import subprocess
 import sys
@@ -18,9 +17,9 @@ FLAGS = (
 
 
 def train(policy):
-  """Accuracies of two seeds, trained side by side with the other policy."""
+  """The accuracy of a seed, trained side by side with the other policy."""
   return subprocess.Popen(
-    [sys.executable, str(MINIATURE), policy, "2"],
+    [sys.executable, str(MINIATURE), policy],
     env=os.environ | {"XLA_FLAGS": " ".join(FLAGS)},
     stdout=subprocess.PIPE,
     text=True,
@@ -29,8 +28,7 @@ def train(policy):
 
 def test_learned_beats_fifo_on_recall():
   jobs = {policy: train(policy) for policy in ("learned", "fifo")}
-  found = {p: json.loads(job.communicate()[0]) for p, job in jobs.items()}
+  found = {p: float(job.communicate()[0]) for p, job in jobs.items()}
   # FIFO holds the last two of seven chunks: 2/7, and a guess otherwise.
-  assert max(found["fifo"]) < 0.5
-  assert min(found["learned"]) > 0.75
-  assert sum(found["learned"]) / 2 > 0.85
+  assert found["fifo"] < 0.5
+  assert found["learned"] > 0.85

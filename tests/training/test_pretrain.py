@@ -16,6 +16,7 @@ from tests.helpers import run, tiny_config
 
 def config_of(**pretrain):
   config = tiny_config()
+  config.memory.policy = "fifo"
   config.train.curriculum = ()
   config.eval.length_multipliers = (1,)
   config.pretrain.update({"steps": 6, **pretrain})
@@ -80,7 +81,9 @@ def test_a_killed_pretraining_resumes_exactly(
 
 def test_every_part_learns_from_hidden_tokens():
   """All that is handed over has a gradient to be worth it."""
-  experiment = make_pretraining(make_experiment(config_of()))
+  config = config_of()
+  config.memory.policy = "learned"
+  experiment = make_pretraining(make_experiment(config))
   stage = experiment.stages[0]
   state = experiment.steps.init(0, 1e-2)
   before = jax.device_get(state.params)
